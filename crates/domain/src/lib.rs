@@ -1,1 +1,13 @@
-//! (skeleton)
+//! The nouns of agentwright, their states, and every decision about them.
+//!
+//! Pure: no async, no I/O, no clock, no randomness. Times come in as milliseconds, ids as text made
+//! elsewhere. Start with `run`
+//! moves from stage to stage), then [`spec`] and [`acceptance`] (what is built and what must hold).
+
+pub mod acceptance;
+pub mod approval;
+pub mod deployment;
+pub mod digest;
+pub mod evidence;
+pub mod ids;
+pub mod spec;
