@@ -9,8 +9,8 @@ use std::fmt;
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(try_from = "String", into = "String")]
-#[schemars(transparent)]
-pub struct Digest(#[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"))] String);
+#[schemars(with = "String", regex(pattern = "^sha256:[0-9a-f]{64}$"))]
+pub struct Digest(String);
 
 /// Why a text is not a digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -59,14 +59,12 @@ pub const SLUG_MAX: usize = 63;
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(try_from = "String", into = "String")]
-#[schemars(transparent)]
-pub struct Slug(
-    #[schemars(
-        length(min = 1, max = 63),
-        regex(pattern = r"^[a-z0-9]+(-[a-z0-9]+)*$")
-    )]
-    String,
-);
+#[schemars(
+    with = "String",
+    length(min = 1, max = 63),
+    regex(pattern = r"^[a-z0-9]+(-[a-z0-9]+)*$")
+)]
+pub struct Slug(String);
 
 /// Why a text is not a slug.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
