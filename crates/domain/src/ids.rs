@@ -59,11 +59,7 @@ pub const SLUG_MAX: usize = 63;
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(try_from = "String", into = "String")]
-#[schemars(
-    with = "String",
-    length(min = 1, max = 63),
-    regex(pattern = r"^[a-z0-9]+(-[a-z0-9]+)*$")
-)]
+#[schemars(with = "String", extend("pattern" = r"^[a-z0-9]+(-[a-z0-9]+)*$", "maxLength" = 63))]
 pub struct Slug(String);
 
 /// Why a text is not a slug.
