@@ -1,1 +1,26 @@
-//! (skeleton)
+//! Untrusted commands inside walls: limits, accounting, declared folders and hosts, and nothing else.
+//!
+//! Not here: what to run and what its result means. This crate does not know builds, specs or tests.
+//!
+//! Start at [`Sandbox::start`]: it turns a [`Policy`] and a [`Command`] into a [`Running`], which ends as a
+//! [`Report`]. A program that uses this crate calls [`run_init_if_requested`] first in `main`, because
+//! the inner init is the same executable, started again inside.
+
+mod error;
+mod policy;
+mod report;
+mod sandbox;
+
+pub use error::Error;
+pub use policy::{
+    Access, Command, HostRule, Limits, Mount, Network, Policy, Publish, Route, SyntheticFile, Tier,
+};
+pub use report::{
+    Captured, Ending, Limit, NetworkDecision, OutputLine, Process, Report, Stream, Usage,
+};
+pub use sandbox::{Lookup, Probe, Running, Sandbox, Settings, run_init_if_requested};
+
+/// A command that writes this many times its kept output is stopped.
+pub const OUTPUT_DRAIN_FACTOR: u64 = 8;
+/// Longest line of live output; longer ones are cut into several.
+pub const MAX_LINE_BYTES: usize = 16 * 1024;
