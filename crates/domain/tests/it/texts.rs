@@ -1,0 +1,201 @@
+//! Texts with a shape: names, digests, hosts, and specs that are wrong.
+use agentwright_domain::digest::Digest;
+use agentwright_domain::ids::Slug;
+use agentwright_domain::spec::{HostPort, Spec};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn spec() -> Value {
+    json!({
+        "format": 1, "name": "notes-backup", "purpose": "keeps a zip of notes", "kind": "script",
+        "command": ["python3", "/app/backup.py"],
+        "permissions": { "folders": [{ "name": "source", "path": "/srv/notes", "access": "read" }] },
+        "trigger": { "type": "schedule", "cron": "0 2 * * *", "zone": "UTC" },
+        "acceptance": {
+            "smoke": { "name": "runs", "steps": [{ "type": "run" }] },
+            "cases": [{ "name": "works", "steps": [{ "type": "run" }], "probes": [
+                { "name": "made", "holds": "effect", "check": { "type": "file_exists", "folder": "state", "path": "x" } }
+            ] }]
+        }
+    })
+}
+
+fn problems(change: impl FnOnce(&mut Value)) -> Vec<String> {
+    let mut value = spec();
+    change(&mut value);
+    let spec: Spec = serde_json::from_value(value).unwrap();
+    spec.problems().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_sound_spec_has_no_problems() {
+    assert_eq!(problems(|_| ()), Vec::<String>::new());
+}
+
+#[test]
+fn each_fault_of_a_spec_is_named_where_it_is() {
+    let cases: Vec<(&str, &str, Value)> = vec![
+        ("/format", "/format", json!(2)),
+        ("/purpose", "/purpose", json!(" ")),
+        ("/command", "/command", json!([])),
+        ("/command/1", "/command/1", json!("a\0b")),
+        (
+            "/permissions/folders/0/path",
+            "/permissions/folders/0/path",
+            json!("../notes"),
+        ),
+        (
+            "/permissions/folders/0/path",
+            "/permissions/folders/0/path",
+            json!("/srv/../etc"),
+        ),
+        (
+            "/trigger",
+            "/kind",
+            json!({ "type": "service", "port": 8080, "publish": 0, "health_path": "/health" }),
+        ),
+        ("/kind", "/trigger", json!("service")),
+        ("/acceptance/cases", "/acceptance/cases", json!([])),
+        (
+            "/acceptance/smoke/steps",
+            "/acceptance/smoke/steps",
+            json!([]),
+        ),
+        (
+            "/acceptance/cases/0/probes",
+            "/acceptance/cases/0/probes",
+            json!([]),
+        ),
+        (
+            "/acceptance/cases/0/probes/0/check/folder",
+            "/acceptance/cases/0/probes/0",
+            json!("elsewhere"),
+        ),
+    ];
+    for (pointer, expected, value) in cases {
+        let found = problems(|spec| *spec.pointer_mut(pointer).unwrap() = value.clone());
+        assert!(
+            found
+                .iter()
+                .any(|line| line.starts_with(&format!("{expected}:"))),
+            "{pointer}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn permissions_are_checked_one_by_one() {
+    let found = problems(|spec| {
+        spec["permissions"] = json!({
+            "folders": [
+                { "name": "a", "path": "/srv/a", "access": "read", "create": true },
+                { "name": "a", "path": "/srv/b", "access": "write" }
+            ],
+            "secrets": [{ "variable": "lower", "reference": "hunter2" }],
+            "environment": { "1BAD": "x" }
+        });
+    });
+    for place in [
+        "folders/0/create",
+        "folders/1/name",
+        "secrets/0/variable",
+        "secrets/0/reference",
+        "environment",
+    ] {
+        assert!(
+            found
+                .iter()
+                .any(|line| line.starts_with(&format!("/permissions/{place}"))),
+            "{place}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_service_needs_a_port_and_a_health_path() {
+    let found = problems(|spec| {
+        spec["kind"] = json!("service");
+        spec["trigger"] =
+            json!({ "type": "service", "port": 0, "publish": 0, "health_path": "health" });
+    });
+    assert!(found.iter().any(|line| line.starts_with("/trigger/port")));
+    assert!(
+        found
+            .iter()
+            .any(|line| line.starts_with("/trigger/health_path"))
+    );
+}
+
+#[test]
+fn unknown_fields_are_refused() {
+    let mut value = spec();
+    value["permisions"] = json!({});
+    let error = serde_json::from_value::<Spec>(value)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("permisions"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn any_text_makes_a_safe_name_or_none(text in any::<String>()) {
+        if let Some(slug) = Slug::from_words(&text) {
+            prop_assert!(Slug::parse(slug.as_str()).is_ok(), "{slug}");
+        }
+    }
+
+    #[test]
+    fn only_names_are_parsed_as_names(text in "[a-z0-9./ -]{0,70}") {
+        if let Ok(slug) = Slug::parse(&text) {
+            prop_assert!(!slug.as_str().contains(['/', '.', ' ']) && slug.as_str().len() <= 63);
+            prop_assert_eq!(Slug::from_words(&text).unwrap(), slug);
+        }
+    }
+
+    #[test]
+    fn a_digest_survives_its_text(bytes in any::<[u8; 32]>()) {
+        let digest = Digest::from_sha256(bytes);
+        prop_assert_eq!(Digest::parse(digest.as_str()).unwrap(), digest.clone());
+        prop_assert_eq!(digest.short().len(), 12);
+    }
+
+    #[test]
+    fn a_host_and_port_survive_their_text(host in "[a-z0-9.-]{1,30}", port in 1_u16..) {
+        let parsed = HostPort::try_from(format!("{host}:{port}")).unwrap();
+        prop_assert_eq!(HostPort::try_from(parsed.to_string()).unwrap(), parsed);
+    }
+}
+
+#[test]
+fn what_is_no_host_and_port_is_refused() {
+    for text in [
+        "",
+        "example.com",
+        "example.com:0",
+        "example.com:99999",
+        ":80",
+        "exa mple:80",
+        "a/b:80",
+    ] {
+        assert!(HostPort::try_from(text.to_owned()).is_err(), "{text}");
+    }
+    assert_eq!(
+        HostPort::try_from("[::1]:80".to_owned())
+            .unwrap()
+            .to_string(),
+        "[::1]:80"
+    );
+}
+
+#[test]
+fn what_is_no_digest_is_refused() {
+    for text in [
+        "",
+        "sha256:",
+        "sha256:XYZ",
+        "md5:00",
+        &format!("sha256:{}", "A".repeat(64)),
+    ] {
+        assert!(Digest::parse(text).is_err(), "{text}");
+    }
+}
