@@ -6,19 +6,32 @@
 //! [`Report`]. A program that uses this crate calls [`run_init_if_requested`] first in `main`, because
 //! the inner init is the same executable, started again inside.
 
+mod disk;
 mod error;
+mod init;
+mod launch;
+mod net;
+mod output;
 mod policy;
+mod profile;
 mod report;
+mod running;
 mod sandbox;
+mod seccomp;
+mod spawner;
+mod stage;
+mod wire;
 
 pub use error::Error;
+pub use init::run_init_if_requested;
 pub use policy::{
     Access, Command, HostRule, Limits, Mount, Network, Policy, Publish, Route, SyntheticFile, Tier,
 };
 pub use report::{
     Captured, Ending, Limit, NetworkDecision, OutputLine, Process, Report, Stream, Usage,
 };
-pub use sandbox::{Lookup, Probe, Running, Sandbox, Settings, run_init_if_requested};
+pub use running::Running;
+pub use sandbox::{Lookup, Probe, Sandbox, Settings};
 
 /// A command that writes this many times its kept output is stopped.
 pub const OUTPUT_DRAIN_FACTOR: u64 = 8;

@@ -1,17 +1,22 @@
-//! The door: [`Sandbox`] and [`Running`].
+//! The door: [`Sandbox`] finds out what the machine can do and starts sandboxes.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::sync::broadcast;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::error::Error;
-use crate::policy::{Command, Policy, Tier};
-use crate::report::{OutputLine, Process, Report};
+use crate::launch::{self, Machine};
+use crate::net::Plan;
+use crate::policy::{Command, Limits, Policy, Tier};
+use crate::report::{Ending, Report};
+use crate::running::{self, Running};
+use crate::spawner::on_spawner_thread;
+use crate::stage::{self, Pool};
 
 /// Resolves a host name and port to addresses; blocking.
 pub type Lookup = Arc<dyn Fn(&str, u16) -> std::io::Result<Vec<IpAddr>> + Send + Sync>;
@@ -48,7 +53,19 @@ pub struct Probe {
 
 /// Starts sandboxes. Cheap to clone; one per daemon.
 #[derive(Clone)]
-pub struct Sandbox {}
+pub struct Sandbox {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    machine: Arc<Machine>,
+    settings: Settings,
+    tracker: TaskTracker,
+    probe: OnceCell<Probe>,
+}
+
+/// Wall time of the command that the probe runs.
+const PROBE_WALL_MS: u64 = 10_000;
 
 impl Sandbox {
     /// Prepares to start sandboxes and sweeps what a killed predecessor left in `scratch_root`.
@@ -59,20 +76,36 @@ impl Sandbox {
     /// # Errors
     /// [`Error::Io`] when either cannot be opened.
     pub fn new(
-        init_executable: PathBuf,
-        scratch_root: PathBuf,
+        init_executable: impl AsRef<Path>,
+        scratch_root: impl AsRef<Path>,
         settings: Settings,
     ) -> Result<Self, Error> {
-        let _ = (init_executable, scratch_root, settings);
-        Ok(Self {})
+        let _ = scratch_root.as_ref();
+        let root = rustix::process::geteuid().is_root();
+        let init = open_init(init_executable.as_ref(), root)?;
+        let pool = root.then(|| Arc::new(Pool::default()));
+        let machine = Arc::new(Machine {
+            init,
+            bwrap: settings.bwrap.clone(),
+            pool,
+        });
+        Ok(Self {
+            inner: Arc::new(Inner {
+                machine,
+                settings,
+                tracker: TaskTracker::new(),
+                probe: OnceCell::new(),
+            }),
+        })
     }
 
     /// Runs the full profile once and says what held; the answer is kept.
     pub async fn probe(&self) -> Probe {
-        Probe {
-            tier: Tier::None,
-            reasons: vec!["not built yet".into()],
-        }
+        self.inner
+            .probe
+            .get_or_init(|| self.try_profile())
+            .await
+            .clone()
     }
 
     /// Runs a command to its end.
@@ -85,9 +118,9 @@ impl Sandbox {
         command: Command,
         cancel: CancellationToken,
     ) -> Result<Report, Error> {
-        let _ = cancel;
-        self.start(policy, command).await?;
-        Err(Error::Ended)
+        let running = self.start(policy, command).await?;
+        let report = running.wait_or_cancel(&cancel).await?;
+        Ok(Arc::unwrap_or_clone(report))
     }
 
     /// Starts a command, for services and live logs. Dropping the last [`Running`] kills it.
@@ -96,68 +129,79 @@ impl Sandbox {
     /// Any [`Error`] but [`Error::Ended`].
     pub async fn start(&self, policy: Policy, command: Command) -> Result<Running, Error> {
         policy.check(&command)?;
-        Err(Error::Setup("not built yet".into()))
+        let probe = self.probe().await;
+        if probe.tier < policy.minimum || probe.tier == Tier::None {
+            return Err(Error::TooWeak {
+                needed: policy.minimum,
+                offered: probe.tier,
+                reasons: probe.reasons,
+            });
+        }
+        self.start_full(policy, command).await
+    }
+
+    /// Waits for all sandboxes to be accounted for. Call it when shutting down, after stopping them.
+    pub async fn drained(&self) {
+        self.inner.tracker.close();
+        self.inner.tracker.wait().await;
+    }
+
+    async fn start_full(&self, policy: Policy, command: Command) -> Result<Running, Error> {
+        let machine = Arc::clone(&self.inner.machine);
+        let plan = Plan::new(&policy.network);
+        let (policy, launched, before) = on_spawner_thread(move || {
+            let before = launch::open_writable(&policy)?.before();
+            let launched = launch::launch(&machine, &policy, &command, &plan)?;
+            Ok((policy, launched, before))
+        })
+        .await?;
+        running::attend(&self.inner.tracker, policy, launched, before).await
+    }
+
+    async fn try_profile(&self) -> Probe {
+        let policy = Policy {
+            limits: Limits {
+                wall_ms: Some(PROBE_WALL_MS),
+                ..Limits::default()
+            },
+            ..Policy::default()
+        };
+        let command = Command {
+            argv: vec!["true".into()],
+            stdin: Vec::new(),
+        };
+        let ended = async { self.start_full(policy, command).await?.wait().await }.await;
+        match ended {
+            Ok(report) if report.ending == Ending::Exited(0) => Probe {
+                tier: Tier::Full,
+                reasons: Vec::new(),
+            },
+            Ok(report) => self.weaker(format!(
+                "the probe ended as {:?}: {}",
+                report.ending,
+                report.stderr.text()
+            )),
+            Err(error) => self.weaker(error.to_string()),
+        }
+    }
+
+    fn weaker(&self, reason: String) -> Probe {
+        let _ = self.inner.settings.allow_process_tier;
+        Probe {
+            tier: Tier::None,
+            reasons: vec![reason],
+        }
     }
 }
 
-/// A started sandbox. Clones share it; dropping the last one kills it.
-#[derive(Clone)]
-pub struct Running {}
-
-impl Running {
-    /// Lines of output from now on. A reader that is too slow loses the oldest lines, never the newest.
-    #[must_use]
-    pub fn subscribe_output(&self) -> broadcast::Receiver<OutputLine> {
-        broadcast::channel(1).1
+/// Opens the init. One that a dropped identity could not execute is copied into memory.
+fn open_init(path: &Path, root: bool) -> Result<OwnedFd, Error> {
+    let attempt = || format!("open the sandbox's init {}", path.display());
+    let file = std::fs::File::open(path).map_err(|e| Error::io(attempt(), e))?;
+    let fd = OwnedFd::from(file);
+    if !root || stage::everybody_executes(&fd) {
+        return Ok(fd);
     }
-
-    /// Where the published port listens on the host.
-    #[must_use]
-    pub fn published(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    /// The tier it runs in.
-    #[must_use]
-    pub fn tier(&self) -> Tier {
-        Tier::None
-    }
-
-    /// Connects to a port inside (on its 127.0.0.1).
-    ///
-    /// # Errors
-    /// [`Error::Ended`], or [`Error::Io`] when nothing listens.
-    pub async fn connect(&self, port: u16) -> Result<TcpStream, Error> {
-        let _ = port;
-        Err(Error::Ended)
-    }
-
-    /// The processes inside, without the init.
-    ///
-    /// # Errors
-    /// [`Error::Ended`].
-    pub async fn processes(&self) -> Result<Vec<Process>, Error> {
-        Err(Error::Ended)
-    }
-
-    /// Asks all processes to end (SIGTERM), kills what is left after `grace`, and waits. The ending is what
-    /// the command did with the signal.
-    pub async fn stop(&self, grace: Duration) {
-        let _ = grace;
-    }
-
-    /// Kills at once; the ending is `Cancelled`.
-    pub fn cancel(&self) {}
-
-    /// Waits for the end. May be called by several holders.
-    ///
-    /// # Errors
-    /// [`Error::Setup`] when the walls broke before the command ended.
-    pub async fn wait(&self) -> Result<Arc<Report>, Error> {
-        Err(Error::Ended)
-    }
+    let content = std::fs::read(path).map_err(|e| Error::io(attempt(), e))?;
+    crate::wire::memory_file("init", &content).map_err(|e| Error::io(attempt(), e))
 }
-
-/// Becomes the inner init and never returns when the command line asks for it; else does nothing.
-/// Call it first in `main`, before any thread or runtime exists.
-pub fn run_init_if_requested() {}

@@ -1,0 +1,5 @@
+//! Real attacks against real walls. Each case states the stop and, where it makes sense, that the same thing
+//! works when it is allowed.
+
+mod basics;
+mod support;
