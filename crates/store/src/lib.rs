@@ -1,1 +1,41 @@
-//! (skeleton)
+//! Our tables: all their SQL, on SQLite and on PostgreSQL, behind one struct, [`Store`].
+//!
+//! One SQL text per statement for both engines. Every write of a run goes through one group
+//! committer (`group`), which turns waiting operations into one durable transaction; nothing else
+//! writes those tables. Reads and the few other writes are methods here, by noun. The store knows no decisions: what a
+//! transition is, `domain` says. Start with [`Store::open`], then `group.rs`.
+
+mod artifacts;
+mod deployments;
+mod error;
+mod group;
+mod idempotency;
+mod open;
+mod outbox;
+mod rows;
+mod runs;
+mod scope;
+
+pub use artifacts::ARTIFACTS_QUOTA_BYTES;
+pub use error::{CommitError, Error, OpenError, SubmitError};
+pub use group::{Claim, Commit, Committed, KindLimit, Report, Submitted, Writer};
+pub use idempotency::Remembered;
+pub use open::{Location, Options, Time};
+pub use outbox::Due;
+pub use rows::{DeploymentRow, Event, RunFilter, RunRow, TestResultRow, UsageTotals};
+pub use scope::OrgScope;
+
+use std::sync::Arc;
+
+/// The open store. Cheap to clone; the database closes when the last clone is gone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<open::Inner>,
+}
+
+impl Store {
+    /// A new id: UUIDv7, so that ids sort by the time they were made.
+    pub fn new_id(&self) -> String {
+        uuid::Uuid::now_v7().to_string()
+    }
+}

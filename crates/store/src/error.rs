@@ -1,0 +1,129 @@
+//! What can go wrong, by what the caller does next.
+
+use agentwright_domain::ids::{RunId, Slug};
+
+/// A read or write that did not happen. Nothing of it was written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The database cannot be reached or is busy: the same call may work later.
+    #[error("the database does not answer while {doing}: {detail}")]
+    Unavailable {
+        /// What was attempted.
+        doing: &'static str,
+        /// The driver's words.
+        detail: String,
+    },
+    /// No room left, or a quota is used up: make room, then repeat.
+    #[error("no room left on the disk of the data directory while {doing}: free some and repeat")]
+    Full {
+        /// What was attempted.
+        doing: &'static str,
+    },
+    /// The stored bytes are not what they must be: restore from a copy.
+    #[error("what is stored cannot be read while {doing}: {detail}")]
+    Corrupt {
+        /// What was attempted.
+        doing: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The database refused what was to be written; repeating cannot help.
+    #[error("the database refused {doing}: {detail}")]
+    Refused {
+        /// What was attempted.
+        doing: &'static str,
+        /// The driver's words.
+        detail: String,
+    },
+    /// The store is closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// Why a store does not open. Nothing of the database was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("{place} is in use by another agentwright process: stop that one, or use its socket")]
+    Locked {
+        /// The database.
+        place: String,
+    },
+    /// A newer agentwright wrote it.
+    #[error(
+        "{place} was written by a newer agentwright (format {found}, this one knows {known}): use the newer program; nothing was changed"
+    )]
+    Newer {
+        /// The database.
+        place: String,
+        /// The newest migration in it.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
+    /// It is no database of ours, or it is damaged.
+    #[error(
+        "{place} is not an intact agentwright database ({detail}): restore a copy or move it away; nothing was changed"
+    )]
+    Corrupt {
+        /// The database.
+        place: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// It cannot be written.
+    #[error("{place} cannot be written ({detail}): check owner, mode and mount")]
+    ReadOnly {
+        /// The database or its directory.
+        place: String,
+        /// The system's words.
+        detail: String,
+    },
+    /// No room left.
+    #[error("no room left on the disk of {place}: free some and start again")]
+    Full {
+        /// The database.
+        place: String,
+    },
+    /// It does not answer.
+    #[error("{place} does not answer ({detail}): check the address and that the server runs")]
+    Unreachable {
+        /// The database, without any password.
+        place: String,
+        /// The driver's words.
+        detail: String,
+    },
+}
+
+/// Why a submission wrote nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// A live run of that kind already has the label.
+    #[error("a run named {label} is still going on: wait for it, cancel it, or give another name")]
+    LabelTaken {
+        /// The label.
+        label: Slug,
+        /// The run that has it, where it could be found.
+        by: Option<RunId>,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// Why a commit or a report wrote nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The run has moved on since it was loaded: what was worked out for it no longer counts.
+    #[error("the run has moved on (epoch {expected} expected): this outcome no longer counts")]
+    Stale {
+        /// The epoch that was expected.
+        expected: i64,
+    },
+    /// There is no such run.
+    #[error("no such run")]
+    Unknown,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
