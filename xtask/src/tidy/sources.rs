@@ -1,0 +1,107 @@
+//! One Rust file against the rules: a header, a bounded size, no silent `allow`, no lost reminder.
+
+/// The longest file, tests not counted, in lines.
+const LINES_MAX: usize = 500;
+/// Reminders that need the number of an issue; put together so that this file passes.
+const REMINDERS: [&str; 3] = [
+    concat!("TO", "DO"),
+    concat!("FIX", "ME"),
+    concat!("XX", "X"),
+];
+/// The attribute whose place is taken by `expect` with a reason.
+const SILENT: [&str; 2] = [concat!("#[al", "low("), concat!("#![al", "low(")];
+
+/// Complaints about the file at `path` with this text.
+pub(crate) fn check(path: &str, text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    if !text.starts_with("//!") {
+        complaints.push(format!(
+            "{path}: begins without a //! header (what it is, what it is not, where to start)"
+        ));
+    }
+    let is_test = path.contains("/tests/") || path.ends_with("/tests.rs");
+    let lines = lines_without_tests(text);
+    if !is_test && lines > LINES_MAX {
+        complaints.push(format!(
+            "{path}: {lines} lines without tests, more than {LINES_MAX}"
+        ));
+    }
+    for (i, line) in text.lines().enumerate() {
+        let number = i + 1;
+        if SILENT.iter().any(|attribute| line.contains(attribute)) {
+            complaints.push(format!(
+                "{path}:{number}: use #[expect(…, reason = \"…\")] instead of allow"
+            ));
+        }
+        if REMINDERS.iter().any(|word| is_reminder(line, word)) {
+            complaints.push(format!(
+                "{path}:{number}: a reminder names its issue, as in #12"
+            ));
+        }
+    }
+    complaints
+}
+
+fn is_reminder(line: &str, word: &str) -> bool {
+    let Some((before, after)) = line.split_once(word) else {
+        return false;
+    };
+    let alone = !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
+        && !after.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    let numbered = line
+        .split('#')
+        .skip(1)
+        .any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    alone && before.contains("//") && !numbered
+}
+
+/// Counts lines outside of `#[cfg(test)] mod … { … }`.
+fn lines_without_tests(text: &str) -> usize {
+    let mut count = 0;
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let begins = line.trim() == "#[cfg(test)]"
+            && lines
+                .peek()
+                .is_some_and(|next| next.starts_with("mod ") && next.ends_with('{'));
+        if begins {
+            lines.by_ref().find(|line| *line == "}");
+        } else {
+            count += 1;
+        }
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_do_not_count_towards_the_size() {
+        let text = format!(
+            "//! A file.\nfn a() {{}}\n#[cfg(test)]\nmod tests {{\n{}}}\nfn b() {{}}\n",
+            "    // line\n".repeat(2 * LINES_MAX)
+        );
+        assert_eq!(lines_without_tests(&text), 3);
+        assert!(check("crates/x/src/a.rs", &text).is_empty());
+    }
+
+    #[test]
+    fn a_long_file_a_missing_header_and_silent_lints_are_named() {
+        let long = "fn a() {}\n".repeat(LINES_MAX + 1);
+        let found = check("crates/x/src/a.rs", &long);
+        assert!(found[0].contains("header") && found[1].contains("501 lines"));
+        let silent = format!("//! A file.\n{}dead_code)]\n", SILENT[0]);
+        assert!(check("a.rs", &silent)[0].starts_with("a.rs:2: use #[expect"));
+    }
+
+    #[test]
+    fn a_reminder_needs_an_issue() {
+        let word = REMINDERS[0];
+        let with = |rest: &str| check("a.rs", &format!("//! A.\n{rest}\n")).len();
+        assert_eq!(with(&format!("// {word}: later")), 1);
+        assert_eq!(with(&format!("// {word} #12: later")), 0);
+        assert_eq!(with(&format!("let {word}_LIST = 1;")), 0);
+    }
+}
