@@ -1,1 +1,62 @@
-//! (skeleton)
+//! What goes over the wire of `/api/v1`, and the typed client for it.
+//!
+//! Not here: routes, rows and decisions. A request refuses unknown fields and is checked with
+//! [`garde::Validate`] before anything happens; an answer may grow fields, and a reader ignores those that
+//! it does not know. Start at [`Client`], then [`CreateBuild`] and [`Build`].
+
+mod build;
+mod client;
+mod deployment;
+mod event;
+mod execution;
+mod plan;
+mod problem;
+mod socket;
+mod system;
+mod time;
+
+pub use build::{
+    Approval, Artifact, Build, BuildDetail, BuildQuery, BuildState, BuildStatus, CancelRequest,
+    CreateBuild, Decide, DecisionRequest, DeployBuild, Deployed, Digests, LevelResult, Log,
+    LogLine, RetryBuild, StageResult, View,
+};
+pub use client::{Client, ClientError, EventStream, REPLY_MAX_BYTES};
+pub use deployment::{
+    ActivityNow, Deployment, DeploymentDetail, Export, ExportRequest, PauseRequest, Removed,
+    RollbackRequest, Service, Version,
+};
+pub use event::{Event, EventQuery};
+pub use execution::{Execution, ExecutionLog, ExecutionQuery, ExecutionStatus, LogQuery};
+pub use plan::{Choice, Difference, Missing, Plan, PlanRequest, PlanVerdict};
+pub use problem::{FieldProblem, Problem, code};
+pub use socket::ReachableSocket;
+pub use system::{Check, CheckStatus, Doctor, Health, Supervision};
+pub use time::Time;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The version of this surface; the first part of every path.
+pub const PREFIX: &str = "/api/v1";
+/// The largest request body, in bytes.
+pub const BODY_MAX_BYTES: usize = 2 << 20;
+/// The longest that one long poll is held, seconds.
+pub const WAIT_MAX_S: u32 = 60;
+/// The longest list in one answer.
+pub const LIST_MAX: u32 = 500;
+/// The list's length where none is asked for.
+pub const LIST_DEFAULT: u32 = 100;
+/// The header that makes a creating request repeatable.
+pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+/// The longest idempotency key, in bytes.
+pub const IDEMPOTENCY_MAX: usize = 200;
+
+/// One page of a list, newest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Page<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// Give it as `before` to get the next page; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
