@@ -167,6 +167,41 @@ impl Build {
     }
 }
 
+/// A line of the list of builds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BuildSummary {
+    /// Its run.
+    pub id: RunId,
+    /// Name for people.
+    pub label: Slug,
+    /// How it stands.
+    pub status: BuildStatus,
+    /// The stage or gate that it is at, or ended at.
+    pub stage: String,
+    /// Which try at it, from 1.
+    pub attempt: u32,
+    /// Lower goes first.
+    pub priority: i64,
+    /// When it was submitted.
+    pub created_at: Time,
+    /// When it was first worked on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it last showed progress.
+    pub progress_at: Time,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Time>,
+    /// When it is tried again; while it is queued for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Time>,
+    /// Time spent working, waiting not counted.
+    pub worked_ms: i64,
+    /// The build that this one repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<RunId>,
+}
+
 /// How a build stands, with what belongs to that status. On the wire `status` and its fields stand beside
 /// the build's own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -466,6 +501,37 @@ pub enum View {
     Brief,
 }
 
+/// What a waiting `GET /builds/{id}` waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// Ended, or waiting for a person: nothing more happens by itself.
+    Settled,
+}
+
+/// The query of `GET /builds/{id}`. With `wait_after` or `wait_until` the answer comes as soon as that is
+/// so, at the latest after `timeout_s`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct ShowQuery {
+    /// Until there is an event with a greater `seq`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(range(min = 0))]
+    pub wait_after: Option<i64>,
+    /// Until the build stands so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    pub wait_until: Option<Until>,
+    /// Seconds; [`crate::WAIT_DEFAULT_S`] when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(range(min = 0, max = crate::WAIT_MAX_S))]
+    pub timeout_s: Option<u32>,
+    /// How much is told.
+    #[serde(default)]
+    #[garde(skip)]
+    pub view: View,
+}
+
 /// The query of `GET /builds`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(deny_unknown_fields)]
@@ -505,9 +571,9 @@ pub struct DecisionRequest {
     /// Yes or no.
     #[garde(skip)]
     pub decision: Decide,
-    /// The `digest` of the subject that the person saw; anything else is stale.
+    /// The `digest` of the subject that the person saw; anything else is stale. A yes needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
+    #[garde(custom(yes_to_something(self.decision)))]
     pub subject: Option<Digest>,
     /// What they say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -555,6 +621,15 @@ pub(crate) fn one_wish(has_spec: bool) -> impl FnOnce(&str, &()) -> Checked {
         )),
         (false, true) => Err(garde::Error::new("give an intent or a spec, not both")),
         (true, true) | (false, false) => Ok(()),
+    }
+}
+
+fn yes_to_something(decision: Decide) -> impl FnOnce(&Option<Digest>, &()) -> Checked {
+    move |subject, &()| match (decision, subject) {
+        (Decide::Approve, None) => Err(garde::Error::new(
+            "is missing: a yes names the digest of what it is said to",
+        )),
+        (Decide::Approve, Some(_)) | (Decide::Reject, _) => Ok(()),
     }
 }
 

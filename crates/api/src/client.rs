@@ -8,8 +8,8 @@ mod stream;
 pub use stream::EventStream;
 
 use crate::build::{
-    Build, BuildDetail, BuildQuery, CancelRequest, CreateBuild, DecisionRequest, DeployBuild, Log,
-    RetryBuild, View,
+    Build, BuildDetail, BuildQuery, BuildSummary, CancelRequest, CreateBuild, DecisionRequest,
+    DeployBuild, Log, RetryBuild, ShowQuery, Until, View,
 };
 use crate::deployment::{
     Deployment, DeploymentDetail, Export, ExportRequest, PauseRequest, Removed, RollbackRequest,
@@ -20,7 +20,7 @@ use crate::execution::{Execution, ExecutionLog, ExecutionQuery, LogQuery};
 use crate::plan::{Plan, PlanRequest};
 use crate::problem::Problem;
 use crate::system::{Doctor, Health};
-use crate::{IDEMPOTENCY_HEADER, PREFIX, Page};
+use crate::{IDEMPOTENCY_HEADER, PREFIX, Page, WAIT_DEFAULT_S};
 use bytes::Bytes;
 use connection::{Ask, Connections};
 use http::{Method, StatusCode, header};
@@ -146,7 +146,7 @@ impl Client {
     }
 
     /// Builds, newest first.
-    pub async fn builds(&self, query: &BuildQuery) -> Result<Page<Build>, ClientError> {
+    pub async fn builds(&self, query: &BuildQuery) -> Result<Page<BuildSummary>, ClientError> {
         self.read("/builds", query).await
     }
 
@@ -164,15 +164,35 @@ impl Client {
         timeout_s: u32,
         view: View,
     ) -> Result<BuildDetail, ClientError> {
-        let view = match view {
-            View::Full => "full",
-            View::Brief => "brief",
+        let query = ShowQuery {
+            wait_after: Some(after),
+            timeout_s: Some(timeout_s),
+            view,
+            ..ShowQuery::default()
         };
-        let path = format!(
-            "{PREFIX}/builds/{}?wait_after={after}&timeout_s={timeout_s}&view={view}",
-            escaped(id)
-        );
-        let limit = Duration::from_secs(u64::from(timeout_s)) + WAIT_SLACK;
+        self.show(id, &query).await
+    }
+
+    /// The build as soon as it has ended or waits for a person, at the latest after `timeout_s` seconds.
+    /// The lists are empty.
+    pub async fn settled_build(
+        &self,
+        id: &str,
+        timeout_s: u32,
+    ) -> Result<BuildDetail, ClientError> {
+        let query = ShowQuery {
+            wait_until: Some(Until::Settled),
+            timeout_s: Some(timeout_s),
+            view: View::Brief,
+            ..ShowQuery::default()
+        };
+        self.show(id, &query).await
+    }
+
+    async fn show(&self, id: &str, query: &ShowQuery) -> Result<BuildDetail, ClientError> {
+        let path = format!("{PREFIX}/builds/{}{}", escaped(id), query_text(query));
+        let wait = u64::from(query.timeout_s.unwrap_or(WAIT_DEFAULT_S));
+        let limit = Duration::from_secs(wait) + WAIT_SLACK;
         self.json(Ask::new(Method::GET, path), limit).await
     }
 

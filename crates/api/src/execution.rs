@@ -35,6 +35,8 @@ pub struct Execution {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Time>,
+    /// The `seq` of its last event.
+    pub seq: i64,
     /// What it used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
@@ -80,6 +82,21 @@ pub struct LogQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(max = 64))]
     pub execution: Option<String>,
+}
+
+/// The query of `GET /executions/{id}`: with `wait_after` the answer comes as soon as there is an event with a
+/// greater `seq`, at the latest after `timeout_s`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct WaitQuery {
+    /// The `seq` that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(range(min = 0))]
+    pub wait_after: Option<i64>,
+    /// Seconds; [`crate::WAIT_DEFAULT_S`] when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(range(min = 0, max = crate::WAIT_MAX_S))]
+    pub timeout_s: Option<u32>,
 }
 
 /// What an execution wrote.

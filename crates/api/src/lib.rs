@@ -16,9 +16,9 @@ mod system;
 mod time;
 
 pub use build::{
-    Approval, Artifact, Build, BuildDetail, BuildQuery, BuildState, BuildStatus, CancelRequest,
-    CreateBuild, Decide, DecisionRequest, DeployBuild, Deployed, Digests, LevelResult, Log,
-    LogLine, RetryBuild, StageResult, View,
+    Approval, Artifact, Build, BuildDetail, BuildQuery, BuildState, BuildStatus, BuildSummary,
+    CancelRequest, CreateBuild, Decide, DecisionRequest, DeployBuild, Deployed, Digests,
+    LevelResult, Log, LogLine, RetryBuild, ShowQuery, StageResult, Until, View,
 };
 pub use client::{Client, ClientError, EventStream, REPLY_MAX_BYTES};
 pub use deployment::{
@@ -26,7 +26,9 @@ pub use deployment::{
     RollbackRequest, Service, Version,
 };
 pub use event::{Event, EventQuery};
-pub use execution::{Execution, ExecutionLog, ExecutionQuery, ExecutionStatus, LogQuery};
+pub use execution::{
+    Execution, ExecutionLog, ExecutionQuery, ExecutionStatus, LogQuery, WaitQuery,
+};
 pub use plan::{Choice, Difference, Missing, Plan, PlanRequest, PlanVerdict};
 pub use problem::{FieldProblem, Problem, code};
 pub use socket::ReachableSocket;
@@ -42,6 +44,8 @@ pub const PREFIX: &str = "/api/v1";
 pub const BODY_MAX_BYTES: usize = 2 << 20;
 /// The longest that one long poll is held, seconds.
 pub const WAIT_MAX_S: u32 = 60;
+/// How long one is held where no time is asked for, seconds.
+pub const WAIT_DEFAULT_S: u32 = 30;
 /// The longest list in one answer.
 pub const LIST_MAX: u32 = 500;
 /// The list's length where none is asked for.

@@ -83,6 +83,9 @@ pub struct Plan {
     /// What agentwright could build instead, best first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub possible: Vec<Choice>,
+    /// What a person may want to know: defaults that were taken, a name that exists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// What differs from the deployed version; for a change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differs: Vec<Difference>,
@@ -105,11 +108,10 @@ pub enum PlanVerdict {
 pub struct Missing {
     /// Its name; give it as `--input name=value`.
     pub name: String,
-    /// What it is.
-    pub description: String,
-    /// What one looks like.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub example: Option<String>,
+    /// The question that it answers.
+    pub question: String,
+    /// Answers that would do.
+    pub examples: Vec<String>,
 }
 
 /// Something that agentwright can build.

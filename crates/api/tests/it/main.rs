@@ -134,3 +134,11 @@ fn a_socket_path_of_any_length_is_reachable() {
     let missing = Path::new("/nowhere").join("x".repeat(120)).join("a.sock");
     assert!(ReachableSocket::of(&missing).is_err());
 }
+
+#[test]
+fn a_yes_names_what_it_is_said_to() {
+    let bare: DecisionRequest = serde_json::from_value(json!({ "decision": "approve" })).unwrap();
+    assert!(bare.validate().unwrap_err().to_string().contains("subject"));
+    let no: DecisionRequest = serde_json::from_value(json!({ "decision": "reject" })).unwrap();
+    assert!(no.validate().is_ok());
+}
