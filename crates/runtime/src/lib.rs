@@ -1,7 +1,14 @@
 //! The local target: supervises deployed automations and fires their executions.
 //!
 //! Not here: how a build comes to be deployed (`pipeline`), what an end means for the deployment
-//! (`domain::execution`), the walls (`sandbox`).
+//! (`domain::execution`), the walls (`sandbox`). Start with [`Runtime`]: `supervise.rs` decides what
+//! fires, `executions.rs` runs one firing, `actions.rs` does what a person asks.
+
+mod actions;
+mod error;
+mod executions;
+mod service;
+mod supervise;
 
 pub mod environment;
 pub mod install;
@@ -10,3 +17,103 @@ pub mod notices;
 pub mod schedule;
 pub mod secrets;
 pub mod tree;
+
+pub use actions::Status;
+pub use error::Error;
+pub use executions::Executions;
+pub use service::Trial;
+
+use agentwright_engine::{Clock, Engine};
+use agentwright_sandbox::Sandbox;
+use agentwright_store::Store;
+use environment::Programs;
+use layout::Layout;
+use secrets::Variables;
+use std::sync::{Arc, OnceLock};
+use tokio::sync::Notify;
+
+/// What the runtime works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Deployments and their history.
+    pub store: Store,
+    /// Where everything runs.
+    pub sandbox: Sandbox,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where files lie.
+    pub layout: Layout,
+    /// Where programs are looked for.
+    pub programs: Programs,
+    /// The daemon's own environment, for `env:` references.
+    pub variables: Variables,
+}
+
+/// The local target. Cheap to clone.
+#[derive(Clone)]
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: Parts,
+    engine: OnceLock<Engine>,
+    wake: Notify,
+}
+
+impl Runtime {
+    /// A runtime that fires nothing yet: the engine comes with [`Self::attach`], because it needs
+    /// [`Executions`] first.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                parts,
+                engine: OnceLock::new(),
+                wake: Notify::new(),
+            }),
+        }
+    }
+
+    /// Hands in the engine. Called once; a second call changes nothing.
+    pub fn attach(&self, engine: Engine) {
+        let _ = self.inner.engine.set(engine);
+        self.wake();
+    }
+
+    /// Lets the supervisor look at once: something was deployed, ended or asked for.
+    pub fn wake(&self) {
+        self.inner.wake.notify_one();
+    }
+
+    /// Where files lie.
+    pub fn layout(&self) -> &Layout {
+        &self.inner.parts.layout
+    }
+
+    /// Where programs are looked for.
+    pub fn programs(&self) -> &Programs {
+        &self.inner.parts.programs
+    }
+
+    /// The time.
+    pub fn now_ms(&self) -> i64 {
+        self.inner.parts.clock.now_ms()
+    }
+
+    /// The sandbox that everything runs in.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.inner.parts.sandbox
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.parts.store
+    }
+
+    pub(crate) fn variables(&self) -> &Variables {
+        &self.inner.parts.variables
+    }
+
+    pub(crate) fn engine(&self) -> Result<&Engine, Error> {
+        self.inner.engine.get().ok_or(Error::Starting)
+    }
+}
