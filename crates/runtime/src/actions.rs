@@ -49,7 +49,9 @@ impl Runtime {
         let current = self.current(scope, &row).await?.map(|run| run.id);
         let (programs, this) = (self.programs().clone(), version.clone());
         let drifted = blocking(move || {
-            programs.environment(&this.spec).is_ok_and(|now| now != this.environment)
+            programs
+                .environment(&this.spec)
+                .is_ok_and(|now| now != this.environment)
         })
         .await;
         Ok(Status {
@@ -175,7 +177,9 @@ impl Runtime {
             let ended = tokio::time::timeout(END_MAX, until_ended(self, &engine, scope, &run.id));
             ended.await.map_err(|_| Error::StillRunning(name.clone()))?;
             // The run's end is recorded at once, its processes may take a moment longer.
-            self.quiet(&engine, &run.id).await.ok_or(Error::StillRunning(name.clone()))?;
+            self.quiet(&engine, &run.id)
+                .await
+                .ok_or(Error::StillRunning(name.clone()))?;
         }
         let versions = self.store().versions(scope, name).await?;
         self.store().remove_deployment(scope, name).await?;

@@ -265,7 +265,10 @@ impl Runtime {
         }
         Some(Notice {
             topic: "automation.drift".to_owned(),
-            title: format!("{} runs with other programs than it was verified with", version.name),
+            title: format!(
+                "{} runs with other programs than it was verified with",
+                version.name
+            ),
             body: format!(
                 "An interpreter or program that it uses was changed since version {} was verified.\n\
                  To verify it again: agentwright change {} \"verify again\"",
@@ -305,13 +308,16 @@ fn judge(report: &Report, spec: &Spec) -> Result<String, Failure> {
     let words = last_words(report);
     match report.ending {
         Ending::Exited(0) => Ok(summary(report)),
-        Ending::Exited(code) => Err(Failure::again(format!("it ended with exit code {code}{words}"))),
-        Ending::Signalled(signal) => {
-            Err(Failure::again(format!("it was ended by signal {signal}{words}")))
-        }
-        Ending::Stopped(limit) => {
-            Err(Failure::again(format!("it was stopped: {}{words}", over(limit, spec))))
-        }
+        Ending::Exited(code) => Err(Failure::again(format!(
+            "it ended with exit code {code}{words}"
+        ))),
+        Ending::Signalled(signal) => Err(Failure::again(format!(
+            "it was ended by signal {signal}{words}"
+        ))),
+        Ending::Stopped(limit) => Err(Failure::again(format!(
+            "it was stopped: {}{words}",
+            over(limit, spec)
+        ))),
         Ending::Cancelled => Err(Failure::again("it was stopped with the daemon")),
     }
 }
@@ -368,7 +374,10 @@ pub(crate) fn log_text(report: &Report, secrets: &Secrets) -> String {
             text.push('\n');
         }
         if captured.truncated_bytes > 0 {
-            text.push_str(&format!("--- {} bytes of it left out\n", captured.truncated_bytes));
+            text.push_str(&format!(
+                "--- {} bytes of it left out\n",
+                captured.truncated_bytes
+            ));
         }
     }
     for asked in report.network.iter().filter(|asked| !asked.allowed) {

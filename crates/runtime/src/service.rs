@@ -82,7 +82,9 @@ impl Runtime {
             return Err(Failure::last("it is not a service"));
         };
         let name = &state.deployment;
-        let running = self.start_sticky(name, &prepared.policy, &prepared.spec).await?;
+        let running = self
+            .start_sticky(name, &prepared.policy, &prepared.spec)
+            .await?;
         let end = tokio::select! {
             end = self.watch(name, &running, &port, handle) => end,
             () = self.follow_output(name, &running, &prepared.secrets) => Err(Failure::again("it ended")),
@@ -118,8 +120,12 @@ impl Runtime {
             stdin: Vec::new(),
         };
         let at = self.layout().deployment(name).join("port");
-        let last: Option<u16> = std::fs::read_to_string(&at).ok().and_then(|text| text.trim().parse().ok());
-        let chosen = policy.publish.is_some_and(|publish| publish.host.port() == 0);
+        let last: Option<u16> = std::fs::read_to_string(&at)
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
+        let chosen = policy
+            .publish
+            .is_some_and(|publish| publish.host.port() == 0);
         if let (true, Some(last)) = (chosen, last) {
             let mut policy = policy.clone();
             if let Some(publish) = &mut policy.publish {
@@ -155,9 +161,13 @@ impl Runtime {
         };
         if let Some(at) = running.published() {
             let url = format!("http://{at}");
-            self.store().set_endpoint(handle.scope(), name, Some(&url)).await?;
+            self.store()
+                .set_endpoint(handle.scope(), name, Some(&url))
+                .await?;
             let line = format!("answers at {url}: {answer}");
-            let _ = handle.event(NewEvent::new("service.well", "execute", line)).await;
+            let _ = handle
+                .event(NewEvent::new("service.well", "execute", line))
+                .await;
         }
         self.wake();
         tokio::select! {
@@ -392,7 +402,9 @@ fn append(path: &Path, line: &str) -> std::io::Result<()> {
 fn copy_state(from: &Path, to: &Path) -> Result<(), String> {
     let words = |error: InstallError| chain(&error);
     std::fs::create_dir_all(to).map_err(|error| {
-        words(InstallError::Tree(tree::io_error("make the directory", to)(error)))
+        words(InstallError::Tree(
+            tree::io_error("make the directory", to)(error),
+        ))
     })?;
     let small = size(from).is_some_and(|bytes| bytes <= TRIAL_STATE_MAX);
     if small && tree::copy(from, &[], to).is_err() {

@@ -62,7 +62,9 @@ impl Runtime {
                     });
                 }
             }
-            let wait_ms = until_ms.saturating_sub(self.now_ms()).clamp(0, LOOK_AT_LEAST_EVERY_MS);
+            let wait_ms = until_ms
+                .saturating_sub(self.now_ms())
+                .clamp(0, LOOK_AT_LEAST_EVERY_MS);
             let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -103,7 +105,11 @@ impl Runtime {
     /// Does what one deployment asks for now.
     async fn tend(&self, scope: &OrgScope, row: &DeploymentRow) -> Result<Waiting, Error> {
         let current = self.current(scope, row).await?;
-        let Some(version) = self.store().version(scope, &row.name, row.active_version).await? else {
+        let Some(version) = self
+            .store()
+            .version(scope, &row.name, row.active_version)
+            .await?
+        else {
             return Ok(Waiting::default());
         };
         let mut waiting = match (&row.activity, &version.spec.trigger) {
@@ -119,7 +125,8 @@ impl Runtime {
                 match schedule {
                     Ok(schedule) => {
                         let busy = current.is_some();
-                        self.tend_schedule(scope, row, &version, &schedule, (*missed, busy)).await?
+                        self.tend_schedule(scope, row, &version, &schedule, (*missed, busy))
+                            .await?
                     }
                     Err(error) => {
                         tracing::warn!(automation = %row.name, %error, "a stored schedule cannot be read");
@@ -128,7 +135,8 @@ impl Runtime {
                 }
             }
             (Activity::Active, Trigger::Service { .. }) => {
-                self.tend_service(scope, row, &version, current.as_ref()).await?
+                self.tend_service(scope, row, &version, current.as_ref())
+                    .await?
             }
             (Activity::Active, Trigger::Once) => {
                 let id = RunId::new(format!("{}-once", version.build));
@@ -281,7 +289,14 @@ impl Runtime {
     ) -> Result<(), Error> {
         let written = self
             .store()
-            .set_activity(scope, &row.name, row.revision, &row.activity, None, next_due_at_ms)
+            .set_activity(
+                scope,
+                &row.name,
+                row.revision,
+                &row.activity,
+                None,
+                next_due_at_ms,
+            )
             .await?;
         if !written {
             self.wake();
@@ -296,7 +311,11 @@ impl Runtime {
             reason: why.to_owned(),
         };
         match self.engine()?.signal(scope, &run.id, cancel).await {
-            Ok(_) | Err(agentwright_engine::SignalError::Refused(_) | agentwright_engine::SignalError::Unknown) => {}
+            Ok(_)
+            | Err(
+                agentwright_engine::SignalError::Refused(_)
+                | agentwright_engine::SignalError::Unknown,
+            ) => {}
             Err(agentwright_engine::SignalError::Store(error)) => return Err(error.into()),
             Err(agentwright_engine::SignalError::Busy) => self.wake(),
         }
@@ -307,9 +326,15 @@ impl Runtime {
     async fn sweep(&self) {
         let deployments = self.layout().data().join("deployments");
         blocking(move || {
-            let entries = std::fs::read_dir(&deployments).into_iter().flatten().flatten();
+            let entries = std::fs::read_dir(&deployments)
+                .into_iter()
+                .flatten()
+                .flatten();
             for entry in entries {
-                let left = entry.file_name().to_string_lossy().starts_with(".removing-");
+                let left = entry
+                    .file_name()
+                    .to_string_lossy()
+                    .starts_with(".removing-");
                 if left && let Err(error) = tree::remove_all(&entry.path()) {
                     tracing::warn!(%error, "cannot remove what a killed removal left");
                 }
@@ -358,7 +383,10 @@ pub(crate) async fn until_ended(runtime: &Runtime, engine: &Engine, scope: &OrgS
                 return;
             }
         }
-        match engine.changed(scope, run, seq, Duration::from_secs(60)).await {
+        match engine
+            .changed(scope, run, seq, Duration::from_secs(60))
+            .await
+        {
             Ok(newest) => seq = seq.max(newest),
             Err(_) => return,
         }
@@ -366,5 +394,7 @@ pub(crate) async fn until_ended(runtime: &Runtime, engine: &Engine, scope: &OrgS
 }
 
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
