@@ -16,9 +16,10 @@ use agentwright_domain::run::{NewEvent, Notice, Run, RunState, Signal, Usage};
 use agentwright_domain::spec::{Spec, Trigger};
 use agentwright_engine::{Executor, Handle};
 use agentwright_proof::of_json;
-use agentwright_sandbox::{Command, Ending, Limit, Place, Policy, Report, spec_policy};
+use agentwright_sandbox::spec_policy::{self, FolderMissing, Routes};
+use agentwright_sandbox::{Command, Ending, Limit, Policy, Report};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The longest reason taken from an automation's own last words, in characters.
 const LAST_WORDS_MAX: usize = 300;
@@ -222,31 +223,26 @@ impl Runtime {
                 version.name, version.version
             )));
         }
-        let secrets = Secrets::resolve(&spec.permissions, self.variables())
-            .map_err(|error| Failure::again(error.to_string()))?;
-        let programs = self
-            .programs()
-            .declared(spec)
-            .map_err(|error| Failure::again(error.to_string()))?;
-        let place = self.place(spec, app, programs, &secrets);
-        let drift = self.drift(version, spec);
-        Ok((spec_policy(spec, &place), secrets, drift))
+        let (policy, secrets) = self.policy(spec, &app, &self.layout().state(&spec.name))?;
+        Ok((policy, secrets, self.drift(version, spec)))
     }
 
-    pub(crate) fn place(
+    /// The policy of production, with the real folders, programs and secrets. Blocking.
+    pub(crate) fn policy(
         &self,
         spec: &Spec,
-        app: PathBuf,
-        programs: BTreeMap<String, PathBuf>,
-        secrets: &Secrets,
-    ) -> Place {
-        Place {
-            app,
-            state: self.layout().state(&spec.name),
-            programs,
-            environment: secrets.values().clone(),
-            ..Place::default()
-        }
+        app: &Path,
+        state: &Path,
+    ) -> Result<(Policy, Secrets), Failure> {
+        let again = |error: &dyn std::error::Error| Failure::again(chain(error));
+        let secrets =
+            Secrets::resolve(&spec.permissions, self.variables()).map_err(|e| again(&e))?;
+        let programs = self.programs().declared(spec).map_err(|e| again(&e))?;
+        let mut policy = real_policy(spec, app, state, &Routes::Production)
+            .map_err(|error| Failure::last(error.to_string()))?;
+        spec_policy::add_programs(&mut policy, spec, &programs);
+        policy.env.extend(secrets.values().clone());
+        Ok((policy, secrets))
     }
 
     /// A notice when the host's programs are no longer those of verify; once for each change.
@@ -276,6 +272,26 @@ impl Runtime {
             ),
         })
     }
+}
+
+/// The policy on the folders that the spec names. Blocking.
+///
+/// # Errors
+/// Never: every declared folder is given.
+pub fn real_policy(
+    spec: &Spec,
+    app: &Path,
+    state: &Path,
+    routes: &Routes,
+) -> Result<Policy, FolderMissing> {
+    let folders: BTreeMap<String, PathBuf> = spec
+        .permissions
+        .folders
+        .iter()
+        .map(|folder| (folder.name.to_string(), PathBuf::from(&folder.path)))
+        .collect();
+    let limits = spec_policy::limits(spec);
+    spec_policy::policy(spec, app, state, &folders, routes, limits)
 }
 
 /// The spec with exactly the granted permissions, if the grant is live and is for this version.

@@ -20,7 +20,7 @@ pub mod tree;
 
 pub use actions::Status;
 pub use error::Error;
-pub use executions::Executions;
+pub use executions::{Executions, real_policy};
 pub use service::Trial;
 
 use agentwright_engine::{Clock, Engine};

@@ -14,7 +14,7 @@ use agentwright_domain::ids::Slug;
 use agentwright_domain::run::NewEvent;
 use agentwright_domain::spec::{Spec, Trigger};
 use agentwright_engine::Handle;
-use agentwright_sandbox::{Command, Ending, Policy, Running, spec_policy};
+use agentwright_sandbox::{Command, Ending, Policy, Running};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -225,7 +225,7 @@ impl Runtime {
         let (runtime, this) = (self.clone(), spec.clone());
         let (app, scratch) = (app.to_owned(), scratch.join("trial-state"));
         let state = scratch.clone();
-        let (policy, secrets) = blocking(move || runtime.trial_policy(&this, app, &state)).await?;
+        let (policy, secrets) = blocking(move || runtime.trial_policy(&this, &app, &state)).await?;
         let command = Command {
             argv: spec.command.clone(),
             stdin: Vec::new(),
@@ -253,18 +253,18 @@ impl Runtime {
     fn trial_policy(
         &self,
         spec: &Spec,
-        app: PathBuf,
+        app: &Path,
         state: &Path,
     ) -> Result<(Policy, Secrets), String> {
-        let secrets =
-            Secrets::resolve(&spec.permissions, self.variables()).map_err(|e| e.to_string())?;
-        let programs = self.programs().declared(spec).map_err(|e| e.to_string())?;
         tree::remove_all(state).map_err(|e| chain(&e))?;
         copy_state(&self.layout().state(&spec.name), state)?;
-        let mut place = self.place(spec, app, programs, &secrets);
-        place.state = state.to_owned();
-        place.publish = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        Ok((spec_policy(spec, &place), secrets))
+        let (mut policy, secrets) = self
+            .policy(spec, app, state)
+            .map_err(|failure| failure.reason)?;
+        if let Some(publish) = &mut policy.publish {
+            publish.host = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        }
+        Ok((policy, secrets))
     }
 
     /// A fixed port must be free, or taken by the version that is to be replaced.

@@ -19,7 +19,7 @@ mod running;
 mod sandbox;
 mod seccomp;
 mod spawner;
-mod spec_policy;
+pub mod spec_policy;
 mod stage;
 mod wire;
 
@@ -33,7 +33,6 @@ pub use report::{
 };
 pub use running::Running;
 pub use sandbox::{Lookup, Probe, Sandbox, Settings};
-pub use spec_policy::{FolderAccess, Place, spec_policy};
 
 /// A command that writes this many times its kept output is stopped.
 pub const OUTPUT_DRAIN_FACTOR: u64 = 8;
