@@ -1,0 +1,219 @@
+//! A record described in a sentence: "books with title, author and year (integer)".
+
+use crate::lex::{Kind, Token};
+use crate::sentence::{Said, Sentence};
+use serde_json::{Value, json};
+
+/// Most fields of a record.
+pub(crate) const FIELDS_MAX: usize = 40;
+
+const OPENERS: [&str; 16] = [
+    "with", "having", "has", "have", "containing", "contain", "fields", "columns", "attributes", "properties", "consisting", "including", "include", "storing",
+    "made", "holding",
+];
+const SKIPPED: [&str; 30] = [
+    "a", "an", "the", "its", "their", "some", "of", "fields", "field", "columns", "column", "attributes", "attribute", "properties", "property", "following",
+    "these", "each", "one", "has", "have", "and", "named", "called", "up", "that", "them", "just", "like", "such",
+];
+const ENDS: [&str; 30] = [
+    "on", "in", "at", "listening", "call", "store", "stored", "saved", "port", "using", "running", "please", "served", "backed", "which", "so", "it", "i",
+    "we", "make", "expose", "via", "through", "from", "to", "for", "where", "then", "persist", "keep",
+];
+const NOT_NOUNS: [&str; 62] = [
+    "service", "api", "rest", "json", "crud", "server", "endpoint", "endpoints", "backend", "http", "web", "database", "list", "records", "record", "a", "an",
+    "the", "my", "our", "me", "small", "simple", "little", "tiny", "with", "to", "and", "manage", "managing", "store", "storing", "keep", "keeping", "track",
+    "tracking", "of", "for", "handle", "handling", "save", "serve", "serving", "collection", "entity", "entities", "called", "named", "type", "microservice",
+    "app", "data", "information", "info", "all", "some", "each", "that", "update", "delete", "create", "interface",
+];
+const TYPES: [(&str, &[&str]); 5] = [
+    ("integer", &["integer", "int", "integers", "whole", "number", "numeric", "count"]),
+    ("number", &["float", "decimal", "double", "real", "money", "currency"]),
+    ("boolean", &["boolean", "bool", "flag", "checkbox", "yes/no", "true/false"]),
+    ("date", &["date", "day"]),
+    ("text", &["string", "text", "str", "varchar", "char", "words"]),
+];
+
+/// The record that the sentence describes; its first token is the noun.
+pub(crate) fn find(sentence: &Sentence) -> Option<Said<Value>> {
+    let tokens = &sentence.tokens;
+    let (noun, opener) = (0..tokens.len()).find_map(|at| {
+        let token = tokens.get(at)?;
+        let colon = token.punct(":(") && !sentence.spoken(at);
+        if !(colon || token.is(&OPENERS)) {
+            return None;
+        }
+        let noun = noun_before(tokens, at)?;
+        (!read_fields(sentence, at + 1).0.is_empty()).then_some((noun, at))
+    })?;
+    let (fields, mut used) = read_fields(sentence, opener + 1);
+    used.insert(0, noun);
+    used.push(opener);
+    let word = singular(&tokens[noun].lower);
+    let plural = plural(&word);
+    Some(Said {
+        value: json!({"name": identifier(&word)?, "plural": identifier(&plural)?, "fields": fields}),
+        tokens: used,
+    })
+}
+
+/// The noun of the record: the last word before the opener that can be one.
+fn noun_before(tokens: &[Token], opener: usize) -> Option<usize> {
+    let start = opener.saturating_sub(5);
+    let mut at = opener;
+    while at > start {
+        at -= 1;
+        let token = &tokens[at];
+        if token.kind == Kind::Punct && !token.punct(".,:-(") {
+            return None;
+        }
+        if token.is_word() && !NOT_NOUNS.contains(&token.lower.as_str()) && !OPENERS.contains(&token.lower.as_str()) && !SKIPPED.contains(&token.lower.as_str()) {
+            return Some(at);
+        }
+    }
+    None
+}
+
+fn read_fields(sentence: &Sentence, start: usize) -> (Vec<Value>, Vec<usize>) {
+    let tokens = &sentence.tokens;
+    let mut fields: Vec<Value> = Vec::new();
+    let mut used = Vec::new();
+    let mut at = start;
+    while fields.len() < FIELDS_MAX {
+        let mut optional = false;
+        while let Some(token) = tokens.get(at) {
+            let separator = token.punct(",&;:(-+*") || token.is(&SKIPPED);
+            if token.is(&["optional", "optionally"]) {
+                optional = true;
+            } else if !(separator || token.is(&["required", "mandatory", "unique", "plus"])) || sentence.spoken(at) {
+                break;
+            }
+            used.push(at);
+            at += 1;
+        }
+        let Some((field, next)) = read_field(sentence, at, optional) else { break };
+        used.extend(at..next);
+        at = next;
+        if !fields.iter().any(|known| known["name"] == field["name"]) {
+            fields.push(field);
+        }
+        let more = tokens.get(at).is_some_and(|t| t.punct(",&;+*-") || t.is(&["and", "plus"]));
+        if !more {
+            break;
+        }
+    }
+    (fields, used)
+}
+
+/// One field: up to three words, a type before or after it, in brackets or behind a colon.
+fn read_field(sentence: &Sentence, start: usize, mut optional: bool) -> Option<(Value, usize)> {
+    let tokens = &sentence.tokens;
+    let mut words: Vec<&str> = Vec::new();
+    let mut kind: Option<&str> = None;
+    let mut at = start;
+    while let Some(token) = tokens.get(at) {
+        let stop = !(token.is_word() || token.kind == Kind::Quoted) || sentence.spoken(at) || token.is(&ENDS) || token.is(&["and", "as", "plus", "or", "should", "must"]);
+        if stop || words.len() >= 3 || token.text.len() > 40 {
+            break;
+        }
+        match type_of(&token.lower) {
+            // "number of pages" and "date" are names, "year integer" and "integer year" hold a type.
+            Some(found) if !words.is_empty() || tokens.get(at + 1).is_some_and(|next| next.is_word() && !next.is(&["and", "of", "as"]) && !next.is(&ENDS)) => kind = Some(found),
+            _ => words.push(&token.text),
+        }
+        at += 1;
+    }
+    if words.is_empty() {
+        return None;
+    }
+    let bracket = tokens.get(at).is_some_and(|t| t.punct("("));
+    let marked = bracket || tokens.get(at).is_some_and(|t| t.punct(":") || t.is(&["as"]));
+    if marked {
+        let mut end = at + 1;
+        while let Some(token) = tokens.get(end).filter(|_| end < at + 8) {
+            if bracket && token.punct(")") {
+                end += 1;
+                break;
+            }
+            if token.is(&["optional"]) {
+                optional = true;
+            } else if let Some(found) = type_of(&token.lower) {
+                kind = kind.or(Some(found));
+            } else if !bracket && !token.is(&["a", "an", "required"]) {
+                break;
+            }
+            end += 1;
+            if !bracket && kind.is_some() && !tokens.get(end).is_some_and(|t| t.is(&["optional", "required"]) || t.punct("(")) {
+                break;
+            }
+        }
+        at = end;
+    }
+    let name = identifier(&words.join("_"))?;
+    let kind = kind.unwrap_or_else(|| guess(&name));
+    Some((json!({"name": name, "type": kind, "required": !optional}), at))
+}
+
+fn type_of(word: &str) -> Option<&'static str> {
+    TYPES.iter().find(|(_, names)| names.contains(&word)).map(|(kind, _)| *kind)
+}
+
+/// The type that a field of this name nearly always has.
+fn guess(name: &str) -> &'static str {
+    let last = name.rsplit('_').next().unwrap_or(name);
+    match last {
+        "year" | "age" | "quantity" | "qty" | "pages" | "stock" | "count" | "minutes" | "servings" | "amount_of" => "integer",
+        "price" | "cost" | "weight" | "amount" | "height" | "latitude" | "longitude" | "salary" => "number",
+        "done" | "completed" | "active" | "enabled" | "archived" | "finished" | "paid" | "read" => "boolean",
+        "date" | "birthday" | "deadline" => "date",
+        _ if name.starts_with("is_") || name.starts_with("has_") => "boolean",
+        _ => "text",
+    }
+}
+
+/// A name safe in SQL, JSON and URLs: letters, digits and `_`, beginning with a letter.
+pub(crate) fn identifier(text: &str) -> Option<String> {
+    let mut name = String::new();
+    for c in text.chars() {
+        if c.is_ascii_alphanumeric() {
+            name.push(c.to_ascii_lowercase());
+        } else if !name.is_empty() && !name.ends_with('_') {
+            name.push('_');
+        }
+    }
+    let name = name.trim_end_matches('_');
+    let usable = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.len() <= 40 && name != "id";
+    usable.then(|| name.to_owned())
+}
+
+fn singular(word: &str) -> String {
+    if let Some(cut) = word.strip_suffix("ies").filter(|cut| cut.len() > 1 && *cut != "mov") {
+        return format!("{cut}y");
+    }
+    for ending in ["ches", "shes", "xes", "sses"] {
+        if let Some(cut) = word.strip_suffix(ending) {
+            return format!("{cut}{}", &ending[..ending.len() - 2]);
+        }
+    }
+    match word {
+        "people" => "person".to_owned(),
+        "children" => "child".to_owned(),
+        _ if word.ends_with("ss") || word.ends_with("us") || word.len() < 4 => word.to_owned(),
+        _ => word.strip_suffix('s').unwrap_or(word).to_owned(),
+    }
+}
+
+fn plural(word: &str) -> String {
+    match word {
+        "person" => return "people".to_owned(),
+        "child" => return "children".to_owned(),
+        _ => {}
+    }
+    let consonant_y = word.ends_with('y') && !word.ends_with("ay") && !word.ends_with("ey") && !word.ends_with("oy");
+    if consonant_y {
+        format!("{}ies", &word[..word.len() - 1])
+    } else if ["ch", "sh", "x", "ss", "z"].iter().any(|end| word.ends_with(end)) {
+        format!("{word}es")
+    } else {
+        format!("{word}s")
+    }
+}

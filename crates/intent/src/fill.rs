@@ -1,0 +1,375 @@
+//! Filling a foundation's inputs from a sentence: which path is the source and which the target,
+//! which number is the count. Every token that is used is remembered, so that `matching` can tell
+//! what was left over. Start at [`fill`].
+
+use crate::format::{Extent, Input, InputKind};
+use crate::foundation::Foundation;
+use crate::lex::{Kind, Token};
+use crate::paths;
+use crate::phrase::Phrase;
+use crate::plan::{Context, Question};
+use crate::sentence::{Sentence, join};
+use crate::values;
+use crate::vocabulary::stem;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most paths or addresses that are told apart in one sentence.
+const PLACES_MAX: usize = 6;
+
+/// What a sentence gives to a foundation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filled {
+    pub(crate) inputs: BTreeMap<String, Value>,
+    /// Tokens that gave them.
+    pub(crate) covered: BTreeSet<usize>,
+    /// Paths and addresses that have no place in the foundation.
+    pub(crate) left: Vec<usize>,
+    /// Values that were found but do not fit.
+    pub(crate) wrong: Vec<Question>,
+}
+
+/// Fills what can be filled.
+pub(crate) fn fill(foundation: &Foundation, s: &Sentence, context: &Context) -> Filled {
+    let mut filled = Filled::default();
+    for (name, value) in &context.given {
+        let Some(input) = foundation.input(name) else { continue };
+        match values::accept(input, value, context) {
+            Ok(value) => {
+                filled.inputs.insert(name.clone(), value);
+            }
+            Err(why) => filled.wrong.push(question(input, &format!("{value} does not fit: {why}"))),
+        }
+    }
+    // A described record and a statement hold words of every kind: they are taken first.
+    for input in &foundation.manifest.inputs {
+        match &input.kind {
+            InputKind::Entity {} => {
+                if let Some(said) = &s.entity {
+                    filled.take(input, said.value.clone(), &said.tokens);
+                }
+            }
+            InputKind::Text { extent: Extent::Sql, .. } => {
+                if let Some(said) = &s.sql {
+                    filled.take(input, json!(said.value), &said.tokens);
+                }
+            }
+            _ => {}
+        }
+    }
+    paths_and_addresses(foundation, s, context, &mut filled);
+    let mut order: Vec<&Input> = foundation.manifest.inputs.iter().collect();
+    // Sizes and spans before bare numbers, so that "30 days" is not a count.
+    order.sort_by_key(|input| match input.kind {
+        InputKind::Duration {} | InputKind::Size {} => 0,
+        InputKind::Text { extent: Extent::Task, .. } => 3,
+        InputKind::Columns {} => 2,
+        _ => 1,
+    });
+    for input in order {
+        if filled.inputs.contains_key(&input.name) {
+            continue;
+        }
+        by_kind(input, s, &mut filled);
+    }
+    filled
+}
+
+impl Filled {
+    fn take(&mut self, input: &Input, value: Value, tokens: &[usize]) {
+        if self.inputs.contains_key(&input.name) {
+            self.covered.extend(tokens);
+            return;
+        }
+        if let Err(why) = values::check(input, &value) {
+            self.wrong.push(question(input, &format!("{} does not fit: it must be {why}", shown(&value))));
+            self.covered.extend(tokens);
+            return;
+        }
+        self.inputs.insert(input.name.clone(), value);
+        self.covered.extend(tokens);
+    }
+
+    fn free(&self, s: &Sentence, at: usize) -> bool {
+        !self.covered.contains(&at) && !s.spoken(at)
+    }
+}
+
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() > 80 { format!("{}…", text.chars().take(80).collect::<String>()) } else { text }
+}
+
+pub(crate) fn question(input: &Input, problem: &str) -> Question {
+    let ask = input.ask.clone().unwrap_or_else(|| format!("What is {}?", input.about));
+    Question {
+        input: input.name.clone(),
+        question: if problem.is_empty() { ask } else { format!("{problem}. {ask}") },
+        examples: input.examples.clone(),
+    }
+}
+
+fn by_kind(input: &Input, s: &Sentence, filled: &mut Filled) {
+    match &input.kind {
+        InputKind::Choice { of } => {
+            if let Some((value, tokens)) = chosen(of, s, filled).into_iter().next() {
+                filled.take(input, json!(value), &tokens);
+            }
+        }
+        InputKind::Choices { of } => {
+            let all = chosen(of, s, filled);
+            if !all.is_empty() {
+                let tokens: Vec<usize> = all.iter().flat_map(|(_, tokens)| tokens.clone()).collect();
+                let names: BTreeSet<&str> = all.iter().map(|(value, _)| value.as_str()).collect();
+                filled.take(input, json!(names), &tokens);
+            }
+        }
+        InputKind::Flag { yes } => {
+            let place = yes.iter().filter_map(|text| Phrase::parse(text)).find_map(|phrase| phrase.places(s).into_iter().next());
+            if let Some(place) = place {
+                filled.take(input, json!(true), &place.tokens);
+            }
+        }
+        InputKind::Secret {} => {
+            let at = (0..s.tokens.len()).find(|at| s.tokens[*at].kind == Kind::Secret && filled.free(s, *at));
+            if let Some(at) = at {
+                filled.take(input, json!(s.tokens[at].text), &[at]);
+            }
+        }
+        InputKind::Text { extent: Extent::Task, max } => task(input, *max, s, filled),
+        InputKind::Text { extent: Extent::Sql, .. } | InputKind::Entity {} => {}
+        InputKind::Folder { .. } | InputKind::File { .. } | InputKind::Url {} | InputKind::Urls {} | InputKind::PostgresUrl {} => {}
+        InputKind::Text { .. } | InputKind::Integer { .. } | InputKind::Duration {} | InputKind::Size {} | InputKind::Port {}
+        | InputKind::Columns {} | InputKind::Words {} | InputKind::Globs { .. } => by_phrase(input, s, filled),
+    }
+}
+
+fn by_phrase(input: &Input, s: &Sentence, filled: &mut Filled) {
+    for text in &input.find.phrases {
+        let Some(phrase) = Phrase::parse(text).or_else(|| (text == "#").then(Phrase::any)) else { continue };
+        let read = |at: usize| -> Option<(Value, usize)> {
+            let (value, length) = values::at(input, &s.tokens, at)?;
+            let length = (0..length).take_while(|k| filled.free(s, at + k)).count();
+            let whole = values::at(input, &s.tokens[..at + length], at).filter(|(_, n)| *n > 0);
+            if length == 0 { None } else { whole.or(Some((value, length)).filter(|_| false)) }
+        };
+        let bare = matches!(input.kind, InputKind::Text { extent: Extent::Quoted, .. });
+        let quoted = |at: usize| read(at).filter(|_| !bare || s.tokens[at].kind == Kind::Quoted);
+        if let Some(place) = phrase.value(s, &quoted)
+            && let Some(value) = place.value
+        {
+            filled.take(input, value, &place.tokens);
+            return;
+        }
+    }
+}
+
+/// The choices that are expressed, longest phrase first, with their tokens.
+fn chosen(of: &BTreeMap<String, Vec<String>>, s: &Sentence, filled: &Filled) -> Vec<(String, Vec<usize>)> {
+    let mut all: Vec<(usize, String, Vec<usize>)> = Vec::new();
+    for (value, phrases) in of {
+        for phrase in phrases.iter().filter_map(|text| Phrase::parse(text)) {
+            for place in phrase.places(s) {
+                let free = place.tokens.iter().all(|at| !filled.covered.contains(at) || s.tokens[*at].kind == Kind::Path);
+                if free {
+                    all.push((phrase.words(), value.clone(), place.tokens));
+                }
+            }
+        }
+    }
+    all.sort_by(|a, b| b.0.cmp(&a.0).then(a.2.cmp(&b.2)));
+    let mut used: BTreeSet<usize> = BTreeSet::new();
+    all.into_iter()
+        .filter(|(_, _, tokens)| {
+            let fresh = tokens.iter().all(|at| !used.contains(at));
+            used.extend(tokens);
+            fresh
+        })
+        .map(|(_, value, tokens)| (value, tokens))
+        .collect()
+}
+
+/// The task of an agent: the sentence after the agent's name, without time, name and taken paths.
+fn task(input: &Input, max: usize, s: &Sentence, filled: &mut Filled) {
+    let quoted = (0..s.tokens.len()).find(|at| s.tokens[*at].kind == Kind::Quoted && s.tokens[*at].text.split_whitespace().count() >= 3);
+    if let Some(at) = quoted {
+        let text = s.tokens[at].text.clone();
+        let all: Vec<usize> = (0..s.tokens.len()).collect();
+        filled.take(input, json!(text), &all);
+        return;
+    }
+    let mut start = 0;
+    for text in &input.find.phrases {
+        let words = text.trim_end_matches('#').trim();
+        let place = Phrase::parse(words).and_then(|phrase| phrase.places(s).into_iter().next());
+        if let Some(end) = place.and_then(|place| place.tokens.last().copied()) {
+            start = end + 1;
+            break;
+        }
+    }
+    let outputs = |at: &usize| !s.spoken(*at) && !s.reason.contains(at);
+    let mut kept: Vec<usize> = (start..s.tokens.len()).filter(outputs).collect();
+    if kept.iter().filter(|at| s.tokens[**at].is_word()).count() < 2 {
+        kept = (0..s.tokens.len()).filter(outputs).collect();
+    }
+    while kept.first().is_some_and(|at| s.tokens[*at].is(&["to", "and", "that", "which", "please", "code"]) || s.tokens[*at].punct(",.:;-")) {
+        kept.remove(0);
+    }
+    while kept.last().is_some_and(|at| s.tokens[*at].punct(",:;-") || s.tokens[*at].is(&["and", "please", "at", "on"])) {
+        kept.pop();
+    }
+    let text = join(kept.iter().filter_map(|at| s.tokens.get(*at)));
+    if text.split_whitespace().count() >= 2 && text.chars().count() <= max {
+        let all: Vec<usize> = (0..s.tokens.len()).collect();
+        filled.take(input, json!(text), &all);
+    }
+}
+
+/// Gives each path and address to the input that it fits best; all of them together, best sum first.
+fn paths_and_addresses(foundation: &Foundation, s: &Sentence, context: &Context, filled: &mut Filled) {
+    let is_place = |token: &Token| matches!(token.kind, Kind::Path | Kind::Url);
+    let globbed = foundation.manifest.inputs.iter().any(|i| matches!(i.kind, InputKind::Globs { .. }));
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    let places: Vec<usize> = (0..s.tokens.len())
+        .filter(|at| filled.free(s, *at))
+        .filter(|at| is_place(&s.tokens[*at]) || (s.tokens[*at].kind == Kind::Glob && !globbed && paths::extension(&s.tokens[*at].text).is_some()))
+        .filter(|at| seen.insert(s.tokens[*at].text.as_str()))
+        .collect();
+    let inputs: Vec<&Input> = foundation
+        .manifest
+        .inputs
+        .iter()
+        .filter(|input| !filled.inputs.contains_key(&input.name))
+        .filter(|input| matches!(input.kind, InputKind::Folder { .. } | InputKind::File { .. } | InputKind::Url {} | InputKind::PostgresUrl {}))
+        .collect();
+    let few = &places[..places.len().min(PLACES_MAX)];
+    let scores: Vec<Vec<f64>> = few
+        .iter()
+        .enumerate()
+        .map(|(n, at)| inputs.iter().map(|input| affinity(input, s, *at, n == 0 || first_of_kind(s, few, *at))).collect())
+        .collect();
+    let best = assign(&scores, 0, &mut vec![false; inputs.len()]);
+    let mut rest: Vec<usize> = places[few.len()..].to_vec();
+    for (n, choice) in best.1.iter().enumerate() {
+        match choice {
+            Some(input) => put(inputs[*input], few[n], s, context, filled),
+            None => rest.push(few[n]),
+        }
+    }
+    // What is left: addresses for a list of addresses, a repeated mention of a known place, or too much.
+    let list = foundation.manifest.inputs.iter().find(|input| matches!(input.kind, InputKind::Urls {}));
+    if let Some(input) = list.filter(|input| !filled.inputs.contains_key(&input.name)) {
+        let urls: Vec<usize> = rest.iter().copied().filter(|at| s.tokens[*at].kind == Kind::Url).collect();
+        if !urls.is_empty() {
+            let texts: Vec<&str> = urls.iter().map(|at| s.tokens[*at].text.as_str()).collect();
+            filled.take(input, json!(texts), &urls);
+            rest.retain(|at| !urls.contains(at));
+        }
+    }
+    for at in rest {
+        let text = &s.tokens[at].text;
+        let full = paths::absolute(text, context).map(|full| json!(full)).unwrap_or(json!(text));
+        let known = filled.inputs.values().any(|value| *value == full || *value == json!(text));
+        if known {
+            filled.covered.insert(at);
+        } else {
+            filled.left.push(at);
+        }
+    }
+}
+
+fn first_of_kind(s: &Sentence, places: &[usize], at: usize) -> bool {
+    places.iter().find(|other| s.tokens[**other].kind == s.tokens[at].kind) == Some(&at)
+}
+
+fn put(input: &Input, at: usize, s: &Sentence, context: &Context, filled: &mut Filled) {
+    let text = &s.tokens[at].text;
+    if s.tokens[at].kind == Kind::Url {
+        return filled.take(input, json!(text), &[at]);
+    }
+    match values::path(input, text, context) {
+        Ok(value) => filled.take(input, value, &[at]),
+        Err(why) => {
+            filled.wrong.push(question(input, &why));
+            filled.covered.insert(at);
+        }
+    }
+}
+
+/// How well a place fits an input; at most 0 means not at all.
+fn affinity(input: &Input, s: &Sentence, at: usize, first: bool) -> f64 {
+    let token = &s.tokens[at];
+    let postgres = token.lower.starts_with("postgres");
+    let mut score = match (&input.kind, &token.kind) {
+        (InputKind::Folder { .. }, Kind::Path) => match paths::extension(&token.text) {
+            Some(_) => -4.0,
+            None => 0.2,
+        },
+        (InputKind::File { extensions, .. }, Kind::Path | Kind::Glob) => match paths::extension(&token.text) {
+            Some(found) if extensions.is_empty() || extensions.contains(&found) => 1.5,
+            Some(_) => -4.0,
+            None => 0.1,
+        },
+        (InputKind::Url {}, Kind::Url) if !postgres => 0.2,
+        (InputKind::PostgresUrl {}, Kind::Url) if postgres => 3.0,
+        _ => return f64::NEG_INFINITY,
+    };
+    if first {
+        score += input.find.first;
+    }
+    score + markers(&input.find.before, lead(s, at)) + markers(&input.find.after, trail(s, at))
+}
+
+fn markers<'a>(known: &BTreeMap<String, f64>, words: impl Iterator<Item = &'a Token>) -> f64 {
+    const FADE: [f64; 5] = [1.0, 0.6, 0.4, 0.25, 0.15];
+    words
+        .zip(FADE)
+        .filter_map(|(word, fade)| {
+            let weight = known.iter().find(|(marker, _)| stem(marker) == word.stem)?.1;
+            Some(weight * fade)
+        })
+        .sum()
+}
+
+fn filler(token: &Token) -> bool {
+    const FILLERS: [&str; 26] = [
+        "the", "a", "an", "my", "our", "folder", "directory", "dir", "file", "called", "named", "this", "that", "existing", "new", "local", "whole", "entire",
+        "of", "page", "url", "address", "website", "site", "at", "path",
+    ];
+    // "of" right before a path is a marker; it only fills in "the contents of".
+    token.is(&FILLERS) && !token.is(&["of", "at"])
+}
+
+fn lead(s: &Sentence, at: usize) -> impl Iterator<Item = &Token> {
+    (0..at)
+        .rev()
+        .take(9)
+        .map(|k| &s.tokens[k])
+        .take_while(|t| !matches!(t.kind, Kind::Path | Kind::Url) && !t.punct(".;!?"))
+        .filter(|t| t.is_word() && !filler(t))
+}
+
+fn trail(s: &Sentence, at: usize) -> impl Iterator<Item = &Token> {
+    s.tokens[at + 1..].iter().take(4).take_while(|t| !matches!(t.kind, Kind::Path | Kind::Url) && !t.punct(".;!?,")).filter(|t| t.is_word() && !filler(t))
+}
+
+/// The assignment with the greatest sum: for each place its input, or none.
+fn assign(scores: &[Vec<f64>], from: usize, used: &mut Vec<bool>) -> (f64, Vec<Option<usize>>) {
+    let Some(row) = scores.get(from) else { return (0.0, Vec::new()) };
+    let mut best = assign(scores, from + 1, used);
+    best.1.insert(0, None);
+    for (input, score) in row.iter().enumerate() {
+        if used[input] || *score <= 0.0 {
+            continue;
+        }
+        used[input] = true;
+        let mut tried = assign(scores, from + 1, used);
+        used[input] = false;
+        tried.0 += score;
+        if tried.0 > best.0 + 1e-9 {
+            tried.1.insert(0, Some(input));
+            best = tried;
+        }
+    }
+    best
+}
