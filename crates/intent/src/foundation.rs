@@ -12,9 +12,9 @@ use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most files of a foundation.
-pub const FILES_MAX: usize = 500;
+pub(crate) const FILES_MAX: usize = 500;
 /// Most bytes of a foundation.
-pub const BYTES_MAX: usize = 8 << 20;
+pub(crate) const BYTES_MAX: usize = 8 << 20;
 
 /// A foundation's directory: relative path (with `/`) → content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::foundation::Foundation;
 use crate::paths;
 use agentwright_domain::acceptance::Acceptance;
 use agentwright_domain::ids::Slug;
-use minijinja::{Environment, UndefinedBehavior, context};
+use minijinja::{Environment, UndefinedBehavior};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -41,6 +41,11 @@ impl Scope {
         }
         Self { inputs: inputs.clone(), path, name: name.to_owned() }
     }
+
+    fn view(&self, item: Option<&Value>) -> minijinja::Value {
+        let item = item.unwrap_or(&Value::Null);
+        minijinja::Value::from(minijinja::value::Serde(json!({"inputs": self.inputs, "path": self.path, "name": self.name, "item": item})))
+    }
 }
 
 fn environment() -> Environment<'static> {
@@ -58,6 +63,7 @@ fn environment() -> Environment<'static> {
     env.add_filter("below", |path: String, folder: String| {
         path.strip_prefix(&format!("{}/", folder.trim_end_matches('/'))).unwrap_or_default().to_owned()
     });
+    env.add_filter("safe_name", |name: String| safe_name(&name));
     env.add_filter("span", |seconds: u64| span(seconds));
     env.add_filter("bytes", |size: u64| bytes(size));
     env.add_filter("words", |list: Vec<String>| list.join(", "));
@@ -70,6 +76,21 @@ fn file_name(path: &str) -> &str {
 
 fn host_port(url: &str) -> String {
     url::Url::parse(url).ok().and_then(|url| paths::host_port(&url)).unwrap_or_default()
+}
+
+/// A text as part of a file name: letters, digits, `.`, `_` and `-`, everything else one `_`.
+fn safe_name(text: &str) -> String {
+    let mut name = String::new();
+    let mut run = false;
+    for c in text.chars() {
+        let kept = c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if kept || !run {
+            name.push(if kept { c } else { '_' });
+        }
+        run = !kept;
+    }
+    let name = name.trim_matches(['.', '_', '-']);
+    if name.is_empty() { "backup".to_owned() } else { name.to_owned() }
 }
 
 /// Seconds in words, in the largest unit that is exact.
@@ -108,13 +129,13 @@ pub(crate) fn expression_compiles(expression: &str) -> Result<(), String> {
 /// What is wrong with it.
 pub(crate) fn text(template: &str, scope: &Scope) -> Result<String, String> {
     environment()
-        .render_str(template, context! { inputs => scope.inputs, path => scope.path, name => scope.name })
+        .render_str(template, scope.view(None))
         .map_err(|why| format!("{why}"))
 }
 
 fn text_of_item(template: &str, scope: &Scope, item: &Value) -> Result<String, String> {
     environment()
-        .render_str(template, context! { inputs => scope.inputs, path => scope.path, name => scope.name, item => item })
+        .render_str(template, scope.view(Some(item)))
         .map_err(|why| format!("{why}"))
 }
 
@@ -122,7 +143,7 @@ fn evaluate(expression: &str, scope: &Scope) -> Result<Value, String> {
     let env = environment();
     let compiled = env.compile_expression(expression).map_err(|why| why.to_string())?;
     let value = compiled
-        .eval(context! { inputs => scope.inputs, path => scope.path, name => scope.name })
+        .eval(scope.view(None))
         .map_err(|why| why.to_string())?;
     serde_json::to_value(&value).map_err(|why| why.to_string())
 }
