@@ -19,12 +19,26 @@ use serde_json::{Value, json};
 ///
 /// # Errors
 /// When the sentence changes nothing, or more than the foundation can.
-pub fn amend(existing: &Spec, foundation: &Foundation, sentence: &str, context: &Context) -> Result<Plan, Refusal> {
-    let example = foundation.manifest.examples.first().cloned().unwrap_or_default();
+pub fn amend(
+    existing: &Spec,
+    foundation: &Foundation,
+    sentence: &str,
+    context: &Context,
+) -> Result<Plan, Refusal> {
+    let example = foundation
+        .manifest
+        .examples
+        .first()
+        .cloned()
+        .unwrap_or_default();
     sentence::guard(sentence, &example)?;
     let vocabulary = Vocabulary::of([foundation]);
     let s = Sentence::read(sentence, &vocabulary, &context.zone)?;
-    let known: Vec<(&String, &Value)> = existing.inputs.iter().filter(|(name, value)| !value.is_null() && foundation.input(name).is_some()).collect();
+    let known: Vec<(&String, &Value)> = existing
+        .inputs
+        .iter()
+        .filter(|(name, value)| !value.is_null() && foundation.input(name).is_some())
+        .collect();
     let replaced = replacement(&s, &known, foundation, context)?;
     let mut filled = match replaced {
         Some(filled) => filled,
@@ -33,20 +47,42 @@ pub fn amend(existing: &Spec, foundation: &Foundation, sentence: &str, context: 
     refuse_further_places(&s, &known, foundation, &mut filled)?;
     let candidate = matching::for_amend(foundation, filled, &s, &vocabulary);
     matching::too_much(&candidate, &s, &vocabulary)?;
-    let changed = !candidate.filled.inputs.is_empty() || s.when != When::Silent || !candidate.filled.wrong.is_empty();
+    let changed = !candidate.filled.inputs.is_empty()
+        || s.when != When::Silent
+        || !candidate.filled.wrong.is_empty();
     if !changed {
-        let inputs: Vec<&str> = foundation.manifest.inputs.iter().map(|i| i.about.as_str()).collect();
+        let inputs: Vec<&str> = foundation
+            .manifest
+            .inputs
+            .iter()
+            .map(|i| i.about.as_str())
+            .collect();
         return Err(Refusal::TooVague {
-            missing: vec![format!("say what is to change: the time, or {}", inputs.join(", "))],
+            missing: vec![format!(
+                "say what is to change: the time, or {}",
+                inputs.join(", ")
+            )],
             possible: vec![matching::possible(foundation)],
         });
     }
     let said: Vec<String> = candidate.filled.inputs.keys().cloned().collect();
     let mut filled = candidate.filled;
     for (name, value) in &known {
-        let Some(input) = foundation.input(name) else { continue };
-        let more = s.tokens.iter().any(|t| t.is(&["also", "too", "additionally", "add"]));
-        let list = matches!(input.kind, InputKind::Globs { .. } | InputKind::Words {} | InputKind::Columns {} | InputKind::Urls {} | InputKind::Choices { .. });
+        let Some(input) = foundation.input(name) else {
+            continue;
+        };
+        let more = s
+            .tokens
+            .iter()
+            .any(|t| t.is(&["also", "too", "additionally", "add"]));
+        let list = matches!(
+            input.kind,
+            InputKind::Globs { .. }
+                | InputKind::Words {}
+                | InputKind::Columns {}
+                | InputKind::Urls {}
+                | InputKind::Choices { .. }
+        );
         match filled.inputs.get_mut(*name) {
             Some(new) if list && more => *new = joined(value, new),
             Some(_) => {}
@@ -55,10 +91,27 @@ pub fn amend(existing: &Spec, foundation: &Foundation, sentence: &str, context: 
             }
         }
     }
-    let when = if s.when == When::Silent { When::Said(existing.trigger.clone()) } else { s.when.clone() };
-    let service = matches!(foundation.manifest.trigger, agentwright_domain::spec::Trigger::Service { .. });
-    let when = if service && s.when == When::Silent { When::Silent } else { when };
-    let draft = Draft { foundation, filled: &filled, when, name: Some(existing.name.clone()), confidence: 1.0 };
+    let when = if s.when == When::Silent {
+        When::Said(existing.trigger.clone())
+    } else {
+        s.when.clone()
+    };
+    let service = matches!(
+        foundation.manifest.trigger,
+        agentwright_domain::spec::Trigger::Service { .. }
+    );
+    let when = if service && s.when == When::Silent {
+        When::Silent
+    } else {
+        when
+    };
+    let draft = Draft {
+        foundation,
+        filled: &filled,
+        when,
+        name: Some(existing.name.clone()),
+        confidence: 1.0,
+    };
     let mut plan = draft.plan(context)?;
     plan.said = said;
     plan.notes.clear();
@@ -76,14 +129,22 @@ fn joined(old: &Value, new: &Value) -> Value {
 }
 
 /// "use ./b2 instead of ./backups": the place that is there names the input.
-fn replacement(s: &Sentence, known: &[(&String, &Value)], foundation: &Foundation, context: &Context) -> Result<Option<Filled>, Refusal> {
-    let places: Vec<usize> = (0..s.tokens.len()).filter(|at| matches!(s.tokens[*at].kind, Kind::Path | Kind::Url)).collect();
+fn replacement(
+    s: &Sentence,
+    known: &[(&String, &Value)],
+    foundation: &Foundation,
+    context: &Context,
+) -> Result<Option<Filled>, Refusal> {
+    let places: Vec<usize> = (0..s.tokens.len())
+        .filter(|at| matches!(s.tokens[*at].kind, Kind::Path | Kind::Url))
+        .collect();
     let [a, b] = places[..] else { return Ok(None) };
     let input_of = |at: usize| {
         let text = &s.tokens[at].text;
         known.iter().find_map(|(name, value)| {
             let input = foundation.input(name)?;
-            let same = **value == json!(text) || values::path(input, text, context).is_ok_and(|full| full == **value);
+            let same = **value == json!(text)
+                || values::path(input, text, context).is_ok_and(|full| full == **value);
             same.then_some(input)
         })
     };
@@ -106,17 +167,38 @@ fn replacement(s: &Sentence, known: &[(&String, &Value)], foundation: &Foundatio
 }
 
 /// "also the folder ./pics": where there is room for one place, a second one is refused, not swapped in.
-fn refuse_further_places(s: &Sentence, known: &[(&String, &Value)], foundation: &Foundation, filled: &mut Filled) -> Result<(), Refusal> {
-    let more = s.tokens.iter().any(|t| t.is(&["also", "too", "additionally", "add", "plus", "both"]));
+fn refuse_further_places(
+    s: &Sentence,
+    known: &[(&String, &Value)],
+    foundation: &Foundation,
+    filled: &mut Filled,
+) -> Result<(), Refusal> {
+    let more = s
+        .tokens
+        .iter()
+        .any(|t| t.is(&["also", "too", "additionally", "add", "plus", "both"]));
     for (name, value) in known {
-        let Some(input) = foundation.input(name) else { continue };
-        let single = matches!(input.kind, InputKind::Folder { .. } | InputKind::File { .. } | InputKind::Url {});
+        let Some(input) = foundation.input(name) else {
+            continue;
+        };
+        let single = matches!(
+            input.kind,
+            InputKind::Folder { .. } | InputKind::File { .. } | InputKind::Url {}
+        );
         let other = filled.inputs.get(*name).filter(|new| new != value);
         if let Some(new) = other.filter(|_| single && more) {
             return Err(Refusal::TooMuch {
                 foundation: foundation.manifest.name.clone(),
-                part: format!("{} beside {} ({}: only one)", new.as_str().unwrap_or_default(), value.as_str().unwrap_or_default(), input.about),
-                hint: format!("Build a second automation for it, or say \"{} instead of …\".", new.as_str().unwrap_or_default()),
+                part: format!(
+                    "{} beside {} ({}: only one)",
+                    new.as_str().unwrap_or_default(),
+                    value.as_str().unwrap_or_default(),
+                    input.about
+                ),
+                hint: format!(
+                    "Build a second automation for it, or say \"{} instead of …\".",
+                    new.as_str().unwrap_or_default()
+                ),
             });
         }
     }

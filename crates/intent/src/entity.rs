@@ -8,29 +8,178 @@ use serde_json::{Value, json};
 pub(crate) const FIELDS_MAX: usize = 40;
 
 const OPENERS: [&str; 16] = [
-    "with", "having", "has", "have", "containing", "contain", "fields", "columns", "attributes", "properties", "consisting", "including", "include", "storing",
-    "made", "holding",
+    "with",
+    "having",
+    "has",
+    "have",
+    "containing",
+    "contain",
+    "fields",
+    "columns",
+    "attributes",
+    "properties",
+    "consisting",
+    "including",
+    "include",
+    "storing",
+    "made",
+    "holding",
 ];
 const SKIPPED: [&str; 30] = [
-    "a", "an", "the", "its", "their", "some", "of", "fields", "field", "columns", "column", "attributes", "attribute", "properties", "property", "following",
-    "these", "each", "one", "has", "have", "and", "named", "called", "up", "that", "them", "just", "like", "such",
+    "a",
+    "an",
+    "the",
+    "its",
+    "their",
+    "some",
+    "of",
+    "fields",
+    "field",
+    "columns",
+    "column",
+    "attributes",
+    "attribute",
+    "properties",
+    "property",
+    "following",
+    "these",
+    "each",
+    "one",
+    "has",
+    "have",
+    "and",
+    "named",
+    "called",
+    "up",
+    "that",
+    "them",
+    "just",
+    "like",
+    "such",
 ];
 const ENDS: [&str; 30] = [
-    "on", "in", "at", "listening", "call", "store", "stored", "saved", "port", "using", "running", "please", "served", "backed", "which", "so", "it", "i",
-    "we", "make", "expose", "via", "through", "from", "to", "for", "where", "then", "persist", "keep",
+    "on",
+    "in",
+    "at",
+    "listening",
+    "call",
+    "store",
+    "stored",
+    "saved",
+    "port",
+    "using",
+    "running",
+    "please",
+    "served",
+    "backed",
+    "which",
+    "so",
+    "it",
+    "i",
+    "we",
+    "make",
+    "expose",
+    "via",
+    "through",
+    "from",
+    "to",
+    "for",
+    "where",
+    "then",
+    "persist",
+    "keep",
 ];
 const NOT_NOUNS: [&str; 62] = [
-    "service", "api", "rest", "json", "crud", "server", "endpoint", "endpoints", "backend", "http", "web", "database", "list", "records", "record", "a", "an",
-    "the", "my", "our", "me", "small", "simple", "little", "tiny", "with", "to", "and", "manage", "managing", "store", "storing", "keep", "keeping", "track",
-    "tracking", "of", "for", "handle", "handling", "save", "serve", "serving", "collection", "entity", "entities", "called", "named", "type", "microservice",
-    "app", "data", "information", "info", "all", "some", "each", "that", "update", "delete", "create", "interface",
+    "service",
+    "api",
+    "rest",
+    "json",
+    "crud",
+    "server",
+    "endpoint",
+    "endpoints",
+    "backend",
+    "http",
+    "web",
+    "database",
+    "list",
+    "records",
+    "record",
+    "a",
+    "an",
+    "the",
+    "my",
+    "our",
+    "me",
+    "small",
+    "simple",
+    "little",
+    "tiny",
+    "with",
+    "to",
+    "and",
+    "manage",
+    "managing",
+    "store",
+    "storing",
+    "keep",
+    "keeping",
+    "track",
+    "tracking",
+    "of",
+    "for",
+    "handle",
+    "handling",
+    "save",
+    "serve",
+    "serving",
+    "collection",
+    "entity",
+    "entities",
+    "called",
+    "named",
+    "type",
+    "microservice",
+    "app",
+    "data",
+    "information",
+    "info",
+    "all",
+    "some",
+    "each",
+    "that",
+    "update",
+    "delete",
+    "create",
+    "interface",
 ];
 const TYPES: [(&str, &[&str]); 5] = [
-    ("integer", &["integer", "int", "integers", "whole", "number", "numeric", "count"]),
-    ("number", &["float", "decimal", "double", "real", "money", "currency"]),
-    ("boolean", &["boolean", "bool", "flag", "checkbox", "yes/no", "true/false"]),
+    (
+        "integer",
+        &[
+            "integer", "int", "integers", "whole", "number", "numeric", "count",
+        ],
+    ),
+    (
+        "number",
+        &["float", "decimal", "double", "real", "money", "currency"],
+    ),
+    (
+        "boolean",
+        &[
+            "boolean",
+            "bool",
+            "flag",
+            "checkbox",
+            "yes/no",
+            "true/false",
+        ],
+    ),
     ("date", &["date", "day"]),
-    ("text", &["string", "text", "str", "varchar", "char", "words"]),
+    (
+        "text",
+        &["string", "text", "str", "varchar", "char", "words"],
+    ),
 ];
 
 /// The record that the sentence describes; its first token is the noun.
@@ -66,7 +215,11 @@ fn noun_before(tokens: &[Token], opener: usize) -> Option<usize> {
         if token.kind == Kind::Punct && !token.punct(".,:-(") {
             return None;
         }
-        if token.is_word() && !NOT_NOUNS.contains(&token.lower.as_str()) && !OPENERS.contains(&token.lower.as_str()) && !SKIPPED.contains(&token.lower.as_str()) {
+        if token.is_word()
+            && !NOT_NOUNS.contains(&token.lower.as_str())
+            && !OPENERS.contains(&token.lower.as_str())
+            && !SKIPPED.contains(&token.lower.as_str())
+        {
             return Some(at);
         }
     }
@@ -84,19 +237,25 @@ fn read_fields(sentence: &Sentence, start: usize) -> (Vec<Value>, Vec<usize>) {
             let separator = token.punct(",&;:(-+*") || token.is(&SKIPPED);
             if token.is(&["optional", "optionally"]) {
                 optional = true;
-            } else if !(separator || token.is(&["required", "mandatory", "unique", "plus"])) || sentence.spoken(at) {
+            } else if !(separator || token.is(&["required", "mandatory", "unique", "plus"]))
+                || sentence.spoken(at)
+            {
                 break;
             }
             used.push(at);
             at += 1;
         }
-        let Some((field, next)) = read_field(sentence, at, optional) else { break };
+        let Some((field, next)) = read_field(sentence, at, optional) else {
+            break;
+        };
         used.extend(at..next);
         at = next;
         if !fields.iter().any(|known| known["name"] == field["name"]) {
             fields.push(field);
         }
-        let more = tokens.get(at).is_some_and(|t| t.punct(",&;+*-") || t.is(&["and", "plus"]));
+        let more = tokens
+            .get(at)
+            .is_some_and(|t| t.punct(",&;+*-") || t.is(&["and", "plus"]));
         if !more {
             break;
         }
@@ -111,13 +270,23 @@ fn read_field(sentence: &Sentence, start: usize, mut optional: bool) -> Option<(
     let mut kind: Option<&str> = None;
     let mut at = start;
     while let Some(token) = tokens.get(at) {
-        let stop = !(token.is_word() || token.kind == Kind::Quoted) || sentence.spoken(at) || token.is(&ENDS) || token.is(&["and", "as", "plus", "or", "should", "must"]);
+        let stop = !(token.is_word() || token.kind == Kind::Quoted)
+            || sentence.spoken(at)
+            || token.is(&ENDS)
+            || token.is(&["and", "as", "plus", "or", "should", "must"]);
         if stop || words.len() >= 3 || token.text.len() > 40 {
             break;
         }
         match type_of(&token.lower) {
             // "number of pages" and "date" are names, "year integer" and "integer year" hold a type.
-            Some(found) if !words.is_empty() || tokens.get(at + 1).is_some_and(|next| next.is_word() && !next.is(&["and", "of", "as"]) && !next.is(&ENDS)) => kind = Some(found),
+            Some(found)
+                if !words.is_empty()
+                    || tokens.get(at + 1).is_some_and(|next| {
+                        next.is_word() && !next.is(&["and", "of", "as"]) && !next.is(&ENDS)
+                    }) =>
+            {
+                kind = Some(found)
+            }
             _ => words.push(&token.text),
         }
         at += 1;
@@ -126,7 +295,10 @@ fn read_field(sentence: &Sentence, start: usize, mut optional: bool) -> Option<(
         return None;
     }
     let bracket = tokens.get(at).is_some_and(|t| t.punct("("));
-    let marked = bracket || tokens.get(at).is_some_and(|t| t.punct(":") || t.is(&["as"]));
+    let marked = bracket
+        || tokens
+            .get(at)
+            .is_some_and(|t| t.punct(":") || t.is(&["as"]));
     if marked {
         let mut end = at + 1;
         while let Some(token) = tokens.get(end).filter(|_| end < at + 8) {
@@ -142,7 +314,12 @@ fn read_field(sentence: &Sentence, start: usize, mut optional: bool) -> Option<(
                 break;
             }
             end += 1;
-            if !bracket && kind.is_some() && !tokens.get(end).is_some_and(|t| t.is(&["optional", "required"]) || t.punct("(")) {
+            if !bracket
+                && kind.is_some()
+                && !tokens
+                    .get(end)
+                    .is_some_and(|t| t.is(&["optional", "required"]) || t.punct("("))
+            {
                 break;
             }
         }
@@ -150,20 +327,31 @@ fn read_field(sentence: &Sentence, start: usize, mut optional: bool) -> Option<(
     }
     let name = identifier(&words.join("_"))?;
     let kind = kind.unwrap_or_else(|| guess(&name));
-    Some((json!({"name": name, "type": kind, "required": !optional}), at))
+    Some((
+        json!({"name": name, "type": kind, "required": !optional}),
+        at,
+    ))
 }
 
 fn type_of(word: &str) -> Option<&'static str> {
-    TYPES.iter().find(|(_, names)| names.contains(&word)).map(|(kind, _)| *kind)
+    TYPES
+        .iter()
+        .find(|(_, names)| names.contains(&word))
+        .map(|(kind, _)| *kind)
 }
 
 /// The type that a field of this name nearly always has.
 fn guess(name: &str) -> &'static str {
     let last = name.rsplit('_').next().unwrap_or(name);
     match last {
-        "year" | "age" | "quantity" | "qty" | "pages" | "stock" | "count" | "minutes" | "servings" | "amount_of" => "integer",
-        "price" | "cost" | "weight" | "amount" | "height" | "latitude" | "longitude" | "salary" => "number",
-        "done" | "completed" | "active" | "enabled" | "archived" | "finished" | "paid" | "read" => "boolean",
+        "year" | "age" | "quantity" | "qty" | "pages" | "stock" | "count" | "minutes"
+        | "servings" | "amount_of" => "integer",
+        "price" | "cost" | "weight" | "amount" | "height" | "latitude" | "longitude" | "salary" => {
+            "number"
+        }
+        "done" | "completed" | "active" | "enabled" | "archived" | "finished" | "paid" | "read" => {
+            "boolean"
+        }
         "date" | "birthday" | "deadline" => "date",
         _ if name.starts_with("is_") || name.starts_with("has_") => "boolean",
         _ => "text",
@@ -181,12 +369,16 @@ pub(crate) fn identifier(text: &str) -> Option<String> {
         }
     }
     let name = name.trim_end_matches('_');
-    let usable = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.len() <= 40 && name != "id";
+    let usable =
+        name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.len() <= 40 && name != "id";
     usable.then(|| name.to_owned())
 }
 
 fn singular(word: &str) -> String {
-    if let Some(cut) = word.strip_suffix("ies").filter(|cut| cut.len() > 1 && *cut != "mov") {
+    if let Some(cut) = word
+        .strip_suffix("ies")
+        .filter(|cut| cut.len() > 1 && *cut != "mov")
+    {
         return format!("{cut}y");
     }
     for ending in ["ches", "shes", "xes", "sses"] {
@@ -208,10 +400,16 @@ fn plural(word: &str) -> String {
         "child" => return "children".to_owned(),
         _ => {}
     }
-    let consonant_y = word.ends_with('y') && !word.ends_with("ay") && !word.ends_with("ey") && !word.ends_with("oy");
+    let consonant_y = word.ends_with('y')
+        && !word.ends_with("ay")
+        && !word.ends_with("ey")
+        && !word.ends_with("oy");
     if consonant_y {
         format!("{}ies", &word[..word.len() - 1])
-    } else if ["ch", "sh", "x", "ss", "z"].iter().any(|end| word.ends_with(end)) {
+    } else if ["ch", "sh", "x", "ss", "z"]
+        .iter()
+        .any(|end| word.ends_with(end))
+    {
         format!("{word}es")
     } else {
         format!("{word}s")

@@ -33,12 +33,16 @@ pub(crate) struct Filled {
 pub(crate) fn fill(foundation: &Foundation, s: &Sentence, context: &Context) -> Filled {
     let mut filled = Filled::default();
     for (name, value) in &context.given {
-        let Some(input) = foundation.input(name) else { continue };
+        let Some(input) = foundation.input(name) else {
+            continue;
+        };
         match values::accept(input, value, context) {
             Ok(value) => {
                 filled.inputs.insert(name.clone(), value);
             }
-            Err(why) => filled.wrong.push(question(input, &format!("{value} does not fit: {why}"))),
+            Err(why) => filled
+                .wrong
+                .push(question(input, &format!("{value} does not fit: {why}"))),
         }
     }
     // A described record and a statement hold words of every kind: they are taken first.
@@ -49,7 +53,10 @@ pub(crate) fn fill(foundation: &Foundation, s: &Sentence, context: &Context) -> 
                     filled.take(input, said.value.clone(), &said.tokens);
                 }
             }
-            InputKind::Text { extent: Extent::Sql, .. } => {
+            InputKind::Text {
+                extent: Extent::Sql,
+                ..
+            } => {
                 if let Some(said) = &s.sql {
                     filled.take(input, json!(said.value), &said.tokens);
                 }
@@ -62,7 +69,10 @@ pub(crate) fn fill(foundation: &Foundation, s: &Sentence, context: &Context) -> 
     // Sizes and spans before bare numbers, so that "30 days" is not a count.
     order.sort_by_key(|input| match input.kind {
         InputKind::Duration {} | InputKind::Size {} => 0,
-        InputKind::Text { extent: Extent::Task, .. } => 3,
+        InputKind::Text {
+            extent: Extent::Task,
+            ..
+        } => 3,
         InputKind::Columns {} => 2,
         _ => 1,
     });
@@ -82,7 +92,10 @@ impl Filled {
             return;
         }
         if let Err(why) = values::check(input, &value) {
-            self.wrong.push(question(input, &format!("{} does not fit: it must be {why}", shown(&value))));
+            self.wrong.push(question(
+                input,
+                &format!("{} does not fit: it must be {why}", shown(&value)),
+            ));
             self.covered.extend(tokens);
             return;
         }
@@ -97,14 +110,25 @@ impl Filled {
 
 fn shown(value: &Value) -> String {
     let text = value.to_string();
-    if text.chars().count() > 80 { format!("{}…", text.chars().take(80).collect::<String>()) } else { text }
+    if text.chars().count() > 80 {
+        format!("{}…", text.chars().take(80).collect::<String>())
+    } else {
+        text
+    }
 }
 
 pub(crate) fn question(input: &Input, problem: &str) -> Question {
-    let ask = input.ask.clone().unwrap_or_else(|| format!("What is {}?", input.about));
+    let ask = input
+        .ask
+        .clone()
+        .unwrap_or_else(|| format!("What is {}?", input.about));
     Question {
         input: input.name.clone(),
-        question: if problem.is_empty() { ask } else { format!("{problem}. {ask}") },
+        question: if problem.is_empty() {
+            ask
+        } else {
+            format!("{problem}. {ask}")
+        },
         examples: input.examples.clone(),
     }
 }
@@ -119,41 +143,75 @@ fn by_kind(input: &Input, s: &Sentence, filled: &mut Filled) {
         InputKind::Choices { of } => {
             let all = chosen(of, s, filled);
             if !all.is_empty() {
-                let tokens: Vec<usize> = all.iter().flat_map(|(_, tokens)| tokens.clone()).collect();
+                let tokens: Vec<usize> =
+                    all.iter().flat_map(|(_, tokens)| tokens.clone()).collect();
                 let names: BTreeSet<&str> = all.iter().map(|(value, _)| value.as_str()).collect();
                 filled.take(input, json!(names), &tokens);
             }
         }
         InputKind::Flag { yes } => {
-            let place = yes.iter().filter_map(|text| Phrase::parse(text)).find_map(|phrase| phrase.places(s).into_iter().next());
+            let place = yes
+                .iter()
+                .filter_map(|text| Phrase::parse(text))
+                .find_map(|phrase| phrase.places(s).into_iter().next());
             if let Some(place) = place {
                 filled.take(input, json!(true), &place.tokens);
             }
         }
         InputKind::Secret {} => {
-            let at = (0..s.tokens.len()).find(|at| s.tokens[*at].kind == Kind::Secret && filled.free(s, *at));
+            let at = (0..s.tokens.len())
+                .find(|at| s.tokens[*at].kind == Kind::Secret && filled.free(s, *at));
             if let Some(at) = at {
                 filled.take(input, json!(s.tokens[at].text), &[at]);
             }
         }
-        InputKind::Text { extent: Extent::Task, max } => task(input, *max, s, filled),
-        InputKind::Text { extent: Extent::Sql, .. } | InputKind::Entity {} => {}
-        InputKind::Folder { .. } | InputKind::File { .. } | InputKind::Url {} | InputKind::Urls {} | InputKind::PostgresUrl {} => {}
-        InputKind::Text { .. } | InputKind::Integer { .. } | InputKind::Duration {} | InputKind::Size {} | InputKind::Port {}
-        | InputKind::Columns {} | InputKind::Words {} | InputKind::Globs { .. } => by_phrase(input, s, filled),
+        InputKind::Text {
+            extent: Extent::Task,
+            max,
+        } => task(input, *max, s, filled),
+        InputKind::Text {
+            extent: Extent::Sql,
+            ..
+        }
+        | InputKind::Entity {} => {}
+        InputKind::Folder { .. }
+        | InputKind::File { .. }
+        | InputKind::Url {}
+        | InputKind::Urls {}
+        | InputKind::PostgresUrl {} => {}
+        InputKind::Text { .. }
+        | InputKind::Integer { .. }
+        | InputKind::Duration {}
+        | InputKind::Size {}
+        | InputKind::Port {}
+        | InputKind::Columns {}
+        | InputKind::Words {}
+        | InputKind::Globs { .. } => by_phrase(input, s, filled),
     }
 }
 
 fn by_phrase(input: &Input, s: &Sentence, filled: &mut Filled) {
     for text in &input.find.phrases {
-        let Some(phrase) = Phrase::parse(text).or_else(|| (text == "#").then(Phrase::any)) else { continue };
+        let Some(phrase) = Phrase::parse(text).or_else(|| (text == "#").then(Phrase::any)) else {
+            continue;
+        };
         let read = |at: usize| -> Option<(Value, usize)> {
             let (value, length) = values::at(input, &s.tokens, at)?;
             let length = (0..length).take_while(|k| filled.free(s, at + k)).count();
             let whole = values::at(input, &s.tokens[..at + length], at).filter(|(_, n)| *n > 0);
-            if length == 0 { None } else { whole.or(Some((value, length)).filter(|_| false)) }
+            if length == 0 {
+                None
+            } else {
+                whole.or(Some((value, length)).filter(|_| false))
+            }
         };
-        let bare = matches!(input.kind, InputKind::Text { extent: Extent::Quoted, .. });
+        let bare = matches!(
+            input.kind,
+            InputKind::Text {
+                extent: Extent::Quoted,
+                ..
+            }
+        );
         let quoted = |at: usize| read(at).filter(|_| !bare || s.tokens[at].kind == Kind::Quoted);
         if let Some(place) = phrase.value(s, &quoted)
             && let Some(value) = place.value
@@ -165,12 +223,19 @@ fn by_phrase(input: &Input, s: &Sentence, filled: &mut Filled) {
 }
 
 /// The choices that are expressed, longest phrase first, with their tokens.
-fn chosen(of: &BTreeMap<String, Vec<String>>, s: &Sentence, filled: &Filled) -> Vec<(String, Vec<usize>)> {
+fn chosen(
+    of: &BTreeMap<String, Vec<String>>,
+    s: &Sentence,
+    filled: &Filled,
+) -> Vec<(String, Vec<usize>)> {
     let mut all: Vec<(usize, String, Vec<usize>)> = Vec::new();
     for (value, phrases) in of {
         for phrase in phrases.iter().filter_map(|text| Phrase::parse(text)) {
             for place in phrase.places(s) {
-                let free = place.tokens.iter().all(|at| !filled.covered.contains(at) || s.tokens[*at].kind == Kind::Path);
+                let free = place
+                    .tokens
+                    .iter()
+                    .all(|at| !filled.covered.contains(at) || s.tokens[*at].kind == Kind::Path);
                 if free {
                     all.push((phrase.words(), value.clone(), place.tokens));
                 }
@@ -191,7 +256,9 @@ fn chosen(of: &BTreeMap<String, Vec<String>>, s: &Sentence, filled: &Filled) -> 
 
 /// The task of an agent: the sentence after the agent's name, without time, name and taken paths.
 fn task(input: &Input, max: usize, s: &Sentence, filled: &mut Filled) {
-    let quoted = (0..s.tokens.len()).find(|at| s.tokens[*at].kind == Kind::Quoted && s.tokens[*at].text.split_whitespace().count() >= 3);
+    let quoted = (0..s.tokens.len()).find(|at| {
+        s.tokens[*at].kind == Kind::Quoted && s.tokens[*at].text.split_whitespace().count() >= 3
+    });
     if let Some(at) = quoted {
         let text = s.tokens[at].text.clone();
         let all: Vec<usize> = (0..s.tokens.len()).collect();
@@ -212,10 +279,15 @@ fn task(input: &Input, max: usize, s: &Sentence, filled: &mut Filled) {
     if kept.iter().filter(|at| s.tokens[**at].is_word()).count() < 2 {
         kept = (0..s.tokens.len()).filter(outputs).collect();
     }
-    while kept.first().is_some_and(|at| s.tokens[*at].is(&["to", "and", "that", "which", "please", "code"]) || s.tokens[*at].punct(",.:;-")) {
+    while kept.first().is_some_and(|at| {
+        s.tokens[*at].is(&["to", "and", "that", "which", "please", "code"])
+            || s.tokens[*at].punct(",.:;-")
+    }) {
         kept.remove(0);
     }
-    while kept.last().is_some_and(|at| s.tokens[*at].punct(",:;-") || s.tokens[*at].is(&["and", "please", "at", "on"])) {
+    while kept.last().is_some_and(|at| {
+        s.tokens[*at].punct(",:;-") || s.tokens[*at].is(&["and", "please", "at", "on"])
+    }) {
         kept.pop();
     }
     let text = join(kept.iter().filter_map(|at| s.tokens.get(*at)));
@@ -226,13 +298,27 @@ fn task(input: &Input, max: usize, s: &Sentence, filled: &mut Filled) {
 }
 
 /// Gives each path and address to the input that it fits best; all of them together, best sum first.
-fn paths_and_addresses(foundation: &Foundation, s: &Sentence, context: &Context, filled: &mut Filled) {
+fn paths_and_addresses(
+    foundation: &Foundation,
+    s: &Sentence,
+    context: &Context,
+    filled: &mut Filled,
+) {
     let is_place = |token: &Token| matches!(token.kind, Kind::Path | Kind::Url);
-    let globbed = foundation.manifest.inputs.iter().any(|i| matches!(i.kind, InputKind::Globs { .. }));
+    let globbed = foundation
+        .manifest
+        .inputs
+        .iter()
+        .any(|i| matches!(i.kind, InputKind::Globs { .. }));
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     let places: Vec<usize> = (0..s.tokens.len())
         .filter(|at| filled.free(s, *at))
-        .filter(|at| is_place(&s.tokens[*at]) || (s.tokens[*at].kind == Kind::Glob && !globbed && paths::extension(&s.tokens[*at].text).is_some()))
+        .filter(|at| {
+            is_place(&s.tokens[*at])
+                || (s.tokens[*at].kind == Kind::Glob
+                    && !globbed
+                    && paths::extension(&s.tokens[*at].text).is_some())
+        })
         .filter(|at| seen.insert(s.tokens[*at].text.as_str()))
         .collect();
     let inputs: Vec<&Input> = foundation
@@ -240,13 +326,26 @@ fn paths_and_addresses(foundation: &Foundation, s: &Sentence, context: &Context,
         .inputs
         .iter()
         .filter(|input| !filled.inputs.contains_key(&input.name))
-        .filter(|input| matches!(input.kind, InputKind::Folder { .. } | InputKind::File { .. } | InputKind::Url {} | InputKind::PostgresUrl {}))
+        .filter(|input| {
+            matches!(
+                input.kind,
+                InputKind::Folder { .. }
+                    | InputKind::File { .. }
+                    | InputKind::Url {}
+                    | InputKind::PostgresUrl {}
+            )
+        })
         .collect();
     let few = &places[..places.len().min(PLACES_MAX)];
     let scores: Vec<Vec<f64>> = few
         .iter()
         .enumerate()
-        .map(|(n, at)| inputs.iter().map(|input| affinity(input, s, *at, n == 0 || first_of_kind(s, few, *at))).collect())
+        .map(|(n, at)| {
+            inputs
+                .iter()
+                .map(|input| affinity(input, s, *at, n == 0 || first_of_kind(s, few, *at)))
+                .collect()
+        })
         .collect();
     let best = assign(&scores, 0, &mut vec![false; inputs.len()]);
     let mut rest: Vec<usize> = places[few.len()..].to_vec();
@@ -257,9 +356,17 @@ fn paths_and_addresses(foundation: &Foundation, s: &Sentence, context: &Context,
         }
     }
     // What is left: addresses for a list of addresses, a repeated mention of a known place, or too much.
-    let list = foundation.manifest.inputs.iter().find(|input| matches!(input.kind, InputKind::Urls {}));
+    let list = foundation
+        .manifest
+        .inputs
+        .iter()
+        .find(|input| matches!(input.kind, InputKind::Urls {}));
     if let Some(input) = list.filter(|input| !filled.inputs.contains_key(&input.name)) {
-        let urls: Vec<usize> = rest.iter().copied().filter(|at| s.tokens[*at].kind == Kind::Url).collect();
+        let urls: Vec<usize> = rest
+            .iter()
+            .copied()
+            .filter(|at| s.tokens[*at].kind == Kind::Url)
+            .collect();
         if !urls.is_empty() {
             let texts: Vec<&str> = urls.iter().map(|at| s.tokens[*at].text.as_str()).collect();
             filled.take(input, json!(texts), &urls);
@@ -268,8 +375,13 @@ fn paths_and_addresses(foundation: &Foundation, s: &Sentence, context: &Context,
     }
     for at in rest {
         let text = &s.tokens[at].text;
-        let full = paths::absolute(text, context).map(|full| json!(full)).unwrap_or(json!(text));
-        let known = filled.inputs.values().any(|value| *value == full || *value == json!(text));
+        let full = paths::absolute(text, context)
+            .map(|full| json!(full))
+            .unwrap_or(json!(text));
+        let known = filled
+            .inputs
+            .values()
+            .any(|value| *value == full || *value == json!(text));
         if known {
             filled.covered.insert(at);
         } else {
@@ -279,7 +391,10 @@ fn paths_and_addresses(foundation: &Foundation, s: &Sentence, context: &Context,
 }
 
 fn first_of_kind(s: &Sentence, places: &[usize], at: usize) -> bool {
-    places.iter().find(|other| s.tokens[**other].kind == s.tokens[at].kind) == Some(&at)
+    places
+        .iter()
+        .find(|other| s.tokens[**other].kind == s.tokens[at].kind)
+        == Some(&at)
 }
 
 fn put(input: &Input, at: usize, s: &Sentence, context: &Context, filled: &mut Filled) {
@@ -305,11 +420,13 @@ fn affinity(input: &Input, s: &Sentence, at: usize, first: bool) -> f64 {
             Some(_) => -4.0,
             None => 0.2,
         },
-        (InputKind::File { extensions, .. }, Kind::Path | Kind::Glob) => match paths::extension(&token.text) {
-            Some(found) if extensions.is_empty() || extensions.contains(&found) => 1.5,
-            Some(_) => -4.0,
-            None => 0.1,
-        },
+        (InputKind::File { extensions, .. }, Kind::Path | Kind::Glob) => {
+            match paths::extension(&token.text) {
+                Some(found) if extensions.is_empty() || extensions.contains(&found) => 1.5,
+                Some(_) => -4.0,
+                None => 0.1,
+            }
+        }
         (InputKind::Url {}, Kind::Url) if !postgres => 0.2,
         (InputKind::PostgresUrl {}, Kind::Url) if postgres => 3.0,
         _ => return f64::NEG_INFINITY,
@@ -325,7 +442,10 @@ fn markers<'a>(known: &BTreeMap<String, f64>, words: impl Iterator<Item = &'a To
     words
         .zip(FADE)
         .filter_map(|(word, fade)| {
-            let weight = known.iter().find(|(marker, _)| stem(marker) == word.stem)?.1;
+            let weight = known
+                .iter()
+                .find(|(marker, _)| stem(marker) == word.stem)?
+                .1;
             Some(weight * fade)
         })
         .sum()
@@ -333,8 +453,32 @@ fn markers<'a>(known: &BTreeMap<String, f64>, words: impl Iterator<Item = &'a To
 
 fn filler(token: &Token) -> bool {
     const FILLERS: [&str; 26] = [
-        "the", "a", "an", "my", "our", "folder", "directory", "dir", "file", "called", "named", "this", "that", "existing", "new", "local", "whole", "entire",
-        "of", "page", "url", "address", "website", "site", "at", "path",
+        "the",
+        "a",
+        "an",
+        "my",
+        "our",
+        "folder",
+        "directory",
+        "dir",
+        "file",
+        "called",
+        "named",
+        "this",
+        "that",
+        "existing",
+        "new",
+        "local",
+        "whole",
+        "entire",
+        "of",
+        "page",
+        "url",
+        "address",
+        "website",
+        "site",
+        "at",
+        "path",
     ];
     // "of" right before a path is a marker; it only fills in "the contents of".
     token.is(&FILLERS) && !token.is(&["of", "at"])
@@ -350,12 +494,18 @@ fn lead(s: &Sentence, at: usize) -> impl Iterator<Item = &Token> {
 }
 
 fn trail(s: &Sentence, at: usize) -> impl Iterator<Item = &Token> {
-    s.tokens[at + 1..].iter().take(4).take_while(|t| !matches!(t.kind, Kind::Path | Kind::Url) && !t.punct(".;!?,")).filter(|t| t.is_word() && !filler(t))
+    s.tokens[at + 1..]
+        .iter()
+        .take(4)
+        .take_while(|t| !matches!(t.kind, Kind::Path | Kind::Url) && !t.punct(".;!?,"))
+        .filter(|t| t.is_word() && !filler(t))
 }
 
 /// The assignment with the greatest sum: for each place its input, or none.
 fn assign(scores: &[Vec<f64>], from: usize, used: &mut Vec<bool>) -> (f64, Vec<Option<usize>>) {
-    let Some(row) = scores.get(from) else { return (0.0, Vec::new()) };
+    let Some(row) = scores.get(from) else {
+        return (0.0, Vec::new());
+    };
     let mut best = assign(scores, from + 1, used);
     best.1.insert(0, None);
     for (input, score) in row.iter().enumerate() {

@@ -123,18 +123,34 @@ impl Foundation {
             found.manifest("does", "say in one line what it does".into());
         }
         if m.examples.is_empty() {
-            found.manifest("examples", "give at least one sentence that asks for it".into());
+            found.manifest(
+                "examples",
+                "give at least one sentence that asks for it".into(),
+            );
         }
         if (m.kind == AutomationKind::Service) != matches!(m.trigger, Trigger::Service { .. }) {
-            found.manifest("trigger", "the type \"service\" goes with the kind \"service\"".into());
+            found.manifest(
+                "trigger",
+                "the type \"service\" goes with the kind \"service\"".into(),
+            );
         }
         if self.files.is_empty() {
-            found.add("files/", "", "no file: the command needs at least one".into());
+            found.add(
+                "files/",
+                "",
+                "no file: the command needs at least one".into(),
+            );
         }
         for path in self.files.keys() {
-            let bad = path.split('/').any(|part| part.is_empty() || part == ".." || part == ".");
+            let bad = path
+                .split('/')
+                .any(|part| part.is_empty() || part == ".." || part == ".");
             if bad || path.contains('\\') {
-                found.add(&format!("files/{path}"), "", "not a plain relative path".into());
+                found.add(
+                    &format!("files/{path}"),
+                    "",
+                    "not a plain relative path".into(),
+                );
             }
         }
         check_matching(m, found);
@@ -149,8 +165,15 @@ impl Foundation {
             ("call".into(), m.call.as_str()),
             ("purpose".into(), m.purpose.as_str()),
         ];
-        templates.extend(m.derived.iter().map(|(k, v)| (format!("derived.{k}"), v.as_str())));
-        for (what, list) in [("run.command", Some(&m.run.command)), ("run.preview", m.run.preview.as_ref())] {
+        templates.extend(
+            m.derived
+                .iter()
+                .map(|(k, v)| (format!("derived.{k}"), v.as_str())),
+        );
+        for (what, list) in [
+            ("run.command", Some(&m.run.command)),
+            ("run.preview", m.run.preview.as_ref()),
+        ] {
             for argument in list.into_iter().flatten() {
                 match argument {
                     Argument::Plain(text) => templates.push((what.into(), text)),
@@ -166,10 +189,26 @@ impl Foundation {
             }
         }
         let p = &m.permissions;
-        templates.extend(p.network.iter().map(|t| ("permissions.network".into(), t.as_str())));
-        templates.extend(p.programs.iter().map(|t| ("permissions.programs".into(), t.as_str())));
-        templates.extend(p.secrets.values().map(|t| ("permissions.secrets".into(), t.as_str())));
-        templates.extend(p.environment.values().map(|t| ("permissions.environment".into(), t.as_str())));
+        templates.extend(
+            p.network
+                .iter()
+                .map(|t| ("permissions.network".into(), t.as_str())),
+        );
+        templates.extend(
+            p.programs
+                .iter()
+                .map(|t| ("permissions.programs".into(), t.as_str())),
+        );
+        templates.extend(
+            p.secrets
+                .values()
+                .map(|t| ("permissions.secrets".into(), t.as_str())),
+        );
+        templates.extend(
+            p.environment
+                .values()
+                .map(|t| ("permissions.environment".into(), t.as_str())),
+        );
         for (at, text) in templates {
             if let Err(error) = render::compiles(text) {
                 found.manifest(&at, error);
@@ -194,16 +233,25 @@ impl Foundation {
 fn check_matching(m: &Manifest, found: &mut Found) {
     let ideas: BTreeSet<&str> = m.matching.ideas.keys().map(String::as_str).collect();
     if m.matching.shapes.is_empty() {
-        found.manifest("match.shapes", "without a shape no sentence can ask for it".into());
+        found.manifest(
+            "match.shapes",
+            "without a shape no sentence can ask for it".into(),
+        );
     }
     for shape in &m.matching.shapes {
         for idea in ideas_in_use(shape) {
             if !ideas.contains(idea) {
-                found.manifest("match.shapes", format!("the idea {idea:?} is not among match.ideas"));
+                found.manifest(
+                    "match.shapes",
+                    format!("the idea {idea:?} is not among match.ideas"),
+                );
             }
         }
         if !(0.0..=1.0).contains(&shape.strength) || shape.all.is_empty() {
-            found.manifest("match.shapes", "needs ideas and a strength from 0 to 1".into());
+            found.manifest(
+                "match.shapes",
+                "needs ideas and a strength from 0 to 1".into(),
+            );
         }
     }
     let phrases = m.matching.ideas.values().flatten().chain(&m.matching.never);
@@ -214,7 +262,10 @@ fn check_matching(m: &Manifest, found: &mut Found) {
     }
     let demands = m.matching.can.iter().chain(m.matching.can_with.keys());
     for demand in demands {
-        if !crate::demands::DEMANDS.iter().any(|known| known.id == demand) {
+        if !crate::demands::DEMANDS
+            .iter()
+            .any(|known| known.id == demand)
+        {
             found.manifest("match.can", format!("the demand {demand:?} is not known"));
         }
     }
@@ -232,19 +283,33 @@ fn check_inputs(m: &Manifest, found: &mut Found) {
         if !names.insert(input.name.as_str()) {
             found.manifest(&at, "declared twice".into());
         }
-        let bound = matches!(input.kind, InputKind::Folder { .. } | InputKind::File { .. });
+        let bound = matches!(
+            input.kind,
+            InputKind::Folder { .. } | InputKind::File { .. }
+        );
         let shaped = input.name.starts_with(|c: char| c.is_ascii_lowercase())
-            && input.name.bytes().all(|b| {
-                b.is_ascii_lowercase() || b.is_ascii_digit() || (b == b'_' && !bound)
-            });
+            && input
+                .name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || (b == b'_' && !bound));
         if !shaped || input.name.len() > 40 {
-            found.manifest(&at, "a name is a-z, 0-9 and _ (no _ for folders and files)".into());
+            found.manifest(
+                &at,
+                "a name is a-z, 0-9 and _ (no _ for folders and files)".into(),
+            );
         }
         if input.required && input.ask.is_none() {
             found.manifest(&at, "a required input needs the question `ask`".into());
         }
-        if let InputKind::Folder { access: Access::Read, create: true }
-        | InputKind::File { access: Access::Read, create: true, .. } = input.kind
+        if let InputKind::Folder {
+            access: Access::Read,
+            create: true,
+        }
+        | InputKind::File {
+            access: Access::Read,
+            create: true,
+            ..
+        } = input.kind
         {
             found.manifest(&at, "only what is written can be created".into());
         }
@@ -306,7 +371,11 @@ impl Found {
             Ok(value) => Some(value),
             Err(error) => {
                 let start = error.span().map_or(0, |span| span.start.min(text.len()));
-                let line = text.as_bytes()[..start].iter().filter(|b| **b == b'\n').count() + 1;
+                let line = text.as_bytes()[..start]
+                    .iter()
+                    .filter(|b| **b == b'\n')
+                    .count()
+                    + 1;
                 self.add(file, &format!(":{line}"), error.message().to_owned());
                 None
             }

@@ -78,7 +78,8 @@ static PIECES: LazyLock<Regex> = LazyLock::new(|| {
     let name = r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]*[A-Za-z0-9_])?";
     let extension = vocabulary::EXTENSIONS.join("|");
     let domains = vocabulary::DOMAINS.join("|");
-    let areas = "Europe|America|Asia|Africa|Australia|Pacific|Atlantic|Indian|Antarctica|Arctic|Etc";
+    let areas =
+        "Europe|America|Asia|Africa|Australia|Pacific|Atlantic|Indian|Antarctica|Arctic|Etc";
     let pieces = format!(
         r#"(?x)
           (?P<cron>(?:[0-9*][0-9*/,\-]*\x20){{3}}(?:[0-9*?L][0-9A-Za-z*/,\-]*)\x20(?:[0-9*][0-9A-Za-z*/,\-\#]*|(?i:mon|tue|wed|thu|fri|sat|sun)[A-Za-z,\-]*))
@@ -107,7 +108,10 @@ static PIECES: LazyLock<Regex> = LazyLock::new(|| {
 /// Compiles a pattern that is part of the program.
 pub(crate) fn compiled(pattern: &str) -> Regex {
     // Invariant: every pattern is a constant of this crate; a test uses each of them.
-    #[expect(clippy::expect_used, reason = "constant patterns, compiled by the tests")]
+    #[expect(
+        clippy::expect_used,
+        reason = "constant patterns, compiled by the tests"
+    )]
     Regex::new(pattern).expect("a constant pattern compiles")
 }
 
@@ -116,7 +120,11 @@ pub(crate) fn tokens(sentence: &str, vocabulary: &Vocabulary) -> Vec<Token> {
     let mut tokens = Vec::new();
     for found in PIECES.captures_iter(sentence) {
         let group = |name: &str| found.name(name).map(|m| m.as_str());
-        if let Some(text) = group("double").or(group("curly")).or(group("tick")).or(group("single")) {
+        if let Some(text) = group("double")
+            .or(group("curly"))
+            .or(group("tick"))
+            .or(group("single"))
+        {
             if let Some(lead) = group("lead").filter(|lead| !lead.trim().is_empty()) {
                 push(&mut tokens, lead, Kind::Punct);
             }
@@ -170,7 +178,9 @@ fn rest(tokens: &mut Vec<Token>, found: &regex::Captures<'_>) {
 }
 
 fn quoted(text: &str) -> Kind {
-    let rooted = ["/", "./", "../", "~/"].iter().any(|start| text.starts_with(start));
+    let rooted = ["/", "./", "../", "~/"]
+        .iter()
+        .any(|start| text.starts_with(start));
     if rooted && !text.contains("\n") {
         Kind::Path
     } else if text.starts_with("http://") || text.starts_with("https://") {
@@ -205,15 +215,27 @@ fn number(tokens: &mut Vec<Token>, text: &str, unit: &str) {
     // A comma groups thousands (1,000) or lists (1,2): only groups of three digits belong together.
     let groups: Vec<&str> = text.split(',').collect();
     let grouped = groups.len() > 1 && groups[1..].iter().all(|g| g.len() == 3);
-    let parts = if grouped { vec![text.replace(',', "")] } else { groups.iter().map(|g| (*g).to_owned()).collect() };
+    let parts = if grouped {
+        vec![text.replace(',', "")]
+    } else {
+        groups.iter().map(|g| (*g).to_owned()).collect()
+    };
     let last = parts.len() - 1;
     for (i, part) in parts.iter().enumerate() {
-        let unit = if i == last { unit.to_lowercase() } else { String::new() };
+        let unit = if i == last {
+            unit.to_lowercase()
+        } else {
+            String::new()
+        };
         let value = part.parse().unwrap_or(f64::INFINITY);
         if i > 0 {
             push(tokens, ",", Kind::Punct);
         }
-        push(tokens, &format!("{part}{unit}"), Kind::Number { value, unit });
+        push(
+            tokens,
+            &format!("{part}{unit}"),
+            Kind::Number { value, unit },
+        );
     }
 }
 
@@ -236,14 +258,22 @@ fn time(text: &str) -> Kind {
         }
         settled = true;
     }
-    let minute = if possible { (hour * 60 + minute) % 1440 } else { 9999 };
+    let minute = if possible {
+        (hour * 60 + minute) % 1440
+    } else {
+        9999
+    };
     Kind::Time { minute, settled }
 }
 
 /// A word with slashes is a path if it looks like one: `and/or`, `24/7` and `CSV/JSON` do not.
 fn path(tokens: &mut Vec<Token>, text: &str, vocabulary: &Vocabulary) {
     let trimmed = text.trim_end_matches(['.', '!', '?']);
-    let trimmed = if trimmed.is_empty() || trimmed == "~" { text } else { trimmed };
+    let trimmed = if trimmed.is_empty() || trimmed == "~" {
+        text
+    } else {
+        trimmed
+    };
     let rooted = trimmed.starts_with(['/', '.', '~']);
     let parts: Vec<&str> = trimmed.split('/').collect();
     let known = |part: &&str| {
@@ -256,7 +286,14 @@ fn path(tokens: &mut Vec<Token>, text: &str, vocabulary: &Vocabulary) {
                 push(tokens, "/", Kind::Punct);
             }
             match part.parse() {
-                Ok(value) => push(tokens, part, Kind::Number { value, unit: String::new() }),
+                Ok(value) => push(
+                    tokens,
+                    part,
+                    Kind::Number {
+                        value,
+                        unit: String::new(),
+                    },
+                ),
                 Err(_) => word(tokens, part, vocabulary),
             }
         }
@@ -264,7 +301,11 @@ fn path(tokens: &mut Vec<Token>, text: &str, vocabulary: &Vocabulary) {
     }
     // example.com/pricing is an address, data/sales.csv is not.
     let host = parts[0].to_lowercase();
-    if !rooted && vocabulary::DOMAINS.iter().any(|d| host.ends_with(&format!(".{d}"))) {
+    if !rooted
+        && vocabulary::DOMAINS
+            .iter()
+            .any(|d| host.ends_with(&format!(".{d}")))
+    {
         return address(tokens, text);
     }
     push(tokens, &trimmed.replace("\\ ", " "), Kind::Path);
@@ -291,7 +332,11 @@ fn name_folders(tokens: &mut [Token], vocabulary: &Vocabulary) {
     const FOLDER: [&str; 5] = ["folder", "directory", "dir", "folders", "subfolder"];
     for i in 0..tokens.len() {
         let near = |step: usize, back: bool| -> Option<&Token> {
-            if back { i.checked_sub(step).map(|k| &tokens[k]) } else { tokens.get(i + step) }
+            if back {
+                i.checked_sub(step).map(|k| &tokens[k])
+            } else {
+                tokens.get(i + step)
+            }
         };
         let before = |step| near(step, true);
         let named = |token: Option<&Token>| token.is_some_and(|t| t.is(&["called", "named"]));
@@ -302,12 +347,26 @@ fn name_folders(tokens: &mut [Token], vocabulary: &Vocabulary) {
             || folder(tokens.get(i + 1))
             || (quoted && tokens[i].text.contains('/') && !tokens[i].text.contains("  "));
         let possible = quoted || (tokens[i].is_word() && vocabulary.may_name(&tokens[i]));
-        let owned = before(1).is_some_and(|t| t.is(&["my", "our", "the", "in", "from", "of", "to", "into", "his", "her"]));
-        let home = tokens[i].is_word() && owned
-            && vocabulary::HOME_FOLDERS.iter().any(|known| known.eq_ignore_ascii_case(&tokens[i].text))
-            && (before(1).is_some_and(|t| t.is(&["my"])) || tokens[i].text.starts_with(char::is_uppercase));
-        let determined = quoted || folder(before(1)) || named(before(1))
-            || before(1).is_some_and(|t| t.is(&["the", "my", "our", "of", "in", "into", "to", "from", "up", "under"]));
+        let owned = before(1).is_some_and(|t| {
+            t.is(&[
+                "my", "our", "the", "in", "from", "of", "to", "into", "his", "her",
+            ])
+        });
+        let home = tokens[i].is_word()
+            && owned
+            && vocabulary::HOME_FOLDERS
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(&tokens[i].text))
+            && (before(1).is_some_and(|t| t.is(&["my"]))
+                || tokens[i].text.starts_with(char::is_uppercase));
+        let determined = quoted
+            || folder(before(1))
+            || named(before(1))
+            || before(1).is_some_and(|t| {
+                t.is(&[
+                    "the", "my", "our", "of", "in", "into", "to", "from", "up", "under",
+                ])
+            });
         if home {
             let name = vocabulary::HOME_FOLDERS
                 .iter()
@@ -318,7 +377,9 @@ fn name_folders(tokens: &mut [Token], vocabulary: &Vocabulary) {
             tokens[i].kind = Kind::Path;
         } else if beside && possible && determined {
             tokens[i].kind = Kind::Path;
-        } else if tokens[i].is(&["here", "current", "this"]) && (tokens[i].lower == "here" || folder(tokens.get(i + 1))) {
+        } else if tokens[i].is(&["here", "current", "this"])
+            && (tokens[i].lower == "here" || folder(tokens.get(i + 1)))
+        {
             tokens[i].text = ".".to_owned();
             tokens[i].kind = Kind::Path;
         }

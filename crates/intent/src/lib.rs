@@ -38,8 +38,16 @@ pub use spec::spec;
 ///
 /// # Errors
 /// Why nothing can be built from it, with what is possible.
-pub fn understand(intent: &str, context: &Context, foundations: &[Foundation]) -> Result<Plan, Refusal> {
-    let example = foundations.first().and_then(|f| f.manifest.examples.first()).cloned().unwrap_or_default();
+pub fn understand(
+    intent: &str,
+    context: &Context,
+    foundations: &[Foundation],
+) -> Result<Plan, Refusal> {
+    let example = foundations
+        .first()
+        .and_then(|f| f.manifest.examples.first())
+        .cloned()
+        .unwrap_or_default();
     sentence::guard(intent, &example)?;
     let vocabulary = vocabulary::Vocabulary::of(foundations);
     let sentence = sentence::Sentence::read(intent, &vocabulary, &context.zone)?;

@@ -39,18 +39,31 @@ pub(crate) struct Candidate<'a> {
 ///
 /// # Errors
 /// Why there is none.
-pub(crate) fn choose<'a>(s: &Sentence, context: &Context, foundations: &'a [Foundation], vocabulary: &Vocabulary) -> Result<Candidate<'a>, Refusal> {
+pub(crate) fn choose<'a>(
+    s: &Sentence,
+    context: &Context,
+    foundations: &'a [Foundation],
+    vocabulary: &Vocabulary,
+) -> Result<Candidate<'a>, Refusal> {
     if let Some(token) = s.tokens.iter().find(|t| t.kind == Kind::Windows) {
-        let what = format!("{} is a path of Windows; write it as it is on this machine, for example /mnt/c/…", token.text);
+        let what = format!(
+            "{} is a path of Windows; write it as it is on this machine, for example /mnt/c/…",
+            token.text
+        );
         return Err(Refusal::Hostile { what });
     }
-    let mut candidates: Vec<Candidate<'a>> = foundations.iter().filter_map(|f| candidate(f, s, context, vocabulary)).collect();
+    let mut candidates: Vec<Candidate<'a>> = foundations
+        .iter()
+        .filter_map(|f| candidate(f, s, context, vocabulary))
+        .collect();
     candidates.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     let mut candidates = candidates.into_iter();
     let Some(best) = candidates.next() else {
         return Err(no_match(s, foundations, vocabulary));
     };
-    let second = candidates.next().filter(|c| c.confidence >= SURE && best.confidence - c.confidence < MARGIN);
+    let second = candidates
+        .next()
+        .filter(|c| c.confidence >= SURE && best.confidence - c.confidence < MARGIN);
     if best.confidence < SURE {
         return Err(unsure(&best, s, foundations));
     }
@@ -60,7 +73,11 @@ pub(crate) fn choose<'a>(s: &Sentence, context: &Context, foundations: &'a [Foun
         match (best_part, second_part) {
             (Ok(()), Err(_)) => return Ok(best),
             (Err(_), Ok(())) => return Ok(second),
-            _ => return Err(Refusal::Ambiguous { candidates: vec![possible(best.foundation), possible(second.foundation)] }),
+            _ => {
+                return Err(Refusal::Ambiguous {
+                    candidates: vec![possible(best.foundation), possible(second.foundation)],
+                });
+            }
         }
     }
     too_much(&best, s, vocabulary)?;
@@ -72,42 +89,88 @@ pub(crate) fn possible(foundation: &Foundation) -> Possible {
     Possible {
         foundation: foundation.manifest.name.clone(),
         does: foundation.manifest.does.clone(),
-        example: foundation.manifest.examples.first().cloned().unwrap_or_default(),
+        example: foundation
+            .manifest
+            .examples
+            .first()
+            .cloned()
+            .unwrap_or_default(),
     }
 }
 
-fn candidate<'a>(foundation: &'a Foundation, s: &Sentence, context: &Context, vocabulary: &Vocabulary) -> Option<Candidate<'a>> {
+fn candidate<'a>(
+    foundation: &'a Foundation,
+    s: &Sentence,
+    context: &Context,
+    vocabulary: &Vocabulary,
+) -> Option<Candidate<'a>> {
     let matching = &foundation.manifest.matching;
-    let places = |text: &String| Phrase::parse(text).map(|phrase| phrase.places(s)).unwrap_or_default();
+    let places = |text: &String| {
+        Phrase::parse(text)
+            .map(|phrase| phrase.places(s))
+            .unwrap_or_default()
+    };
     if matching.never.iter().any(|text| !places(text).is_empty()) {
         return None;
     }
     let mut found: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
     for (idea, phrases) in &matching.ideas {
-        let tokens: BTreeSet<usize> = phrases.iter().flat_map(places).flat_map(|place| place.tokens).collect();
+        let tokens: BTreeSet<usize> = phrases
+            .iter()
+            .flat_map(places)
+            .flat_map(|place| place.tokens)
+            .collect();
         if !tokens.is_empty() {
             found.insert(idea, tokens);
         }
     }
     // Two ideas must not rest on the very same word.
     let complete = |all: &[String]| {
-        let sets: Vec<&BTreeSet<usize>> = all.iter().filter_map(|idea| found.get(idea.as_str())).collect();
+        let sets: Vec<&BTreeSet<usize>> = all
+            .iter()
+            .filter_map(|idea| found.get(idea.as_str()))
+            .collect();
         let union: BTreeSet<usize> = sets.iter().flat_map(|set| set.iter().copied()).collect();
         sets.len() == all.len() && union.len() >= all.len()
     };
-    let shape = matching.shapes.iter().filter(|shape| complete(&shape.all)).max_by(|a, b| a.strength.total_cmp(&b.strength))?;
+    let shape = matching
+        .shapes
+        .iter()
+        .filter(|shape| complete(&shape.all))
+        .max_by(|a, b| a.strength.total_cmp(&b.strength))?;
     let filled = fill::fill(foundation, s, context);
     let ideas: BTreeSet<usize> = found.values().flatten().copied().collect();
     let unexplained = unexplained(foundation, s, &filled, &ideas, vocabulary);
     let extra = found.len().saturating_sub(shape.all.len());
     let required = foundation.manifest.inputs.iter().filter(|i| i.required);
-    let got = required.clone().filter(|i| filled.inputs.contains_key(&i.name)).count();
-    let share = if required.clone().count() == 0 { 0.0 } else { got as f64 / required.count() as f64 };
-    let confidence = shape.strength + 0.1 * share + (SUPPORT * extra as f64).min(0.12) - UNEXPLAINED * unexplained.len() as f64 - 0.1 * filled.left.len() as f64;
-    Some(Candidate { foundation, filled, confidence: confidence.clamp(0.0, 1.0), unexplained, ideas })
+    let got = required
+        .clone()
+        .filter(|i| filled.inputs.contains_key(&i.name))
+        .count();
+    let share = if required.clone().count() == 0 {
+        0.0
+    } else {
+        got as f64 / required.count() as f64
+    };
+    let confidence = shape.strength + 0.1 * share + (SUPPORT * extra as f64).min(0.12)
+        - UNEXPLAINED * unexplained.len() as f64
+        - 0.1 * filled.left.len() as f64;
+    Some(Candidate {
+        foundation,
+        filled,
+        confidence: confidence.clamp(0.0, 1.0),
+        unexplained,
+        ideas,
+    })
 }
 
-fn unexplained(foundation: &Foundation, s: &Sentence, filled: &Filled, ideas: &BTreeSet<usize>, vocabulary: &Vocabulary) -> Vec<usize> {
+fn unexplained(
+    foundation: &Foundation,
+    s: &Sentence,
+    filled: &Filled,
+    ideas: &BTreeSet<usize>,
+    vocabulary: &Vocabulary,
+) -> Vec<usize> {
     let own: BTreeSet<usize> = foundation
         .manifest
         .matching
@@ -126,9 +189,16 @@ fn unexplained(foundation: &Foundation, s: &Sentence, filled: &Filled, ideas: &B
     (0..s.tokens.len())
         .filter(|at| {
             let token = &s.tokens[*at];
-            let content = matches!(token.kind, Kind::Word | Kind::Quoted | Kind::Glob | Kind::Email | Kind::Secret);
+            let content = matches!(
+                token.kind,
+                Kind::Word | Kind::Quoted | Kind::Glob | Kind::Email | Kind::Secret
+            );
             content
-                && !(s.spoken(*at) || s.reason.contains(at) || filled.covered.contains(at) || ideas.contains(at) || own.contains(at))
+                && !(s.spoken(*at)
+                    || s.reason.contains(at)
+                    || filled.covered.contains(at)
+                    || ideas.contains(at)
+                    || own.contains(at))
                 && !vocabulary.plain(token)
                 && !about.contains(&token.stem)
         })
@@ -139,7 +209,11 @@ fn unexplained(foundation: &Foundation, s: &Sentence, filled: &Filled, ideas: &B
 fn values_words(input: &crate::format::Input) -> Vec<String> {
     crate::values::phrases(input)
         .iter()
-        .flat_map(|text| text.split([' ', '-']).map(crate::vocabulary::stem).collect::<Vec<_>>())
+        .flat_map(|text| {
+            text.split([' ', '-'])
+                .map(crate::vocabulary::stem)
+                .collect::<Vec<_>>()
+        })
         .collect()
 }
 
@@ -147,7 +221,11 @@ fn values_words(input: &crate::format::Input) -> Vec<String> {
 ///
 /// # Errors
 /// The part, by name.
-pub(crate) fn too_much(c: &Candidate<'_>, s: &Sentence, vocabulary: &Vocabulary) -> Result<(), Refusal> {
+pub(crate) fn too_much(
+    c: &Candidate<'_>,
+    s: &Sentence,
+    vocabulary: &Vocabulary,
+) -> Result<(), Refusal> {
     let refuse = |part: String| {
         Err(Refusal::TooMuch {
             foundation: c.foundation.manifest.name.clone(),
@@ -156,12 +234,18 @@ pub(crate) fn too_much(c: &Candidate<'_>, s: &Sentence, vocabulary: &Vocabulary)
         })
     };
     if let Some(at) = c.filled.left.first() {
-        return refuse(format!("\"{}\" has no place in it ({})", s.tokens[*at].text, c.foundation.manifest.does));
+        return refuse(format!(
+            "\"{}\" has no place in it ({})",
+            s.tokens[*at].text, c.foundation.manifest.does
+        ));
     }
     let matching = &c.foundation.manifest.matching;
     for demand in DEMANDS {
         let met = matching.can.iter().any(|can| can == demand.id)
-            || matching.can_with.get(demand.id).is_some_and(|input| c.filled.inputs.get(input).is_some_and(|v| !v.is_null()));
+            || matching
+                .can_with
+                .get(demand.id)
+                .is_some_and(|input| c.filled.inputs.get(input).is_some_and(|v| !v.is_null()));
         if met {
             continue;
         }
@@ -179,19 +263,38 @@ fn demanded(phrases: &[&str], c: &Candidate<'_>, s: &Sentence) -> Option<String>
     let shielded = |at: &usize| {
         let token = &s.tokens[*at];
         let task = c.filled.covered.len() == s.tokens.len();
-        (c.filled.covered.contains(at) && !task) || c.ideas.contains(at) && c.filled.covered.contains(at) || matches!(token.kind, Kind::Path | Kind::Url) || s.reason.contains(at)
+        (c.filled.covered.contains(at) && !task)
+            || c.ideas.contains(at) && c.filled.covered.contains(at)
+            || matches!(token.kind, Kind::Path | Kind::Url)
+            || s.reason.contains(at)
     };
-    phrases.iter().filter_map(|text| Phrase::parse(text)).find_map(|phrase| {
-        let places = phrase.places(s);
-        let place = places.into_iter().find(|place| !place.tokens.iter().all(shielded) && !place.tokens.iter().any(|at| c.filled.covered.contains(at) && shielded(at)))?;
-        if negated(s, &place.tokens) { None } else { Some(s.words(&place.tokens)) }
-    })
+    phrases
+        .iter()
+        .filter_map(|text| Phrase::parse(text))
+        .find_map(|phrase| {
+            let places = phrase.places(s);
+            let place = places.into_iter().find(|place| {
+                !place.tokens.iter().all(shielded)
+                    && !place
+                        .tokens
+                        .iter()
+                        .any(|at| c.filled.covered.contains(at) && shielded(at))
+            })?;
+            if negated(s, &place.tokens) {
+                None
+            } else {
+                Some(s.words(&place.tokens))
+            }
+        })
 }
 
 /// "don't upload anything", "without uploading", "no email".
 fn negated(s: &Sentence, tokens: &[usize]) -> bool {
-    let Some(first) = tokens.first() else { return false };
-    (first.saturating_sub(3)..*first).any(|k| s.tokens[k].is(&["don't", "dont", "not", "without", "never", "no"]))
+    let Some(first) = tokens.first() else {
+        return false;
+    };
+    (first.saturating_sub(3)..*first)
+        .any(|k| s.tokens[k].is(&["don't", "dont", "not", "without", "never", "no"]))
 }
 
 /// A clause that begins with a deed which nothing explains: "… and play a song".
@@ -203,8 +306,31 @@ fn unknown_deed(c: &Candidate<'_>, s: &Sentence, vocabulary: &Vocabulary) -> Opt
         }
         let object = s.tokens.get(at + 1);
         let acts = object.is_some_and(|t| {
-            t.is(&["the", "a", "an", "it", "them", "my", "our", "this", "that", "these", "those", "all", "me", "us", "him", "her", "every", "each", "any", "to", "everyone", "everything", "some"])
-                || matches!(t.kind, Kind::Path | Kind::Url | Kind::Quoted | Kind::Email)
+            t.is(&[
+                "the",
+                "a",
+                "an",
+                "it",
+                "them",
+                "my",
+                "our",
+                "this",
+                "that",
+                "these",
+                "those",
+                "all",
+                "me",
+                "us",
+                "him",
+                "her",
+                "every",
+                "each",
+                "any",
+                "to",
+                "everyone",
+                "everything",
+                "some",
+            ]) || matches!(t.kind, Kind::Path | Kind::Url | Kind::Quoted | Kind::Email)
         });
         let end = (*at + 4).min(s.tokens.len());
         (acts && !vocabulary.plain(token)).then(|| s.words(&(*at..end).collect::<Vec<_>>()))
@@ -212,18 +338,40 @@ fn unknown_deed(c: &Candidate<'_>, s: &Sentence, vocabulary: &Vocabulary) -> Opt
 }
 
 fn starts_clause(s: &Sentence, at: usize) -> bool {
-    let Some(before) = at.checked_sub(1).map(|k| &s.tokens[k]) else { return true };
-    let joins = |t: &Token| t.is(&["and", "then", "also", "plus", "to", "please", "but", "finally", "afterwards", "next", "or"]) || t.punct(",;.:&+!?");
+    let Some(before) = at.checked_sub(1).map(|k| &s.tokens[k]) else {
+        return true;
+    };
+    let joins = |t: &Token| {
+        t.is(&[
+            "and",
+            "then",
+            "also",
+            "plus",
+            "to",
+            "please",
+            "but",
+            "finally",
+            "afterwards",
+            "next",
+            "or",
+        ]) || t.punct(",;.:&+!?")
+    };
     joins(before) || s.timed.contains(&(at - 1))
 }
 
 fn unsure(best: &Candidate<'_>, s: &Sentence, foundations: &[Foundation]) -> Refusal {
     if best.unexplained.is_empty() {
         let missing = missing(best.foundation, &best.filled);
-        return Refusal::TooVague { missing, possible: vec![possible(best.foundation)] };
+        return Refusal::TooVague {
+            missing,
+            possible: vec![possible(best.foundation)],
+        };
     }
     let _ = s;
-    Refusal::NothingMatches { possible: foundations.iter().map(possible).collect(), hint: HINT.to_owned() }
+    Refusal::NothingMatches {
+        possible: foundations.iter().map(possible).collect(),
+        hint: HINT.to_owned(),
+    }
 }
 
 fn missing(foundation: &Foundation, filled: &Filled) -> Vec<String> {
@@ -246,14 +394,24 @@ fn no_match(s: &Sentence, foundations: &[Foundation], vocabulary: &Vocabulary) -
         .count();
     let possible: Vec<Possible> = foundations.iter().map(possible).collect();
     if content == 0 {
-        let missing = vec!["say what is to be done, with what (a folder, a file, an address), and when".to_owned()];
+        let missing = vec![
+            "say what is to be done, with what (a folder, a file, an address), and when".to_owned(),
+        ];
         return Refusal::TooVague { missing, possible };
     }
-    Refusal::NothingMatches { possible, hint: HINT.to_owned() }
+    Refusal::NothingMatches {
+        possible,
+        hint: HINT.to_owned(),
+    }
 }
 
 /// The candidate for a change: the foundation is known, only the left-over parts matter.
-pub(crate) fn for_amend<'a>(foundation: &'a Foundation, filled: Filled, s: &Sentence, vocabulary: &Vocabulary) -> Candidate<'a> {
+pub(crate) fn for_amend<'a>(
+    foundation: &'a Foundation,
+    filled: Filled,
+    s: &Sentence,
+    vocabulary: &Vocabulary,
+) -> Candidate<'a> {
     let ideas: BTreeSet<usize> = foundation
         .manifest
         .matching
@@ -265,5 +423,11 @@ pub(crate) fn for_amend<'a>(foundation: &'a Foundation, filled: Filled, s: &Sent
         .flat_map(|place| place.tokens)
         .collect();
     let unexplained = unexplained(foundation, s, &filled, &ideas, vocabulary);
-    Candidate { foundation, filled, confidence: 1.0, unexplained, ideas }
+    Candidate {
+        foundation,
+        filled,
+        confidence: 1.0,
+        unexplained,
+        ideas,
+    }
 }

@@ -29,13 +29,20 @@ pub(crate) fn absolute(path: &str, context: &Context) -> Result<String, String> 
     }
     let windows = path.as_bytes().get(1) == Some(&b':') && path.contains('\\');
     if windows || path.starts_with("\\\\") {
-        return Err(format!("{path} is a path of Windows; write it as it is on this machine, for example /mnt/c/…"));
+        return Err(format!(
+            "{path} is a path of Windows; write it as it is on this machine, for example /mnt/c/…"
+        ));
     }
     let full = if path == "~" || path.starts_with("~/") {
-        let home = context.home.as_deref().ok_or("there is no home directory here; write the whole path")?;
+        let home = context
+            .home
+            .as_deref()
+            .ok_or("there is no home directory here; write the whole path")?;
         format!("{home}{}", &path[1..])
     } else if path.starts_with('~') {
-        return Err(format!("{path}: other people's home directories are written in full"));
+        return Err(format!(
+            "{path}: other people's home directories are written in full"
+        ));
     } else if path.starts_with('/') {
         path.to_owned()
     } else {
@@ -46,7 +53,9 @@ pub(crate) fn absolute(path: &str, context: &Context) -> Result<String, String> 
         match part {
             "" | "." => {}
             ".." => {
-                parts.pop().ok_or_else(|| format!("{path} leads above the root directory"))?;
+                parts
+                    .pop()
+                    .ok_or_else(|| format!("{path} leads above the root directory"))?;
             }
             _ => parts.push(part),
         }
@@ -55,7 +64,10 @@ pub(crate) fn absolute(path: &str, context: &Context) -> Result<String, String> 
 }
 
 /// Folders that no automation may write into, themselves or (for those that end in `/`) below them.
-const KEPT: &[&str] = &["/", "/bin/", "/boot/", "/dev/", "/etc/", "/lib/", "/lib64/", "/proc/", "/root", "/run/", "/sbin/", "/sys/", "/usr/", "/var", "/home"];
+const KEPT: &[&str] = &[
+    "/", "/bin/", "/boot/", "/dev/", "/etc/", "/lib/", "/lib64/", "/proc/", "/root", "/run/",
+    "/sbin/", "/sys/", "/usr/", "/var", "/home",
+];
 
 /// Refuses system folders as places to write.
 ///
@@ -64,10 +76,14 @@ const KEPT: &[&str] = &["/", "/bin/", "/boot/", "/dev/", "/etc/", "/lib/", "/lib
 pub(crate) fn writable(path: &str) -> Result<(), String> {
     let kept = KEPT.iter().any(|kept| {
         let folder = kept.trim_end_matches('/');
-        path == folder || (path == "/" && *kept == "/") || (kept.len() > 1 && kept.ends_with('/') && path.starts_with(kept))
+        path == folder
+            || (path == "/" && *kept == "/")
+            || (kept.len() > 1 && kept.ends_with('/') && path.starts_with(kept))
     });
     if kept {
-        return Err(format!("{path} belongs to the system; choose a folder of your own"));
+        return Err(format!(
+            "{path} belongs to the system; choose a folder of your own"
+        ));
     }
     Ok(())
 }
@@ -84,7 +100,8 @@ pub(crate) fn address(text: &str) -> Result<Url, String> {
     if url.host().is_none() {
         return Err(format!("{text} names no host"));
     }
-    if url.password().is_some() || (!url.username().is_empty() && url.scheme().starts_with("http")) {
+    if url.password().is_some() || (!url.username().is_empty() && url.scheme().starts_with("http"))
+    {
         return Err("an address must not hold a user name or password; hand secrets in as env:NAME or file:/PATH".to_owned());
     }
     Ok(url)
@@ -97,7 +114,11 @@ pub(crate) fn host_port(url: &Url) -> Option<String> {
         Host::Ipv4(address) => address.to_string(),
         Host::Domain(name) => name.trim_end_matches('.').to_owned(),
     };
-    let known = if url.scheme().starts_with("postgres") { Some(5432) } else { url.port_or_known_default() };
+    let known = if url.scheme().starts_with("postgres") {
+        Some(5432)
+    } else {
+        url.port_or_known_default()
+    };
     Some(format!("{host}:{}", url.port().or(known)?))
 }
 
@@ -107,12 +128,26 @@ pub(crate) fn private(host: &str) -> bool {
     if let Ok(address) = host.parse::<std::net::Ipv4Addr>() {
         let [a, b, ..] = address.octets();
         let shared = a == 100 && (64..128).contains(&b);
-        return address.is_private() || address.is_loopback() || address.is_link_local() || address.is_unspecified() || shared;
+        return address.is_private()
+            || address.is_loopback()
+            || address.is_link_local()
+            || address.is_unspecified()
+            || shared;
     }
     if let Ok(address) = host.parse::<std::net::Ipv6Addr>() {
         let first = address.segments()[0];
-        return address.is_loopback() || address.is_unspecified() || (first & 0xfe00) == 0xfc00 || (first & 0xffc0) == 0xfe80;
+        return address.is_loopback()
+            || address.is_unspecified()
+            || (first & 0xfe00) == 0xfc00
+            || (first & 0xffc0) == 0xfe80;
     }
-    let suffixes = [".local", ".lan", ".internal", ".localhost", ".home", ".home.arpa"];
+    let suffixes = [
+        ".local",
+        ".lan",
+        ".internal",
+        ".localhost",
+        ".home",
+        ".home.arpa",
+    ];
     host == "localhost" || !host.contains('.') || suffixes.iter().any(|end| host.ends_with(end))
 }

@@ -42,11 +42,15 @@ impl Phrase {
             .map(|word| match word {
                 "_" => Part::Gap,
                 "#" => Part::Value,
-                _ if word.starts_with('<') => Part::Evidence(word.trim_matches(['<', '>']).to_owned()),
+                _ if word.starts_with('<') => {
+                    Part::Evidence(word.trim_matches(['<', '>']).to_owned())
+                }
                 _ => Part::Stem(stem(&word.to_lowercase())),
             })
             .collect();
-        let empty = parts.iter().all(|part| matches!(part, Part::Gap | Part::Value));
+        let empty = parts
+            .iter()
+            .all(|part| matches!(part, Part::Gap | Part::Value));
         (!empty).then_some(Self(parts))
     }
 
@@ -57,13 +61,18 @@ impl Phrase {
 
     /// How many words it has.
     pub(crate) fn words(&self) -> usize {
-        self.0.iter().filter(|part| matches!(part, Part::Stem(_) | Part::Evidence(_))).count()
+        self.0
+            .iter()
+            .filter(|part| matches!(part, Part::Stem(_) | Part::Evidence(_)))
+            .count()
     }
 
     /// Every place where it stands.
     pub(crate) fn places(&self, sentence: &Sentence) -> Vec<Place> {
         let none: Reader<'_, ()> = &|_| None;
-        (0..sentence.tokens.len()).filter_map(|at| self.at(sentence, at, none)).collect()
+        (0..sentence.tokens.len())
+            .filter_map(|at| self.at(sentence, at, none))
+            .collect()
     }
 
     /// The first place where it stands with a value.
@@ -72,33 +81,52 @@ impl Phrase {
     }
 
     fn at<V>(&self, sentence: &Sentence, at: usize, read: Reader<'_, V>) -> Option<Place<V>> {
-        let mut place = Place { tokens: Vec::new(), value: None };
+        let mut place = Place {
+            tokens: Vec::new(),
+            value: None,
+        };
         walk(&self.0, sentence, at, read, &mut place).then_some(place)
     }
 }
 
-fn walk<V>(parts: &[Part], s: &Sentence, at: usize, read: Reader<'_, V>, place: &mut Place<V>) -> bool {
-    let Some((part, rest)) = parts.split_first() else { return true };
+fn walk<V>(
+    parts: &[Part],
+    s: &Sentence,
+    at: usize,
+    read: Reader<'_, V>,
+    place: &mut Place<V>,
+) -> bool {
+    let Some((part, rest)) = parts.split_first() else {
+        return true;
+    };
     if let Part::Gap = part {
         return (0..=GAP).any(|skip| {
-            let clear = s.tokens.get(at..at + skip).is_some_and(|gap| !gap.iter().any(|t| t.punct(".;!?")));
+            let clear = s
+                .tokens
+                .get(at..at + skip)
+                .is_some_and(|gap| !gap.iter().any(|t| t.punct(".;!?")));
             clear && attempt(rest, s, at + skip, read, place)
         });
     }
-    let Some(token) = s.tokens.get(at) else { return false };
+    let Some(token) = s.tokens.get(at) else {
+        return false;
+    };
     if token.punct("-") && !place.tokens.is_empty() {
         return walk(parts, s, at + 1, read, place);
     }
     match part {
         Part::Gap => false,
         Part::Value => {
-            let Some((value, length)) = read(at) else { return false };
+            let Some((value, length)) = read(at) else {
+                return false;
+            };
             place.value = Some(value);
             place.tokens.extend(at..at + length);
             walk(rest, s, at + length, read, place)
         }
         Part::Stem(stem) => {
-            let same = matches!(token.kind, Kind::Word | Kind::Number { .. }) && token.stem == *stem;
+            let same =
+                matches!(token.kind, Kind::Word | Kind::Number { .. }) && token.stem == *stem;
             if same {
                 place.tokens.push(at);
             }
@@ -114,7 +142,13 @@ fn walk<V>(parts: &[Part], s: &Sentence, at: usize, read: Reader<'_, V>, place: 
     }
 }
 
-fn attempt<V>(parts: &[Part], s: &Sentence, at: usize, read: Reader<'_, V>, place: &mut Place<V>) -> bool {
+fn attempt<V>(
+    parts: &[Part],
+    s: &Sentence,
+    at: usize,
+    read: Reader<'_, V>,
+    place: &mut Place<V>,
+) -> bool {
     let kept = place.tokens.len();
     let found = walk(parts, s, at, read, place);
     if !found {
@@ -135,11 +169,18 @@ fn evidence(kind: &str, s: &Sentence, at: usize, token: &Token) -> bool {
         "email" => token.kind == Kind::Email,
         "secret" => token.kind == Kind::Secret,
         "schedule" => s.timed.contains(&at),
-        "entity" => s.entity.as_ref().is_some_and(|entity| entity.tokens.first() == Some(&at)),
-        "sql" => s.sql.as_ref().is_some_and(|sql| sql.tokens.first() == Some(&at)),
+        "entity" => s
+            .entity
+            .as_ref()
+            .is_some_and(|entity| entity.tokens.first() == Some(&at)),
+        "sql" => s
+            .sql
+            .as_ref()
+            .is_some_and(|sql| sql.tokens.first() == Some(&at)),
         _ => kind.strip_prefix("file:").is_some_and(|wanted| {
             matches!(token.kind, Kind::Path | Kind::Glob)
-                && paths::extension(&token.text).is_some_and(|found| wanted.split('|').any(|w| w == found))
+                && paths::extension(&token.text)
+                    .is_some_and(|found| wanted.split('|').any(|w| w == found))
         }),
     }
 }

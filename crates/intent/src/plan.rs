@@ -83,7 +83,9 @@ pub enum Refusal {
         example: String,
     },
     /// Above [`INTENT_MAX`].
-    #[error("the intent has {characters} characters; at most {INTENT_MAX} are read. Say it in a sentence or two, or use --spec FILE")]
+    #[error(
+        "the intent has {characters} characters; at most {INTENT_MAX} are read. Say it in a sentence or two, or use --spec FILE"
+    )]
     TooLong {
         /// Its length.
         characters: usize,
@@ -111,7 +113,10 @@ pub enum Refusal {
         hint: String,
     },
     /// Two foundations fit about equally well.
-    #[error("this can mean several things; say it more exactly{}", list(candidates))]
+    #[error(
+        "this can mean several things; say it more exactly{}",
+        list(candidates)
+    )]
     Ambiguous {
         /// The foundations.
         candidates: Vec<Possible>,
@@ -139,7 +144,12 @@ fn list(possible: &[Possible]) -> String {
     }
     let lines: Vec<String> = possible
         .iter()
-        .map(|p| format!("\n  {}: {} For example: \"{}\"", p.foundation, p.does, p.example))
+        .map(|p| {
+            format!(
+                "\n  {}: {} For example: \"{}\"",
+                p.foundation, p.does, p.example
+            )
+        })
         .collect();
     format!(". What can be built:{}", lines.concat())
 }

@@ -28,23 +28,35 @@ pub(crate) struct Scope {
 
 impl Scope {
     /// The scope of a foundation's inputs.
-    pub(crate) fn of(foundation: &Foundation, inputs: &BTreeMap<String, Value>, name: &str) -> Self {
+    pub(crate) fn of(
+        foundation: &Foundation,
+        inputs: &BTreeMap<String, Value>,
+        name: &str,
+    ) -> Self {
         let mut path = BTreeMap::new();
         for input in &foundation.manifest.inputs {
             let value = inputs.get(&input.name).and_then(Value::as_str);
             let inside = match (&input.kind, value) {
                 (InputKind::Folder { .. }, Some(_)) => json!(format!("/data/{}", input.name)),
-                (InputKind::File { .. }, Some(host)) => json!(format!("/data/{}/{}", input.name, file_name(host))),
+                (InputKind::File { .. }, Some(host)) => {
+                    json!(format!("/data/{}/{}", input.name, file_name(host)))
+                }
                 _ => Value::Null,
             };
             path.insert(input.name.clone(), inside);
         }
-        Self { inputs: inputs.clone(), path, name: name.to_owned() }
+        Self {
+            inputs: inputs.clone(),
+            path,
+            name: name.to_owned(),
+        }
     }
 
     fn view(&self, item: Option<&Value>) -> minijinja::Value {
         let item = item.unwrap_or(&Value::Null);
-        minijinja::Value::from(minijinja::value::Serde(json!({"inputs": self.inputs, "path": self.path, "name": self.name, "item": item})))
+        minijinja::Value::from(minijinja::value::Serde(
+            json!({"inputs": self.inputs, "path": self.path, "name": self.name, "item": item}),
+        ))
     }
 }
 
@@ -55,13 +67,23 @@ fn environment() -> Environment<'static> {
     env.add_filter("file_name", |path: String| file_name(&path).to_owned());
     env.add_filter("file_stem", |path: String| {
         let name = file_name(&path);
-        name.rsplit_once('.').map_or(name, |(stem, _)| if stem.is_empty() { name } else { stem }).to_owned()
+        name.rsplit_once('.')
+            .map_or(name, |(stem, _)| if stem.is_empty() { name } else { stem })
+            .to_owned()
     });
     env.add_filter("host_port", |url: String| host_port(&url));
-    env.add_filter("host_name", |url: String| host_port(&url).rsplit_once(':').map_or(String::new(), |(host, _)| host.to_owned()));
-    env.add_filter("url_path", |url: String| url::Url::parse(&url).map_or_else(|_| "/".to_owned(), |url| url.path().to_owned()));
+    env.add_filter("host_name", |url: String| {
+        host_port(&url)
+            .rsplit_once(':')
+            .map_or(String::new(), |(host, _)| host.to_owned())
+    });
+    env.add_filter("url_path", |url: String| {
+        url::Url::parse(&url).map_or_else(|_| "/".to_owned(), |url| url.path().to_owned())
+    });
     env.add_filter("below", |path: String, folder: String| {
-        path.strip_prefix(&format!("{}/", folder.trim_end_matches('/'))).unwrap_or_default().to_owned()
+        path.strip_prefix(&format!("{}/", folder.trim_end_matches('/')))
+            .unwrap_or_default()
+            .to_owned()
     });
     env.add_filter("safe_name", |name: String| safe_name(&name));
     env.add_filter("span", |seconds: u64| span(seconds));
@@ -71,11 +93,17 @@ fn environment() -> Environment<'static> {
 }
 
 fn file_name(path: &str) -> &str {
-    path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
+    path.trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or(path)
 }
 
 fn host_port(url: &str) -> String {
-    url::Url::parse(url).ok().and_then(|url| paths::host_port(&url)).unwrap_or_default()
+    url::Url::parse(url)
+        .ok()
+        .and_then(|url| paths::host_port(&url))
+        .unwrap_or_default()
 }
 
 /// A text as part of a file name: letters, digits, `.`, `_` and `-`, everything else one `_`.
@@ -90,20 +118,35 @@ fn safe_name(text: &str) -> String {
         run = !kept;
     }
     let name = name.trim_matches(['.', '_', '-']);
-    if name.is_empty() { "backup".to_owned() } else { name.to_owned() }
+    if name.is_empty() {
+        "backup".to_owned()
+    } else {
+        name.to_owned()
+    }
 }
 
 /// Seconds in words, in the largest unit that is exact.
 fn span(seconds: u64) -> String {
-    let units = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
-    let (unit, name) = units.into_iter().find(|(unit, _)| seconds >= *unit && seconds % unit == 0).unwrap_or((1, "second"));
+    let units = [
+        (86_400, "day"),
+        (3_600, "hour"),
+        (60, "minute"),
+        (1, "second"),
+    ];
+    let (unit, name) = units
+        .into_iter()
+        .find(|(unit, _)| seconds >= *unit && seconds % unit == 0)
+        .unwrap_or((1, "second"));
     let n = seconds / unit;
     format!("{n} {name}{}", if n == 1 { "" } else { "s" })
 }
 
 fn bytes(size: u64) -> String {
     let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "KB")];
-    let (unit, name) = units.into_iter().find(|(unit, _)| size >= *unit && size % unit == 0).unwrap_or((1, "bytes"));
+    let (unit, name) = units
+        .into_iter()
+        .find(|(unit, _)| size >= *unit && size % unit == 0)
+        .unwrap_or((1, "bytes"));
     format!("{} {name}", size / unit)
 }
 
@@ -112,7 +155,10 @@ fn bytes(size: u64) -> String {
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn compiles(template: &str) -> Result<(), String> {
-    environment().template_from_str(template).map(|_| ()).map_err(|why| format!("the template does not compile: {why}"))
+    environment()
+        .template_from_str(template)
+        .map(|_| ())
+        .map_err(|why| format!("the template does not compile: {why}"))
 }
 
 /// Whether an expression compiles.
@@ -120,7 +166,10 @@ pub(crate) fn compiles(template: &str) -> Result<(), String> {
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn expression_compiles(expression: &str) -> Result<(), String> {
-    environment().compile_expression(expression).map(|_| ()).map_err(|why| format!("the expression does not compile: {why}"))
+    environment()
+        .compile_expression(expression)
+        .map(|_| ())
+        .map_err(|why| format!("the expression does not compile: {why}"))
 }
 
 /// Renders a template.
@@ -141,7 +190,9 @@ fn text_of_item(template: &str, scope: &Scope, item: &Value) -> Result<String, S
 
 fn evaluate(expression: &str, scope: &Scope) -> Result<Value, String> {
     let env = environment();
-    let compiled = env.compile_expression(expression).map_err(|why| why.to_string())?;
+    let compiled = env
+        .compile_expression(expression)
+        .map_err(|why| why.to_string())?;
     let value = compiled
         .eval(scope.view(None))
         .map_err(|why| why.to_string())?;
@@ -168,7 +219,11 @@ pub(crate) fn derived(foundation: &Foundation, scope: &mut Scope) -> Result<(), 
         let rendered = text(template, scope).map_err(|why| format!("derived.{name}: {why}"))?;
         // A list or record is written as JSON.
         let structured = rendered.starts_with(['[', '{']);
-        let value = if structured { serde_json::from_str(&rendered).unwrap_or(json!(rendered)) } else { json!(rendered) };
+        let value = if structured {
+            serde_json::from_str(&rendered).unwrap_or(json!(rendered))
+        } else {
+            json!(rendered)
+        };
         scope.inputs.insert(name.clone(), value);
     }
     Ok(())
@@ -210,7 +265,10 @@ pub(crate) fn command(arguments: &[Argument], scope: &Scope) -> Result<Vec<Strin
 /// What does not evaluate, or is not an acceptance.
 pub(crate) fn acceptance(source: &Value, scope: &Scope) -> Result<Acceptance, String> {
     let decide = |expression: &str| evaluate(expression, scope);
-    let pruned = prune(source, &decide)?.into_iter().next().unwrap_or(Value::Null);
+    let pruned = prune(source, &decide)?
+        .into_iter()
+        .next()
+        .unwrap_or(Value::Null);
     serde_json::from_value(pruned).map_err(|why| format!("acceptance: {why}"))
 }
 
@@ -223,8 +281,13 @@ pub(crate) fn acceptance_shape(source: &Value) -> Result<(), String> {
         expression_compiles(expression)?;
         Ok(json!([1]))
     };
-    let pruned = prune(source, &decide)?.into_iter().next().unwrap_or(Value::Null);
-    serde_json::from_value::<Acceptance>(pruned).map(|_| ()).map_err(|why| why.to_string())
+    let pruned = prune(source, &decide)?
+        .into_iter()
+        .next()
+        .unwrap_or(Value::Null);
+    serde_json::from_value::<Acceptance>(pruned)
+        .map(|_| ())
+        .map_err(|why| why.to_string())
 }
 
 type Decide<'a> = &'a dyn Fn(&str) -> Result<Value, String>;
@@ -247,10 +310,17 @@ fn object(map: &Map<String, Value>, decide: Decide<'_>) -> Result<Vec<Value>, St
     if let Some(Value::String(expression)) = map.get("each") {
         let mut rest = map.clone();
         rest.remove("each");
-        let count = decide(expression)?.as_array().map_or(0, Vec::len).min(EACH_MAX);
+        let count = decide(expression)?
+            .as_array()
+            .map_or(0, Vec::len)
+            .min(EACH_MAX);
         let mut all = Vec::new();
         for n in 0..count {
-            let element = replaced(&Value::Object(rest.clone()), &format!("{expression}[{n}]"), n);
+            let element = replaced(
+                &Value::Object(rest.clone()),
+                &format!("{expression}[{n}]"),
+                n,
+            );
             all.extend(prune(&element, decide)?);
         }
         return Ok(all);
@@ -271,9 +341,27 @@ fn object(map: &Map<String, Value>, decide: Decide<'_>) -> Result<Vec<Value>, St
 
 fn replaced(value: &Value, expression: &str, index: usize) -> Value {
     match value {
-        Value::String(text) => json!(text.replace("each_item", expression).replace("each_index", &index.to_string())),
-        Value::Array(list) => list.iter().map(|v| replaced(v, expression, index)).collect(),
-        Value::Object(map) => map.iter().map(|(k, v)| (replaced(&json!(k), expression, index).as_str().unwrap_or(k).to_owned(), replaced(v, expression, index))).collect::<Map<_, _>>().into(),
+        Value::String(text) => json!(
+            text.replace("each_item", expression)
+                .replace("each_index", &index.to_string())
+        ),
+        Value::Array(list) => list
+            .iter()
+            .map(|v| replaced(v, expression, index))
+            .collect(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(k, v)| {
+                (
+                    replaced(&json!(k), expression, index)
+                        .as_str()
+                        .unwrap_or(k)
+                        .to_owned(),
+                    replaced(v, expression, index),
+                )
+            })
+            .collect::<Map<_, _>>()
+            .into(),
         other => other.clone(),
     }
 }
@@ -284,14 +372,20 @@ impl Foundation {
     ///
     /// # Errors
     /// The file that does not render.
-    pub fn files(&self, inputs: &BTreeMap<String, Value>, name: &str) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    pub fn files(
+        &self,
+        inputs: &BTreeMap<String, Value>,
+        name: &str,
+    ) -> Result<BTreeMap<String, Vec<u8>>, String> {
         let scope = Scope::of(self, inputs, name);
         let mut files = BTreeMap::new();
         for (path, content) in &self.files {
             match path.strip_suffix(".j2") {
                 Some(plain) => {
-                    let template = std::str::from_utf8(content).map_err(|_| format!("files/{path} is not UTF-8 text"))?;
-                    let rendered = text(template, &scope).map_err(|why| format!("files/{path}: {why}"))?;
+                    let template = std::str::from_utf8(content)
+                        .map_err(|_| format!("files/{path} is not UTF-8 text"))?;
+                    let rendered =
+                        text(template, &scope).map_err(|why| format!("files/{path}: {why}"))?;
                     files.insert(plain.to_owned(), rendered.into_bytes());
                 }
                 None => {

@@ -114,14 +114,23 @@ pub(crate) fn question(text: String) -> Question {
     Question {
         input: "schedule".to_owned(),
         question: text,
-        examples: ["every night at 2", "every 15 minutes", "every weekday at 7", "on the first of the month at 6:30"]
-            .map(str::to_owned)
-            .to_vec(),
+        examples: [
+            "every night at 2",
+            "every 15 minutes",
+            "every weekday at 7",
+            "on the first of the month at 6:30",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     }
 }
 
 pub(crate) fn scheduled(cron: String, zone: &str) -> Trigger {
-    Trigger::Schedule { cron, zone: zone.to_owned(), missed: Missed::RunOnce }
+    Trigger::Schedule {
+        cron,
+        zone: zone.to_owned(),
+        missed: Missed::RunOnce,
+    }
 }
 
 /// The tokens as one line in lower case; what was read is blotted out.
@@ -150,14 +159,20 @@ impl Text {
             places.push((start, line.len()));
             line.push(' ');
         }
-        Self { line, places, used: BTreeSet::new() }
+        Self {
+            line,
+            places,
+            used: BTreeSet::new(),
+        }
     }
 
     fn each(&mut self, pattern: &Regex, mut read: impl FnMut(&Captures<'_>) -> bool) {
         // Bounded: each round blots out at least one token, or moves on.
         let mut from = 0;
         while let Some(captures) = pattern.captures_at(&self.line.clone(), from) {
-            let Some(whole) = captures.get(0).filter(|m| !m.is_empty()) else { return };
+            let Some(whole) = captures.get(0).filter(|m| !m.is_empty()) else {
+                return;
+            };
             from = whole.start() + 1;
             while !self.line.is_char_boundary(from) {
                 from += 1;
@@ -182,10 +197,24 @@ impl Text {
 
 type Read = fn(&Captures<'_>, &mut Parts) -> bool;
 
-const DAY: &str = "(?:mon|tues|wednes|thurs|fri|satur|sun)days?|mon|tues?|wed|thurs?|thur|fri|sat|sun";
+const DAY: &str =
+    "(?:mon|tues|wednes|thurs|fri|satur|sun)days?|mon|tues?|wed|thurs?|thur|fri|sat|sun";
 const TIME: &str = r"t\d{4}[sa]|noon|midday|midnight|half past \d{1,2}|quarter (?:past|to) \d{1,2}|\d{1,2}(?: o'clock| h)|\d{4}(?: hours| hrs|hrs|h)|\d{1,2}";
 const SURE: &str = r"t\d{4}[sa]|noon|midday|midnight|half past \d{1,2}|quarter (?:past|to) \d{1,2}|\d{1,2} o'clock";
-const MONTHS: [&str; 12] = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
+const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
 
 /// The patterns in the order in which they are tried.
 static READERS: LazyLock<Vec<(Regex, Read)>> = LazyLock::new(|| {
@@ -228,7 +257,9 @@ static READERS: LazyLock<Vec<(Regex, Read)>> = LazyLock::new(|| {
         (r" (?:yearly|annually)\b".into(), |_, p| every(p, Every::Months(12))),
         (r" (?:in |on )?(?:the )?(?P<zone>utc|gmt|(?:[a-z]+(?: [a-z]+)?) time)(?: time| zone)*\b".into(), read_zone),
     ];
-    list.into_iter().map(|(pattern, read)| (compiled(&pattern), read)).collect()
+    list.into_iter()
+        .map(|(pattern, read)| (compiled(&pattern), read))
+        .collect()
 });
 
 fn flag(place: &mut bool) -> bool {
@@ -238,7 +269,10 @@ fn flag(place: &mut bool) -> bool {
 
 fn every(parts: &mut Parts, every: Every) -> bool {
     // "every 15 minutes … every day": the finer one stays.
-    let finer = matches!(parts.every, Some(Every::Minutes(_) | Every::Hours(_) | Every::PerDay(_)));
+    let finer = matches!(
+        parts.every,
+        Some(Every::Minutes(_) | Every::Hours(_) | Every::PerDay(_))
+    );
     if !finer {
         parts.every = Some(every);
     }
@@ -259,7 +293,9 @@ fn window(parts: &mut Parts, from: u32, to: u32) -> bool {
 }
 
 fn trouble(captures: &Captures<'_>, parts: &mut Parts, why: &'static str) -> bool {
-    parts.trouble.get_or_insert((captures[0].trim().to_owned(), why));
+    parts
+        .trouble
+        .get_or_insert((captures[0].trim().to_owned(), why));
     true
 }
 
@@ -270,7 +306,10 @@ fn read_alternate(captures: &Captures<'_>, parts: &mut Parts) -> bool {
         "third" => Some(3),
         "fourth" => Some(4),
         "fifth" => Some(5),
-        _ => word.trim_end_matches(|c: char| c.is_ascii_alphabetic()).parse().ok(),
+        _ => word
+            .trim_end_matches(|c: char| c.is_ascii_alphabetic())
+            .parse()
+            .ok(),
     };
     let words: Vec<&str> = text.split(' ').collect();
     let n = words.get(1).and_then(|word| number(word));
@@ -278,9 +317,11 @@ fn read_alternate(captures: &Captures<'_>, parts: &mut Parts) -> bool {
         (Some(n), Some("minute")) => every(parts, Every::Minutes(n)),
         (Some(n), Some("hour")) => every(parts, Every::Hours(n)),
         (Some(n), Some("month")) => every(parts, Every::Months(n)),
-        (Some(_), Some("day" | "night" | "morning" | "evening")) => {
-            trouble(captures, parts, "cron counts days within a month, so it cannot skip every other day exactly")
-        }
+        (Some(_), Some("day" | "night" | "morning" | "evening")) => trouble(
+            captures,
+            parts,
+            "cron counts days within a month, so it cannot skip every other day exactly",
+        ),
         _ => trouble(captures, parts, "cron cannot count weeks"),
     }
 }
@@ -303,14 +344,20 @@ fn read_every(captures: &Captures<'_>, parts: &mut Parts) -> bool {
     let (minutes, whole) = match kind {
         "min" | "minute" | "m" => (n, n.fract() == 0.0),
         "hr" | "hour" | "h" => (n * 60.0, (n * 60.0).fract() == 0.0),
-        "sec" | "second" | "" => return trouble(captures, parts, "the shortest interval is one minute"),
+        "sec" | "second" | "" => {
+            return trouble(captures, parts, "the shortest interval is one minute");
+        }
         _ => (0.0, n.fract() == 0.0),
     };
     if !whole || n <= 0.0 || n > 100_000.0 {
         return trouble(captures, parts, "that is not a whole number of minutes");
     }
     // Invariant: checked above to be whole, positive and small.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, positive and at most 100,000")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole, positive and at most 100,000"
+    )]
     let (count, minutes) = (n as u32, minutes as u32);
     let found = match kind {
         "day" | "d" => Every::Days(count),
@@ -379,7 +426,13 @@ fn read_end(captures: &Captures<'_>, parts: &mut Parts) -> bool {
             parts.weekdays.extend(1..=5);
             parts.part.get_or_insert(DayPart::EndOfDay);
         }
-        "quarter" | "year" => return trouble(captures, parts, "cron cannot name the last day of a quarter or year; a first day it can"),
+        "quarter" | "year" => {
+            return trouble(
+                captures,
+                parts,
+                "cron cannot name the last day of a quarter or year; a first day it can",
+            );
+        }
         _ => return day_part(parts, DayPart::EndOfDay, true),
     }
     true
@@ -407,7 +460,9 @@ fn read_days_of_month(captures: &Captures<'_>, parts: &mut Parts) -> bool {
         .collect();
     if let Some(day) = numbers.iter().find(|day| **day == 0 || **day > 31) {
         let text = format!("the {day}th");
-        parts.trouble.get_or_insert((text, "no month has such a day"));
+        parts
+            .trouble
+            .get_or_insert((text, "no month has such a day"));
     }
     parts.days.extend(numbers);
     true
@@ -436,7 +491,10 @@ fn read_range(captures: &Captures<'_>, parts: &mut Parts) -> bool {
     let (from, to) = (weekday(&captures["a"]), weekday(&captures["b"]));
     let joined = captures[0].contains(" and ") && !captures[0].contains("between");
     if joined {
-        let plain = captures[0].split_whitespace().next().is_some_and(|w| matches!(w, "on" | "every" | "each"));
+        let plain = captures[0]
+            .split_whitespace()
+            .next()
+            .is_some_and(|w| matches!(w, "on" | "every" | "each"));
         if !plain && !captures["a"].ends_with("days") {
             return false;
         }
@@ -489,7 +547,10 @@ fn read_times(captures: &Captures<'_>, parts: &mut Parts) -> bool {
     if captures.name("far").is_some() {
         return false;
     }
-    let part = ["part", "half", "night"].iter().find_map(|name| captures.name(name)).map(|m| m.as_str());
+    let part = ["part", "half", "night"]
+        .iter()
+        .find_map(|name| captures.name(name))
+        .map(|m| m.as_str());
     static CLOCK: LazyLock<Regex> = LazyLock::new(|| compiled(&format!(r"\b(?:{TIME})")));
     for found in CLOCK.find_iter(&captures["list"]) {
         let Some((mut minute, settled)) = clock(found.as_str()) else {
@@ -515,12 +576,27 @@ fn read_part(captures: &Captures<'_>, parts: &mut Parts) -> bool {
 
 fn read_zone(captures: &Captures<'_>, parts: &mut Parts) -> bool {
     const CITIES: [(&str, &str); 22] = [
-        ("berlin", "Europe/Berlin"), ("london", "Europe/London"), ("paris", "Europe/Paris"), ("madrid", "Europe/Madrid"),
-        ("rome", "Europe/Rome"), ("vienna", "Europe/Vienna"), ("zurich", "Europe/Zurich"), ("amsterdam", "Europe/Amsterdam"),
-        ("moscow", "Europe/Moscow"), ("new york", "America/New_York"), ("eastern", "America/New_York"),
-        ("chicago", "America/Chicago"), ("central", "America/Chicago"), ("denver", "America/Denver"),
-        ("mountain", "America/Denver"), ("los angeles", "America/Los_Angeles"), ("pacific", "America/Los_Angeles"),
-        ("toronto", "America/Toronto"), ("tokyo", "Asia/Tokyo"), ("delhi", "Asia/Kolkata"), ("singapore", "Asia/Singapore"),
+        ("berlin", "Europe/Berlin"),
+        ("london", "Europe/London"),
+        ("paris", "Europe/Paris"),
+        ("madrid", "Europe/Madrid"),
+        ("rome", "Europe/Rome"),
+        ("vienna", "Europe/Vienna"),
+        ("zurich", "Europe/Zurich"),
+        ("amsterdam", "Europe/Amsterdam"),
+        ("moscow", "Europe/Moscow"),
+        ("new york", "America/New_York"),
+        ("eastern", "America/New_York"),
+        ("chicago", "America/Chicago"),
+        ("central", "America/Chicago"),
+        ("denver", "America/Denver"),
+        ("mountain", "America/Denver"),
+        ("los angeles", "America/Los_Angeles"),
+        ("pacific", "America/Los_Angeles"),
+        ("toronto", "America/Toronto"),
+        ("tokyo", "Asia/Tokyo"),
+        ("delhi", "Asia/Kolkata"),
+        ("singapore", "Asia/Singapore"),
         ("sydney", "Australia/Sydney"),
     ];
     let zone = &captures["zone"];
@@ -529,7 +605,9 @@ fn read_zone(captures: &Captures<'_>, parts: &mut Parts) -> bool {
         return true;
     }
     let place = zone.trim_end_matches(" time");
-    let found = CITIES.iter().find(|(city, _)| place == *city || place.ends_with(&format!(" {city}")));
+    let found = CITIES
+        .iter()
+        .find(|(city, _)| place == *city || place.ends_with(&format!(" {city}")));
     if let Some((_, name)) = found {
         parts.zone = Some((*name).to_owned());
     }
@@ -549,18 +627,24 @@ fn day_part_of(word: &str) -> Option<DayPart> {
 
 fn weekdays_in(text: &str) -> Vec<u8> {
     static ONE: LazyLock<Regex> = LazyLock::new(|| compiled(&format!(r"\b(?:{DAY})\b")));
-    ONE.find_iter(text).map(|found| weekday(found.as_str())).collect()
+    ONE.find_iter(text)
+        .map(|found| weekday(found.as_str()))
+        .collect()
 }
 
 fn weekday(word: &str) -> u8 {
     let names = ["su", "mo", "tu", "we", "th", "fr", "sa"];
-    (0u8..7).find(|day| word.starts_with(names[usize::from(*day)])).unwrap_or(0)
+    (0u8..7)
+        .find(|day| word.starts_with(names[usize::from(*day)]))
+        .unwrap_or(0)
 }
 
 /// A clock time: minute of the day, and whether am or pm is settled.
 fn clock(text: &str) -> Option<(u32, bool)> {
     let number = |text: &str| -> Option<u32> {
-        text.split(|c: char| !c.is_ascii_digit()).find(|n| !n.is_empty()).and_then(|n| n.parse().ok())
+        text.split(|c: char| !c.is_ascii_digit())
+            .find(|n| !n.is_empty())
+            .and_then(|n| n.parse().ok())
     };
     let (minute, settled) = match text {
         "noon" | "midday" => (720, true),
@@ -570,7 +654,10 @@ fn clock(text: &str) -> Option<(u32, bool)> {
             let n = number(text)?;
             let digits = text.bytes().filter(u8::is_ascii_digit).count();
             if digits == 4 {
-                ((n / 100 < 24 && n % 100 < 60).then_some(n / 100 * 60 + n % 100)?, true)
+                (
+                    (n / 100 < 24 && n % 100 < 60).then_some(n / 100 * 60 + n % 100)?,
+                    true,
+                )
             } else if text.starts_with("half past") {
                 (n * 60 + 30, false)
             } else if text.starts_with("quarter past") {

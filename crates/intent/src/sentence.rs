@@ -46,11 +46,16 @@ pub(crate) fn guard(intent: &str, example: &str) -> Result<(), Refusal> {
             || matches!(c, '\u{e0000}'..='\u{e007f}')
     };
     if let Some(c) = intent.chars().find(|c| strange(*c)) {
-        let what = format!("it holds the invisible or control character U+{:04X}; write it as plain text", u32::from(c));
+        let what = format!(
+            "it holds the invisible or control character U+{:04X}; write it as plain text",
+            u32::from(c)
+        );
         return Err(Refusal::Hostile { what });
     }
     if !intent.chars().any(char::is_alphanumeric) {
-        return Err(Refusal::Empty { example: example.to_owned() });
+        return Err(Refusal::Empty {
+            example: example.to_owned(),
+        });
     }
     Ok(())
 }
@@ -80,7 +85,11 @@ impl Sentence {
 
     /// Whether a token is spoken for already: part of the time or the name.
     pub(crate) fn spoken(&self, at: usize) -> bool {
-        self.timed.contains(&at) || self.name.as_ref().is_some_and(|name| name.tokens.contains(&at))
+        self.timed.contains(&at)
+            || self
+                .name
+                .as_ref()
+                .is_some_and(|name| name.tokens.contains(&at))
     }
 
     /// The words of some tokens, for messages.
@@ -112,31 +121,78 @@ fn name(tokens: &[Token]) -> Result<Option<Said<Slug>>, Refusal> {
         let is = |k: usize, words: &[&str]| tokens.get(i + k).is_some_and(|t| t.is(words));
         let lead = if is(0, &["call", "name", "title"]) && is(1, &["it", "this", "that"]) {
             2
-        } else if is(0, &["call", "name"]) && is(1, &["the", "this"]) && is(2, &["automation", "script", "job", "service", "agent", "task", "tool"]) {
+        } else if is(0, &["call", "name"])
+            && is(1, &["the", "this"])
+            && is(
+                2,
+                &[
+                    "automation",
+                    "script",
+                    "job",
+                    "service",
+                    "agent",
+                    "task",
+                    "tool",
+                ],
+            )
+        {
             3
-        } else if is(0, &["automation", "script", "job", "service", "agent", "task", "tool", "api"]) && is(1, &["called", "named"]) {
+        } else if is(
+            0,
+            &[
+                "automation",
+                "script",
+                "job",
+                "service",
+                "agent",
+                "task",
+                "tool",
+                "api",
+            ],
+        ) && is(1, &["called", "named"])
+        {
             2
-        } else if is(0, &["name"]) && tokens.get(i + 1).is_some_and(|t| t.punct(":=")) && tokens.get(i + 2).is_some() && i + 3 >= tokens.len() {
+        } else if is(0, &["name"])
+            && tokens.get(i + 1).is_some_and(|t| t.punct(":="))
+            && tokens.get(i + 2).is_some()
+            && i + 3 >= tokens.len()
+        {
             2
         } else {
             continue;
         };
-        let Some(said) = tokens.get(i + lead) else { continue };
+        let Some(said) = tokens.get(i + lead) else {
+            continue;
+        };
         let mut end = i + lead + 1;
-        let hostile = matches!(said.kind, Kind::Path | Kind::Url | Kind::Windows | Kind::Glob) || said.text.contains("..") || said.punct(".");
+        let hostile = matches!(
+            said.kind,
+            Kind::Path | Kind::Url | Kind::Windows | Kind::Glob
+        ) || said.text.contains("..")
+            || said.punct(".");
         if hostile {
-            let what = format!("{:?} cannot be a name: use letters, digits and hyphens", said.text);
+            let what = format!(
+                "{:?} cannot be a name: use letters, digits and hyphens",
+                said.text
+            );
             return Err(Refusal::Hostile { what });
         }
         let mut text = said.text.clone();
         // my-backup was cut at its hyphens.
-        while tokens.get(end).is_some_and(|t| t.punct("-_")) && tokens.get(end + 1).is_some_and(|t| matches!(t.kind, Kind::Word | Kind::Number { .. })) {
+        while tokens.get(end).is_some_and(|t| t.punct("-_"))
+            && tokens
+                .get(end + 1)
+                .is_some_and(|t| matches!(t.kind, Kind::Word | Kind::Number { .. }))
+        {
             text.push('-');
             text.push_str(&tokens[end + 1].text);
             end += 2;
         }
         if let Some(value) = Slug::from_words(&text) {
-            return Ok(Some(Said { value, tokens: (i..end).collect() }));
+            return Ok(Some(Said {
+                value,
+                tokens: (i..end).collect(),
+            }));
         }
     }
     Ok(None)
@@ -147,13 +203,24 @@ fn reason(tokens: &[Token]) -> BTreeSet<usize> {
     let mut found = BTreeSet::new();
     for i in 0..tokens.len() {
         let next = |words: &[&str]| tokens.get(i + 1).is_some_and(|t| t.is(words));
-        let starts = tokens[i].is(&["because", "cause", "since"]) && next(&["i", "we", "my", "our", "the", "it", "they", "that", "he", "she", "of", "there", "people"])
+        let starts = tokens[i].is(&["because", "cause", "since"])
+            && next(&[
+                "i", "we", "my", "our", "the", "it", "they", "that", "he", "she", "of", "there",
+                "people",
+            ])
             || tokens[i].is(&["so"]) && next(&["that", "i", "we", "nothing", "my", "they"])
             || tokens[i].is(&["in"]) && next(&["case"]);
         if starts {
-            let end = (i..tokens.len()).find(|k| tokens[*k].punct(".;!?,") && *k > i).unwrap_or(tokens.len());
-            let end = (i..end).find(|k| tokens[*k].is(&["and", "then"]) && *k > i + 1).unwrap_or(end);
-            found.extend((i..end).filter(|k| tokens[*k].kind == Kind::Word || tokens[*k].kind == Kind::Punct));
+            let end = (i..tokens.len())
+                .find(|k| tokens[*k].punct(".;!?,") && *k > i)
+                .unwrap_or(tokens.len());
+            let end = (i..end)
+                .find(|k| tokens[*k].is(&["and", "then"]) && *k > i + 1)
+                .unwrap_or(end);
+            found.extend(
+                (i..end)
+                    .filter(|k| tokens[*k].kind == Kind::Word || tokens[*k].kind == Kind::Punct),
+            );
         }
     }
     found
@@ -165,9 +232,14 @@ fn sql(tokens: &[Token], timed: &BTreeSet<usize>) -> Option<Said<String>> {
         let lower = text.trim_start().to_ascii_lowercase();
         lower.starts_with("select ") || lower.starts_with("with ")
     };
-    let quoted = tokens.iter().position(|t| t.kind == Kind::Quoted && starts(&t.text));
+    let quoted = tokens
+        .iter()
+        .position(|t| t.kind == Kind::Quoted && starts(&t.text));
     if let Some(at) = quoted {
-        return Some(Said { value: tokens[at].text.trim().to_owned(), tokens: vec![at] });
+        return Some(Said {
+            value: tokens[at].text.trim().to_owned(),
+            tokens: vec![at],
+        });
     }
     let start = tokens.iter().position(|t| t.is(&["select"]))?;
     let from = (start..tokens.len()).find(|k| tokens[*k].is(&["from"]))?;
@@ -177,10 +249,17 @@ fn sql(tokens: &[Token], timed: &BTreeSet<usize>) -> Option<Said<String>> {
             || matches!(token.kind, Kind::Path | Kind::Url)
             || token.punct(";?!")
             || (token.punct(".") && k + 1 == tokens.len())
-            || token.is(&["to", "into", "every", "each", "as", "then", "save", "write", "export", "on", "against", "daily"]) && k > from + 1
+            || token.is(&[
+                "to", "into", "every", "each", "as", "then", "save", "write", "export", "on",
+                "against", "daily",
+            ]) && k > from + 1
     };
-    let mut end = (from + 1..tokens.len()).find(|k| ends(*k)).unwrap_or(tokens.len());
-    while end > from + 2 && tokens[end - 1].is(&["in", "from", "of", "and", "the"]) || end > from + 2 && tokens[end - 1].punct(",") {
+    let mut end = (from + 1..tokens.len())
+        .find(|k| ends(*k))
+        .unwrap_or(tokens.len());
+    while end > from + 2 && tokens[end - 1].is(&["in", "from", "of", "and", "the"])
+        || end > from + 2 && tokens[end - 1].punct(",")
+    {
         end -= 1;
     }
     (end > from + 1).then(|| Said {
@@ -192,7 +271,9 @@ fn sql(tokens: &[Token], timed: &BTreeSet<usize>) -> Option<Said<String>> {
 fn statement(tokens: &[Token]) -> String {
     let mut text = String::new();
     for token in tokens {
-        let glued = token.punct(",();.=<>*") || text.ends_with(['(', '.', '<', '>', '=']) || text.is_empty();
+        let glued = token.punct(",();.=<>*")
+            || text.ends_with(['(', '.', '<', '>', '='])
+            || text.is_empty();
         if !glued || token.punct("=<>*") && !text.ends_with(['(', '<', '>']) {
             text.push(' ');
         }

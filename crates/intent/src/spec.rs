@@ -15,16 +15,27 @@ use crate::values;
 use crate::vocabulary::Vocabulary;
 use agentwright_domain::ids::Slug;
 use agentwright_domain::spec::{
-    FolderPermission, FoundationRef, HostPort, Permissions, SPEC_FORMAT, SecretPermission, Spec, SpecProblem, Trigger,
+    FolderPermission, FoundationRef, HostPort, Permissions, SPEC_FORMAT, SecretPermission, Spec,
+    SpecProblem, Trigger,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The plan for a sentence whose foundation is chosen.
-pub(crate) fn plan(candidate: &Candidate<'_>, s: &Sentence, context: &Context) -> Result<Plan, Refusal> {
+pub(crate) fn plan(
+    candidate: &Candidate<'_>,
+    s: &Sentence,
+    context: &Context,
+) -> Result<Plan, Refusal> {
     let foundation = candidate.foundation;
     let name = s.name.as_ref().map(|said| said.value.clone());
-    let draft = Draft { foundation, filled: &candidate.filled, when: s.when.clone(), name, confidence: candidate.confidence };
+    let draft = Draft {
+        foundation,
+        filled: &candidate.filled,
+        when: s.when.clone(),
+        name,
+        confidence: candidate.confidence,
+    };
     draft.plan(context)
 }
 
@@ -33,7 +44,14 @@ pub(crate) fn plan_given(foundation: &Foundation, context: &Context) -> Result<P
     let empty = Vocabulary::of([foundation]);
     let s = Sentence::read("", &empty, &context.zone)?;
     let filled = fill::fill(foundation, &s, context);
-    Draft { foundation, filled: &filled, when: When::Silent, name: None, confidence: 1.0 }.plan(context)
+    Draft {
+        foundation,
+        filled: &filled,
+        when: When::Silent,
+        name: None,
+        confidence: 1.0,
+    }
+    .plan(context)
 }
 
 /// Everything that a plan is made of.
@@ -58,18 +76,36 @@ impl Draft<'_> {
             self.complete(input, context, &mut inputs, &mut missing, &mut notes);
         }
         for require in &m.require {
-            let none = require.any.iter().all(|name| inputs.get(name).is_none_or(Value::is_null));
+            let none = require
+                .any
+                .iter()
+                .all(|name| inputs.get(name).is_none_or(Value::is_null));
             if none && !missing.iter().any(|q| require.any.contains(&q.input)) {
-                missing.push(Question { input: require.any[0].clone(), question: require.ask.clone(), examples: require.examples.clone() });
+                missing.push(Question {
+                    input: require.any[0].clone(),
+                    question: require.ask.clone(),
+                    examples: require.examples.clone(),
+                });
             }
         }
         same_folder(m.inputs.as_slice(), &inputs, &mut missing);
         let trigger = self.trigger(context, &inputs, &mut missing)?;
         let name = self.name(context, &inputs, &mut notes, missing.is_empty())?;
-        let scope = if missing.is_empty() { scope(self.foundation, &inputs, name.as_str()).map_err(broken)? } else { Scope::default() };
+        let scope = if missing.is_empty() {
+            scope(self.foundation, &inputs, name.as_str()).map_err(broken)?
+        } else {
+            Scope::default()
+        };
         let (purpose, permissions) = if missing.is_empty() {
             let purpose = render::text(&m.purpose, &scope).map_err(broken)?;
-            (format!("{} {}.", purpose.trim().trim_end_matches('.'), describe(&trigger)), permissions(self.foundation, &scope).map_err(broken)?)
+            (
+                format!(
+                    "{} {}.",
+                    purpose.trim().trim_end_matches('.'),
+                    describe(&trigger)
+                ),
+                permissions(self.foundation, &scope).map_err(broken)?,
+            )
         } else {
             (m.does.clone(), Permissions::default())
         };
@@ -90,10 +126,20 @@ impl Draft<'_> {
     fn check_given(&self, context: &Context, missing: &mut Vec<Question>) {
         for name in context.given.keys() {
             if self.foundation.input(name).is_none() && name != "schedule" && name != "name" {
-                let known: Vec<&str> = self.foundation.manifest.inputs.iter().map(|i| i.name.as_str()).collect();
+                let known: Vec<&str> = self
+                    .foundation
+                    .manifest
+                    .inputs
+                    .iter()
+                    .map(|i| i.name.as_str())
+                    .collect();
                 missing.push(Question {
                     input: name.clone(),
-                    question: format!("{} has no input {name:?}; its inputs are {}", self.foundation.name(), known.join(", ")),
+                    question: format!(
+                        "{} has no input {name:?}; its inputs are {}",
+                        self.foundation.name(),
+                        known.join(", ")
+                    ),
                     examples: Vec::new(),
                 });
             }
@@ -101,14 +147,26 @@ impl Draft<'_> {
     }
 
     /// Takes the default, or asks.
-    fn complete(&self, input: &Input, context: &Context, inputs: &mut BTreeMap<String, Value>, missing: &mut Vec<Question>, notes: &mut Vec<String>) {
+    fn complete(
+        &self,
+        input: &Input,
+        context: &Context,
+        inputs: &mut BTreeMap<String, Value>,
+        missing: &mut Vec<Question>,
+        notes: &mut Vec<String>,
+    ) {
         if inputs.contains_key(&input.name) {
             return;
         }
         if let Some(default) = &input.default {
             match values::accept(input, default, context) {
                 Ok(value) => {
-                    notes.push(format!("{} is {} unless you say otherwise: {}", input.name, plain(&value), input.about));
+                    notes.push(format!(
+                        "{} is {} unless you say otherwise: {}",
+                        input.name,
+                        plain(&value),
+                        input.about
+                    ));
                     inputs.insert(input.name.clone(), value);
                     return;
                 }
@@ -121,19 +179,29 @@ impl Draft<'_> {
         }
     }
 
-    fn trigger(&self, context: &Context, inputs: &BTreeMap<String, Value>, missing: &mut Vec<Question>) -> Result<Trigger, Refusal> {
+    fn trigger(
+        &self,
+        context: &Context,
+        inputs: &BTreeMap<String, Value>,
+        missing: &mut Vec<Question>,
+    ) -> Result<Trigger, Refusal> {
         let m = &self.foundation.manifest;
         let when = match context.given.get("schedule").and_then(Value::as_str) {
             Some(text) => {
                 let vocabulary = Vocabulary::of([self.foundation]);
                 match schedule::find(&lex::tokens(text, &vocabulary), &context.zone).0 {
-                    When::Silent => When::Ask(schedule::question(format!("{text:?} is not a time. When is it to run?"))),
+                    When::Silent => When::Ask(schedule::question(format!(
+                        "{text:?} is not a time. When is it to run?"
+                    ))),
                     found => found,
                 }
             }
             None => self.when.clone(),
         };
-        if let Trigger::Service { port, health_path, .. } = &m.trigger {
+        if let Trigger::Service {
+            port, health_path, ..
+        } = &m.trigger
+        {
             if matches!(when, When::Said(Trigger::Schedule { .. }) | When::Ask(_)) {
                 return Err(Refusal::TooMuch {
                     foundation: m.name.clone(),
@@ -141,9 +209,20 @@ impl Draft<'_> {
                     hint: "Leave the time out.".to_owned(),
                 });
             }
-            let publish = m.inputs.iter().find(|i| matches!(i.kind, InputKind::Port {})).and_then(|i| inputs.get(&i.name)).and_then(Value::as_u64);
-            let publish = publish.and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
-            return Ok(Trigger::Service { port: *port, publish, health_path: health_path.clone() });
+            let publish = m
+                .inputs
+                .iter()
+                .find(|i| matches!(i.kind, InputKind::Port {}))
+                .and_then(|i| inputs.get(&i.name))
+                .and_then(Value::as_u64);
+            let publish = publish
+                .and_then(|port| u16::try_from(port).ok())
+                .unwrap_or(0);
+            return Ok(Trigger::Service {
+                port: *port,
+                publish,
+                health_path: health_path.clone(),
+            });
         }
         Ok(match when {
             When::Said(trigger) => trigger,
@@ -152,16 +231,28 @@ impl Draft<'_> {
                 m.trigger.clone()
             }
             When::Silent => match &m.trigger {
-                Trigger::Schedule { cron, missed, .. } => Trigger::Schedule { cron: cron.clone(), zone: context.zone.clone(), missed: *missed },
+                Trigger::Schedule { cron, missed, .. } => Trigger::Schedule {
+                    cron: cron.clone(),
+                    zone: context.zone.clone(),
+                    missed: *missed,
+                },
                 other => other.clone(),
             },
         })
     }
 
-    fn name(&self, context: &Context, inputs: &BTreeMap<String, Value>, notes: &mut Vec<String>, complete: bool) -> Result<Slug, Refusal> {
+    fn name(
+        &self,
+        context: &Context,
+        inputs: &BTreeMap<String, Value>,
+        notes: &mut Vec<String>,
+        complete: bool,
+    ) -> Result<Slug, Refusal> {
         let m = &self.foundation.manifest;
         if let Some(text) = context.given.get("name").and_then(Value::as_str) {
-            return Slug::parse(text).map_err(|why| Refusal::Hostile { what: why.to_string() });
+            return Slug::parse(text).map_err(|why| Refusal::Hostile {
+                what: why.to_string(),
+            });
         }
         if let Some(name) = &self.name {
             if context.existing.iter().any(|taken| taken == name.as_str()) {
@@ -169,39 +260,65 @@ impl Draft<'_> {
             }
             return Ok(name.clone());
         }
-        let made = if complete { render::text(&m.call, &Scope::of(self.foundation, inputs, "")).map_err(broken)? } else { m.name.clone() };
-        let base = render::name_from(&made).or_else(|| render::name_from(&m.name)).ok_or_else(|| broken(format!("{made:?} is not a name")))?;
+        let made = if complete {
+            render::text(&m.call, &Scope::of(self.foundation, inputs, "")).map_err(broken)?
+        } else {
+            m.name.clone()
+        };
+        let base = render::name_from(&made)
+            .or_else(|| render::name_from(&m.name))
+            .ok_or_else(|| broken(format!("{made:?} is not a name")))?;
         let taken: BTreeSet<&str> = context.existing.iter().map(String::as_str).collect();
         if !taken.contains(base.as_str()) {
             return Ok(base);
         }
-        let free = (2..10_000).find_map(|n| Slug::parse(&format!("{base}-{n}")).ok().filter(|slug| !taken.contains(slug.as_str())));
+        let free = (2..10_000).find_map(|n| {
+            Slug::parse(&format!("{base}-{n}"))
+                .ok()
+                .filter(|slug| !taken.contains(slug.as_str()))
+        });
         free.ok_or_else(|| broken(format!("every name like {base} is taken")))
     }
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// A foundation whose templates fail is a fault of the foundation, not of the sentence.
 fn broken(why: String) -> Refusal {
-    Refusal::Hostile { what: format!("the foundation cannot be filled with these inputs: {why}") }
+    Refusal::Hostile {
+        what: format!("the foundation cannot be filled with these inputs: {why}"),
+    }
 }
 
 /// A folder that is read and written under two names would feed on itself.
 fn same_folder(declared: &[Input], inputs: &BTreeMap<String, Value>, missing: &mut Vec<Question>) {
-    let folders: Vec<&Input> = declared.iter().filter(|i| matches!(i.kind, InputKind::Folder { .. })).collect();
+    let folders: Vec<&Input> = declared
+        .iter()
+        .filter(|i| matches!(i.kind, InputKind::Folder { .. }))
+        .collect();
     for (n, input) in folders.iter().enumerate() {
         let value = inputs.get(&input.name).filter(|v| !v.is_null());
-        let twin = folders[..n].iter().find(|other| value.is_some() && inputs.get(&other.name) == value);
+        let twin = folders[..n]
+            .iter()
+            .find(|other| value.is_some() && inputs.get(&other.name) == value);
         if let Some(other) = twin {
-            missing.push(fill::question(input, &format!("{} and {} are the same folder", other.name, input.name)));
+            missing.push(fill::question(
+                input,
+                &format!("{} and {} are the same folder", other.name, input.name),
+            ));
         }
     }
 }
 
-fn scope(foundation: &Foundation, inputs: &BTreeMap<String, Value>, name: &str) -> Result<Scope, String> {
+fn scope(
+    foundation: &Foundation,
+    inputs: &BTreeMap<String, Value>,
+    name: &str,
+) -> Result<Scope, String> {
     let mut scope = Scope::of(foundation, inputs, name);
     render::derived(foundation, &mut scope)?;
     Ok(scope)
@@ -209,24 +326,42 @@ fn scope(foundation: &Foundation, inputs: &BTreeMap<String, Value>, name: &str) 
 
 fn permissions(foundation: &Foundation, scope: &Scope) -> Result<Permissions, String> {
     let templates = &foundation.manifest.permissions;
-    let mut permissions = Permissions { folders: folders(foundation, scope)?, ..Permissions::default() };
+    let mut permissions = Permissions {
+        folders: folders(foundation, scope)?,
+        ..Permissions::default()
+    };
     for template in &templates.network {
         for place in render::text(template, scope)?.split_whitespace() {
-            let text = if place.contains("://") { paths::host_port(&paths::address(place)?).unwrap_or_default() } else { place.to_owned() };
+            let text = if place.contains("://") {
+                paths::host_port(&paths::address(place)?).unwrap_or_default()
+            } else {
+                place.to_owned()
+            };
             let host = HostPort::try_from(text).map_err(|why| why.to_string())?;
-            let list = if paths::private(&host.host) { &mut permissions.allow_private } else { &mut permissions.network };
+            let list = if paths::private(&host.host) {
+                &mut permissions.allow_private
+            } else {
+                &mut permissions.network
+            };
             if !list.contains(&host) {
                 list.push(host);
             }
         }
     }
     for template in &templates.programs {
-        permissions.programs.extend(render::text(template, scope)?.split_whitespace().map(str::to_owned));
+        permissions.programs.extend(
+            render::text(template, scope)?
+                .split_whitespace()
+                .map(str::to_owned),
+        );
     }
     for (variable, template) in &templates.secrets {
         let reference = render::text(template, scope)?;
         if !reference.is_empty() {
-            permissions.secrets.push(SecretPermission { variable: variable.clone(), reference });
+            permissions.secrets.push(SecretPermission {
+                variable: variable.clone(),
+                reference,
+            });
         }
     }
     for (variable, template) in &templates.environment {
@@ -241,17 +376,27 @@ fn permissions(foundation: &Foundation, scope: &Scope) -> Result<Permissions, St
 fn folders(foundation: &Foundation, scope: &Scope) -> Result<Vec<FolderPermission>, String> {
     let mut folders = Vec::new();
     for input in &foundation.manifest.inputs {
-        let Some(host) = scope.inputs.get(&input.name).and_then(Value::as_str) else { continue };
-        let (path, access, create) = match &input.kind {
-            InputKind::Folder { access, create } => (host.to_owned(), *access, *create),
-            InputKind::File { access, create, .. } => {
-                let folder = host.rsplit_once('/').map_or("/", |(folder, _)| if folder.is_empty() { "/" } else { folder });
-                (folder.to_owned(), *access, *create)
-            }
-            _ => continue,
+        let Some(host) = scope.inputs.get(&input.name).and_then(Value::as_str) else {
+            continue;
         };
+        let (path, access, create) =
+            match &input.kind {
+                InputKind::Folder { access, create } => (host.to_owned(), *access, *create),
+                InputKind::File { access, create, .. } => {
+                    let folder = host.rsplit_once('/').map_or("/", |(folder, _)| {
+                        if folder.is_empty() { "/" } else { folder }
+                    });
+                    (folder.to_owned(), *access, *create)
+                }
+                _ => continue,
+            };
         let name = Slug::parse(&input.name).map_err(|why| why.to_string())?;
-        folders.push(FolderPermission { name, path, access, create });
+        folders.push(FolderPermission {
+            name,
+            path,
+            access,
+            create,
+        });
     }
     Ok(folders)
 }
@@ -261,9 +406,16 @@ fn folders(foundation: &Foundation, scope: &Scope) -> Result<Vec<FolderPermissio
 /// # Errors
 /// Its open questions, or what a foundation of one's own renders wrongly.
 pub fn spec(plan: &Plan, foundation: &Foundation) -> Result<Spec, Vec<SpecProblem>> {
-    let problem = |at: &str, problem: String| SpecProblem { at: at.to_owned(), problem };
+    let problem = |at: &str, problem: String| SpecProblem {
+        at: at.to_owned(),
+        problem,
+    };
     if !plan.missing.is_empty() {
-        return Err(plan.missing.iter().map(|q| problem(&format!("/inputs/{}", q.input), q.question.clone())).collect());
+        return Err(plan
+            .missing
+            .iter()
+            .map(|q| problem(&format!("/inputs/{}", q.input), q.question.clone()))
+            .collect());
     }
     let m = &foundation.manifest;
     let build = || -> Result<Spec, String> {
@@ -273,9 +425,17 @@ pub fn spec(plan: &Plan, foundation: &Foundation) -> Result<Spec, Vec<SpecProble
             name: plan.name.clone(),
             purpose: plan.purpose.clone(),
             kind: m.kind,
-            foundation: Some(FoundationRef { name: m.name.clone(), digest: foundation.digest.clone() }),
+            foundation: Some(FoundationRef {
+                name: m.name.clone(),
+                digest: foundation.digest.clone(),
+            }),
             command: render::command(&m.run.command, &scope)?,
-            preview: m.run.preview.as_ref().map(|list| render::command(list, &scope)).transpose()?,
+            preview: m
+                .run
+                .preview
+                .as_ref()
+                .map(|list| render::command(list, &scope))
+                .transpose()?,
             permissions: permissions(foundation, &scope)?,
             trigger: plan.trigger.clone(),
             limits: m.limits.clone(),
@@ -284,7 +444,16 @@ pub fn spec(plan: &Plan, foundation: &Foundation) -> Result<Spec, Vec<SpecProble
             inputs: scope.inputs,
         })
     };
-    let spec = build().map_err(|why| vec![problem("", format!("the foundation {} cannot be rendered: {why}", m.name))])?;
+    let spec = build().map_err(|why| {
+        vec![problem(
+            "",
+            format!("the foundation {} cannot be rendered: {why}", m.name),
+        )]
+    })?;
     let problems = spec.problems();
-    if problems.is_empty() { Ok(spec) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(spec)
+    } else {
+        Err(problems)
+    }
 }

@@ -31,7 +31,9 @@ pub(crate) fn phrases(input: &Input) -> Vec<String> {
     all.extend(input.find.before.keys().cloned());
     all.extend(input.find.after.keys().cloned());
     match &input.kind {
-        InputKind::Choice { of } | InputKind::Choices { of } => all.extend(of.values().flatten().cloned()),
+        InputKind::Choice { of } | InputKind::Choices { of } => {
+            all.extend(of.values().flatten().cloned())
+        }
         InputKind::Flag { yes } => all.extend(yes.iter().cloned()),
         InputKind::Globs { kinds } => all.extend(kinds.keys().cloned()),
         _ => {}
@@ -42,7 +44,10 @@ pub(crate) fn phrases(input: &Input) -> Vec<String> {
 /// The unit of time of a word, in seconds.
 pub(crate) fn span_unit(word: &str) -> Option<u64> {
     let in_list = |list: &str| list.split(' ').any(|known| known == word);
-    let known = SPANS.iter().find(|(list, _)| in_list(list)).map(|(_, seconds)| *seconds);
+    let known = SPANS
+        .iter()
+        .find(|(list, _)| in_list(list))
+        .map(|(_, seconds)| *seconds);
     known.or(match word {
         "month" | "months" | "mo" => Some(30 * 86_400),
         "year" | "years" | "yr" | "yrs" | "y" => Some(365 * 86_400),
@@ -54,7 +59,10 @@ pub(crate) fn span_unit(word: &str) -> Option<u64> {
 
 /// The unit of size of a word, in bytes.
 pub(crate) fn size_unit(word: &str) -> Option<u64> {
-    SIZES.iter().find(|(list, _)| list.split(' ').any(|known| known == word)).map(|(_, bytes)| *bytes)
+    SIZES
+        .iter()
+        .find(|(list, _)| list.split(' ').any(|known| known == word))
+        .map(|(_, bytes)| *bytes)
 }
 
 /// A number with a unit at a token: the amount and how many tokens it takes.
@@ -64,13 +72,22 @@ fn amount(tokens: &[Token], at: usize, unit_of: fn(&str) -> Option<u64>) -> Opti
     let times = |value: f64, unit: u64| {
         let total = value * unit as f64;
         // Invariant: non-negative and below 2^53, so the conversion is exact enough.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be within 0..2^53")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked to be within 0..2^53"
+        )]
         (0.0..9.0e15).contains(&total).then_some(total as u64)
     };
     match &token.kind {
-        Kind::Number { value, unit } if !unit.is_empty() => Some((times(*value, unit_of(unit)?)?, 1)),
+        Kind::Number { value, unit } if !unit.is_empty() => {
+            Some((times(*value, unit_of(unit)?)?, 1))
+        }
         Kind::Number { value, .. } => {
-            let dash = tokens.get(at + 1).filter(|t| t.punct("-")).and(tokens.get(at + 2));
+            let dash = tokens
+                .get(at + 1)
+                .filter(|t| t.punct("-"))
+                .and(tokens.get(at + 2));
             if let Some(unit) = dash.and_then(|t| unit_of(&t.lower)) {
                 return Some((times(*value, unit)?, 3));
             }
@@ -81,7 +98,9 @@ fn amount(tokens: &[Token], at: usize, unit_of: fn(&str) -> Option<u64>) -> Opti
             let unit = tokens.get(at + 2).filter(|t| t.is_word())?;
             Some((unit_of(&unit.lower)? / 2, 3))
         }
-        Kind::Word if token.is(&["month", "week", "year", "day", "hour", "fortnight"]) => Some((unit_of(&token.lower)?, 1)),
+        Kind::Word if token.is(&["month", "week", "year", "day", "hour", "fortnight"]) => {
+            Some((unit_of(&token.lower)?, 1))
+        }
         _ => None,
     }
 }
@@ -91,12 +110,20 @@ pub(crate) fn at(input: &Input, tokens: &[Token], at: usize) -> Option<(Value, u
     let token = tokens.get(at)?;
     match &input.kind {
         InputKind::Integer { .. } | InputKind::Port {} => {
-            let Kind::Number { value, unit } = &token.kind else { return None };
-            let next = tokens.get(at + 1).filter(|t| t.is_word()).map_or("", |t| t.lower.as_str());
-            let measured = !unit.is_empty() && unit != "x" || span_unit(next).is_some() || size_unit(next).is_some();
+            let Kind::Number { value, unit } = &token.kind else {
+                return None;
+            };
+            let next = tokens
+                .get(at + 1)
+                .filter(|t| t.is_word())
+                .map_or("", |t| t.lower.as_str());
+            let measured = !unit.is_empty() && unit != "x"
+                || span_unit(next).is_some()
+                || size_unit(next).is_some();
             // Invariant: whole and below 2^53.
             #[expect(clippy::cast_possible_truncation, reason = "whole and within 0..2^53")]
-            (!measured && value.fract() == 0.0 && *value < 9.0e15).then(|| (json!(*value as i64), 1))
+            (!measured && value.fract() == 0.0 && *value < 9.0e15)
+                .then(|| (json!(*value as i64), 1))
         }
         InputKind::Duration {} => amount(tokens, at, span_unit).map(|(n, len)| (json!(n), len)),
         InputKind::Size {} => amount(tokens, at, size_unit).map(|(n, len)| (json!(n), len)),
@@ -112,9 +139,11 @@ pub(crate) fn at(input: &Input, tokens: &[Token], at: usize) -> Option<(Value, u
 }
 
 const STOPS: [&str; 60] = [
-    "by", "per", "for", "in", "from", "of", "to", "grouped", "group", "every", "each", "as", "into", "with", "then", "over", "across", "within", "using", "and",
-    "or", "the", "a", "an", "it", "on", "at", "is", "are", "that", "which", "all", "my", "our", "them", "this", "these", "those", "out", "up", "column",
-    "columns", "field", "fields", "file", "files", "so", "when", "where", "if", "but", "please", "inside", "than", "their", "its", "i", "me", "you", "not",
+    "by", "per", "for", "in", "from", "of", "to", "grouped", "group", "every", "each", "as",
+    "into", "with", "then", "over", "across", "within", "using", "and", "or", "the", "a", "an",
+    "it", "on", "at", "is", "are", "that", "which", "all", "my", "our", "them", "this", "these",
+    "those", "out", "up", "column", "columns", "field", "fields", "file", "files", "so", "when",
+    "where", "if", "but", "please", "inside", "than", "their", "its", "i", "me", "you", "not",
 ];
 
 /// A list of columns or words: "region, product and unit price".
@@ -123,7 +152,11 @@ fn words(tokens: &[Token], start: usize) -> Option<(Value, usize)> {
     let mut at = start;
     let mut end = start;
     while list.len() < LIST_MAX {
-        while tokens.get(at).is_some_and(|t| t.is(&["the", "column", "columns", "field", "fields", "each", "my", "all"])) {
+        while tokens.get(at).is_some_and(|t| {
+            t.is(&[
+                "the", "column", "columns", "field", "fields", "each", "my", "all",
+            ])
+        }) {
             at += 1;
         }
         let mut item: Vec<&str> = Vec::new();
@@ -143,7 +176,10 @@ fn words(tokens: &[Token], start: usize) -> Option<(Value, usize)> {
             break;
         }
         list.push(item.join(" "));
-        while tokens.get(at).is_some_and(|t| t.is(&["column", "columns", "field", "fields"])) {
+        while tokens
+            .get(at)
+            .is_some_and(|t| t.is(&["column", "columns", "field", "fields"]))
+        {
             at += 1;
         }
         end = at;
@@ -153,26 +189,59 @@ fn words(tokens: &[Token], start: usize) -> Option<(Value, usize)> {
             at += 1;
         }
         // ", by region" and "and by product" go on with the same list; other words end it.
-        if at == before || tokens.get(at).is_some_and(|t| t.is(&["then", "save", "write", "put", "send", "make", "output", "keep", "create", "run", "count", "store", "sum", "average", "total"])) {
+        if at == before
+            || tokens.get(at).is_some_and(|t| {
+                t.is(&[
+                    "then", "save", "write", "put", "send", "make", "output", "keep", "create",
+                    "run", "count", "store", "sum", "average", "total",
+                ])
+            })
+        {
             break;
         }
     }
     (!list.is_empty()).then(|| (json!(list), end - start))
 }
 
-fn globs(tokens: &[Token], start: usize, kinds: &std::collections::BTreeMap<String, Vec<String>>) -> Option<(Value, usize)> {
+fn globs(
+    tokens: &[Token],
+    start: usize,
+    kinds: &std::collections::BTreeMap<String, Vec<String>>,
+) -> Option<(Value, usize)> {
     let mut list: Vec<String> = Vec::new();
     let mut at = start;
     let mut end = start;
     while let Some(token) = tokens.get(at).filter(|_| list.len() < LIST_MAX) {
-        let known = kinds.iter().find(|(name, _)| crate::vocabulary::stem(name) == token.stem && token.is_word());
+        let known = kinds
+            .iter()
+            .find(|(name, _)| crate::vocabulary::stem(name) == token.stem && token.is_word());
         if let Some((_, patterns)) = known {
             list.extend(patterns.iter().cloned());
         } else if token.kind == Kind::Glob || token.kind == Kind::Quoted {
-            list.push(if token.text.starts_with('.') && !token.text.contains('*') { format!("*{}", token.text) } else { token.text.clone() });
+            list.push(
+                if token.text.starts_with('.') && !token.text.contains('*') {
+                    format!("*{}", token.text)
+                } else {
+                    token.text.clone()
+                },
+            );
         } else if token.is_word() && token.text.contains('_') {
             list.push(token.text.clone());
-        } else if token.punct(",&/") || token.is(&["and", "or", "files", "the", "all", "folder", "folders", "any", "directories", "file", "directory"]) {
+        } else if token.punct(",&/")
+            || token.is(&[
+                "and",
+                "or",
+                "files",
+                "the",
+                "all",
+                "folder",
+                "folders",
+                "any",
+                "directories",
+                "file",
+                "directory",
+            ])
+        {
             at += 1;
             continue;
         } else if token.kind == Kind::Path && !token.text.starts_with(['/', '~', '.']) {
@@ -192,62 +261,136 @@ fn globs(tokens: &[Token], start: usize, kinds: &std::collections::BTreeMap<Stri
 /// # Errors
 /// What would fit instead.
 pub(crate) fn check(input: &Input, value: &Value) -> Result<(), String> {
-    let texts = || value.as_array().is_some_and(|list| list.len() <= LIST_MAX && list.iter().all(|v| v.as_str().is_some_and(|t| !t.is_empty() && t.len() <= 1000)));
-    let text = value.as_str().filter(|t| !t.trim().is_empty() && !t.contains('\0'));
+    let texts = || {
+        value.as_array().is_some_and(|list| {
+            list.len() <= LIST_MAX
+                && list
+                    .iter()
+                    .all(|v| v.as_str().is_some_and(|t| !t.is_empty() && t.len() <= 1000))
+        })
+    };
+    let text = value
+        .as_str()
+        .filter(|t| !t.trim().is_empty() && !t.contains('\0'));
     let fits = match &input.kind {
-        InputKind::Folder { .. } | InputKind::File { .. } => text.is_some_and(|t| t.starts_with('/')),
-        InputKind::Url {} => return text.ok_or("an http or https address".to_owned()).and_then(|t| http(t)),
-        InputKind::Urls {} => {
-            let list = value.as_array().filter(|list| !list.is_empty() && list.len() <= LIST_MAX).ok_or("a list of addresses")?;
-            return list.iter().try_for_each(|v| v.as_str().ok_or("a list of addresses".to_owned()).and_then(http));
+        InputKind::Folder { .. } | InputKind::File { .. } => {
+            text.is_some_and(|t| t.starts_with('/'))
         }
-        InputKind::PostgresUrl {} => return text.ok_or("an address postgresql://user@host/database".to_owned()).and_then(postgres),
+        InputKind::Url {} => {
+            return text
+                .ok_or("an http or https address".to_owned())
+                .and_then(|t| http(t));
+        }
+        InputKind::Urls {} => {
+            let list = value
+                .as_array()
+                .filter(|list| !list.is_empty() && list.len() <= LIST_MAX)
+                .ok_or("a list of addresses")?;
+            return list.iter().try_for_each(|v| {
+                v.as_str()
+                    .ok_or("a list of addresses".to_owned())
+                    .and_then(http)
+            });
+        }
+        InputKind::PostgresUrl {} => {
+            return text
+                .ok_or("an address postgresql://user@host/database".to_owned())
+                .and_then(postgres);
+        }
         InputKind::Text { max, .. } => text.is_some_and(|t| t.chars().count() <= *max),
         InputKind::Integer { min, max } => {
             let fits = value.as_i64().is_some_and(|n| n >= *min && n <= *max);
-            return if fits { Ok(()) } else { Err(format!("a whole number from {min} to {max}")) };
+            return if fits {
+                Ok(())
+            } else {
+                Err(format!("a whole number from {min} to {max}"))
+            };
         }
         InputKind::Duration {} | InputKind::Size {} => value.as_u64().is_some_and(|n| n > 0),
         InputKind::Choice { of } => {
             let fits = text.is_some_and(|t| of.contains_key(t));
-            return if fits { Ok(()) } else { Err(format!("one of {}", of.keys().cloned().collect::<Vec<_>>().join(", "))) };
+            return if fits {
+                Ok(())
+            } else {
+                Err(format!(
+                    "one of {}",
+                    of.keys().cloned().collect::<Vec<_>>().join(", ")
+                ))
+            };
         }
         InputKind::Choices { of } => {
-            let fits = texts() && value.as_array().is_some_and(|l| !l.is_empty() && l.iter().all(|v| v.as_str().is_some_and(|t| of.contains_key(t))));
-            return if fits { Ok(()) } else { Err(format!("some of {}", of.keys().cloned().collect::<Vec<_>>().join(", "))) };
+            let fits = texts()
+                && value.as_array().is_some_and(|l| {
+                    !l.is_empty()
+                        && l.iter()
+                            .all(|v| v.as_str().is_some_and(|t| of.contains_key(t)))
+                });
+            return if fits {
+                Ok(())
+            } else {
+                Err(format!(
+                    "some of {}",
+                    of.keys().cloned().collect::<Vec<_>>().join(", ")
+                ))
+            };
         }
         InputKind::Flag { .. } => value.is_boolean(),
         InputKind::Port {} => value.as_u64().is_some_and(|n| n <= 65_535),
         InputKind::Columns {} | InputKind::Words {} | InputKind::Globs { .. } => texts(),
         InputKind::Entity {} => return check_entity(value),
-        InputKind::Secret {} => text.is_some_and(|t| t.starts_with("env:") || t.starts_with("file:/")),
+        InputKind::Secret {} => {
+            text.is_some_and(|t| t.starts_with("env:") || t.starts_with("file:/"))
+        }
     };
-    if fits { Ok(()) } else { Err(expected(&input.kind).to_owned()) }
+    if fits {
+        Ok(())
+    } else {
+        Err(expected(&input.kind).to_owned())
+    }
 }
 
 fn http(text: &str) -> Result<(), String> {
     let url = paths::address(text)?;
-    if url.scheme().starts_with("http") { Ok(()) } else { Err(format!("{text}: an http or https address is needed")) }
+    if url.scheme().starts_with("http") {
+        Ok(())
+    } else {
+        Err(format!("{text}: an http or https address is needed"))
+    }
 }
 
 fn postgres(text: &str) -> Result<(), String> {
     let url = paths::address(text)?;
     if !url.scheme().starts_with("postgres") || url.path().len() < 2 || url.username().is_empty() {
-        return Err(format!("{text}: expected postgresql://user@host:port/database"));
+        return Err(format!(
+            "{text}: expected postgresql://user@host:port/database"
+        ));
     }
     Ok(())
 }
 
 fn check_entity(value: &Value) -> Result<(), String> {
     let shape = "a record {name, plural, fields: [{name, type, required}]} with types text, integer, number, boolean or date";
-    let named = |v: &Value, key: &str| v[key].as_str().is_some_and(|t| entity::identifier(t).as_deref() == Some(t));
+    let named = |v: &Value, key: &str| {
+        v[key]
+            .as_str()
+            .is_some_and(|t| entity::identifier(t).as_deref() == Some(t))
+    };
     let fields = value["fields"].as_array().ok_or(shape)?;
-    let typed = |f: &Value| f["type"].as_str().is_some_and(|t| ["text", "integer", "number", "boolean", "date"].contains(&t)) && f["required"].is_boolean();
+    let typed = |f: &Value| {
+        f["type"]
+            .as_str()
+            .is_some_and(|t| ["text", "integer", "number", "boolean", "date"].contains(&t))
+            && f["required"].is_boolean()
+    };
     let mut names: Vec<&str> = fields.iter().filter_map(|f| f["name"].as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    let fits = named(value, "name") && named(value, "plural") && !fields.is_empty() && fields.len() <= entity::FIELDS_MAX
-        && names.len() == fields.len() && fields.iter().all(|f| named(f, "name") && typed(f));
+    let fits = named(value, "name")
+        && named(value, "plural")
+        && !fields.is_empty()
+        && fields.len() <= entity::FIELDS_MAX
+        && names.len() == fields.len()
+        && fields.iter().all(|f| named(f, "name") && typed(f));
     if fits { Ok(()) } else { Err(shape.to_owned()) }
 }
 
@@ -271,10 +414,21 @@ fn expected(kind: &InputKind) -> &'static str {
 /// What would fit instead.
 pub(crate) fn accept(input: &Input, value: &Value, context: &Context) -> Result<Value, String> {
     let text = value.as_str().map(str::trim);
-    let list = |text: &str| json!(text.split(',').map(str::trim).filter(|t| !t.is_empty()).collect::<Vec<_>>());
+    let list = |text: &str| {
+        json!(
+            text.split(',')
+                .map(str::trim)
+                .filter(|t| !t.is_empty())
+                .collect::<Vec<_>>()
+        )
+    };
     let value = match (&input.kind, text) {
-        (InputKind::Folder { .. } | InputKind::File { .. }, Some(text)) => return path(input, text, context),
-        (InputKind::Integer { .. } | InputKind::Port {}, Some(text)) => text.parse::<i64>().map_or(json!(text), |n| json!(n)),
+        (InputKind::Folder { .. } | InputKind::File { .. }, Some(text)) => {
+            return path(input, text, context);
+        }
+        (InputKind::Integer { .. } | InputKind::Port {}, Some(text)) => {
+            text.parse::<i64>().map_or(json!(text), |n| json!(n))
+        }
         (InputKind::Flag { .. }, Some(text)) => match text.to_ascii_lowercase().as_str() {
             "true" | "yes" | "1" | "on" => json!(true),
             "false" | "no" | "0" | "off" => json!(false),
@@ -286,8 +440,17 @@ pub(crate) fn accept(input: &Input, value: &Value, context: &Context) -> Result<
             let read = at(input, &tokens, 0).filter(|(_, length)| *length == tokens.len());
             read.map_or(json!(text), |(value, _)| value)
         }
-        (InputKind::Columns {} | InputKind::Words {} | InputKind::Globs { .. } | InputKind::Urls {} | InputKind::Choices { .. }, Some(text)) => list(text),
-        (InputKind::Entity {}, Some(text)) => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
+        (
+            InputKind::Columns {}
+            | InputKind::Words {}
+            | InputKind::Globs { .. }
+            | InputKind::Urls {}
+            | InputKind::Choices { .. },
+            Some(text),
+        ) => list(text),
+        (InputKind::Entity {}, Some(text)) => {
+            serde_json::from_str(text).unwrap_or_else(|_| json!(text))
+        }
         _ => value.clone(),
     };
     check(input, &value)?;
@@ -314,7 +477,11 @@ pub(crate) fn path(input: &Input, text: &str, context: &Context) -> Result<Value
                 Some(within) => format!("{}/{within}", full.trim_end_matches('/')),
                 None => full,
             };
-            let folder = full.rsplit_once('/').map_or("/", |(folder, _)| if folder.is_empty() { "/" } else { folder });
+            let folder =
+                full.rsplit_once('/').map_or(
+                    "/",
+                    |(folder, _)| if folder.is_empty() { "/" } else { folder },
+                );
             if *access == Access::Write {
                 paths::writable(folder)?;
             }

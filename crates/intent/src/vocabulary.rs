@@ -8,19 +8,28 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Extensions that make a word with a dot a file.
 pub(crate) const EXTENSIONS: &[&str] = &[
-    "csv", "tsv", "json", "jsonl", "ndjson", "md", "markdown", "html", "htm", "txt", "log", "db", "sqlite",
-    "sqlite3", "db3", "zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "pdf", "xlsx", "xls", "docx", "doc", "xml",
-    "yaml", "yml", "toml", "ini", "conf", "sql", "sh", "py", "js", "rs", "jpg", "jpeg", "png", "gif", "mp3", "mp4",
-    "tmp", "bak", "out", "dat", "rss", "atom", "opml", "ics", "eml", "iso", "exe", "dmg", "deb",
+    "csv", "tsv", "json", "jsonl", "ndjson", "md", "markdown", "html", "htm", "txt", "log", "db",
+    "sqlite", "sqlite3", "db3", "zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "pdf", "xlsx", "xls",
+    "docx", "doc", "xml", "yaml", "yml", "toml", "ini", "conf", "sql", "sh", "py", "js", "rs",
+    "jpg", "jpeg", "png", "gif", "mp3", "mp4", "tmp", "bak", "out", "dat", "rss", "atom", "opml",
+    "ics", "eml", "iso", "exe", "dmg", "deb",
 ];
 /// Last parts that make a word with a dot a host.
 pub(crate) const DOMAINS: &[&str] = &[
-    "com", "org", "net", "io", "dev", "de", "co\\.uk", "uk", "edu", "gov", "ai", "app", "info", "eu", "fr", "ch",
-    "at", "nl", "us", "ca", "au", "jp", "me", "blog", "news", "shop", "tech", "example", "test", "xyz", "online",
-    "site", "cloud", "page", "tv", "co", "se", "no", "it", "es", "pl", "in", "local", "internal", "lan", "invalid",
+    "com", "org", "net", "io", "dev", "de", "co\\.uk", "uk", "edu", "gov", "ai", "app", "info",
+    "eu", "fr", "ch", "at", "nl", "us", "ca", "au", "jp", "me", "blog", "news", "shop", "tech",
+    "example", "test", "xyz", "online", "site", "cloud", "page", "tv", "co", "se", "no", "it",
+    "es", "pl", "in", "local", "internal", "lan", "invalid",
 ];
 /// Folders of a home directory that go by their name alone.
-pub(crate) const HOME_FOLDERS: [&str; 6] = ["Downloads", "Documents", "Desktop", "Pictures", "Music", "Videos"];
+pub(crate) const HOME_FOLDERS: [&str; 6] = [
+    "Downloads",
+    "Documents",
+    "Desktop",
+    "Pictures",
+    "Music",
+    "Videos",
+];
 
 /// Words without content of their own: grammar, politeness, and the words of asking for software.
 const PLAIN: &str = "a an the this that these those it its they them their there here i me my mine we us our you \
@@ -65,22 +74,72 @@ const VAGUE: &str = "better best improve improves improved optimise optimize som
 
 /// Numbers in words.
 const NUMBERS: [(&str, f64); 28] = [
-    ("zero", 0.0), ("one", 1.0), ("two", 2.0), ("three", 3.0), ("four", 4.0), ("five", 5.0), ("six", 6.0),
-    ("seven", 7.0), ("eight", 8.0), ("nine", 9.0), ("ten", 10.0), ("eleven", 11.0), ("twelve", 12.0),
-    ("thirteen", 13.0), ("fourteen", 14.0), ("fifteen", 15.0), ("sixteen", 16.0), ("eighteen", 18.0),
-    ("twenty", 20.0), ("thirty", 30.0), ("forty", 40.0), ("fifty", 50.0), ("sixty", 60.0), ("ninety", 90.0),
-    ("hundred", 100.0), ("thousand", 1000.0), ("dozen", 12.0), ("fortnight", 14.0),
+    ("zero", 0.0),
+    ("one", 1.0),
+    ("two", 2.0),
+    ("three", 3.0),
+    ("four", 4.0),
+    ("five", 5.0),
+    ("six", 6.0),
+    ("seven", 7.0),
+    ("eight", 8.0),
+    ("nine", 9.0),
+    ("ten", 10.0),
+    ("eleven", 11.0),
+    ("twelve", 12.0),
+    ("thirteen", 13.0),
+    ("fourteen", 14.0),
+    ("fifteen", 15.0),
+    ("sixteen", 16.0),
+    ("eighteen", 18.0),
+    ("twenty", 20.0),
+    ("thirty", 30.0),
+    ("forty", 40.0),
+    ("fifty", 50.0),
+    ("sixty", 60.0),
+    ("ninety", 90.0),
+    ("hundred", 100.0),
+    ("thousand", 1000.0),
+    ("dozen", 12.0),
+    ("fortnight", 14.0),
 ];
 
 /// Irregular forms → their base.
 const IRREGULAR: [(&str, &str); 34] = [
-    ("kept", "keep"), ("made", "make"), ("sent", "send"), ("written", "write"), ("wrote", "write"), ("ran", "run"),
-    ("took", "take"), ("taken", "take"), ("thrown", "throw"), ("threw", "throw"), ("gone", "go"), ("went", "go"),
-    ("told", "tell"), ("said", "say"), ("found", "find"), ("built", "build"), ("got", "get"), ("children", "child"),
-    ("people", "person"), ("indices", "index"), ("mice", "mouse"), ("data", "data"), ("news", "news"),
-    ("analyse", "analyz"), ("analyze", "analyz"), ("analysis", "analyz"), ("analyses", "analyz"),
-    ("summarise", "summariz"), ("summaries", "summary"), ("series", "series"), ("movies", "movie"),
-    ("organise", "organiz"), ("categorise", "categoriz"), ("broken", "break"),
+    ("kept", "keep"),
+    ("made", "make"),
+    ("sent", "send"),
+    ("written", "write"),
+    ("wrote", "write"),
+    ("ran", "run"),
+    ("took", "take"),
+    ("taken", "take"),
+    ("thrown", "throw"),
+    ("threw", "throw"),
+    ("gone", "go"),
+    ("went", "go"),
+    ("told", "tell"),
+    ("said", "say"),
+    ("found", "find"),
+    ("built", "build"),
+    ("got", "get"),
+    ("children", "child"),
+    ("people", "person"),
+    ("indices", "index"),
+    ("mice", "mouse"),
+    ("data", "data"),
+    ("news", "news"),
+    ("analyse", "analyz"),
+    ("analyze", "analyz"),
+    ("analysis", "analyz"),
+    ("analyses", "analyz"),
+    ("summarise", "summariz"),
+    ("summaries", "summary"),
+    ("series", "series"),
+    ("movies", "movie"),
+    ("organise", "organiz"),
+    ("categorise", "categoriz"),
+    ("broken", "break"),
 ];
 
 /// The stem by which words are compared: `zipped`, `zips` and `zip` are one.
@@ -95,14 +154,23 @@ pub(crate) fn stem(word: &str) -> String {
     let mut base = word.to_owned();
     if let Some(cut) = word.strip_suffix("ies").filter(|cut| cut.len() > 1) {
         base = format!("{cut}y");
-    } else if let Some(cut) = word.strip_suffix("es").filter(|cut| cut.ends_with(['s', 'x', 'z']) || cut.ends_with("ch") || cut.ends_with("sh")) {
+    } else if let Some(cut) = word
+        .strip_suffix("es")
+        .filter(|cut| cut.ends_with(['s', 'x', 'z']) || cut.ends_with("ch") || cut.ends_with("sh"))
+    {
         base = cut.to_owned();
-    } else if word.ends_with('s') && !word.ends_with("ss") && !word.ends_with("us") && !word.ends_with("is") {
+    } else if word.ends_with('s')
+        && !word.ends_with("ss")
+        && !word.ends_with("us")
+        && !word.ends_with("is")
+    {
         base.pop();
     }
     for ending in ["ing", "ed"] {
         let vowel = |cut: &&str| cut.len() >= 2 && cut.contains(['a', 'e', 'i', 'o', 'u', 'y']);
-        let exempt = base.ends_with("eed") || base.ends_with("thing") || base.ends_with("ring") && base.len() < 6;
+        let exempt = base.ends_with("eed")
+            || base.ends_with("thing")
+            || base.ends_with("ring") && base.len() < 6;
         if let Some(cut) = base.strip_suffix(ending).filter(vowel)
             && !exempt
         {
@@ -111,7 +179,11 @@ pub(crate) fn stem(word: &str) -> String {
         }
     }
     let base = base.strip_suffix("ise").map_or(base.clone(), |cut| {
-        if base.len() > 6 { format!("{cut}iz") } else { base.clone() }
+        if base.len() > 6 {
+            format!("{cut}iz")
+        } else {
+            base.clone()
+        }
     });
     drop_e(&base)
 }
@@ -119,18 +191,33 @@ pub(crate) fn stem(word: &str) -> String {
 fn undouble(word: &str) -> String {
     let bytes = word.as_bytes();
     let n = bytes.len();
-    let double = n > 3 && bytes[n - 1] == bytes[n - 2] && !matches!(bytes[n - 1], b'l' | b's' | b'z' | b'f' | b'e' | b'o');
-    if double { word[..n - 1].to_owned() } else if word.ends_with('s') && word.ends_with("is") && n > 6 { format!("{}z", &word[..n - 1]) } else { word.to_owned() }
+    let double = n > 3
+        && bytes[n - 1] == bytes[n - 2]
+        && !matches!(bytes[n - 1], b'l' | b's' | b'z' | b'f' | b'e' | b'o');
+    if double {
+        word[..n - 1].to_owned()
+    } else if word.ends_with('s') && word.ends_with("is") && n > 6 {
+        format!("{}z", &word[..n - 1])
+    } else {
+        word.to_owned()
+    }
 }
 
 fn drop_e(word: &str) -> String {
-    if word.len() > 3 { word.strip_suffix('e').unwrap_or(word).to_owned() } else { word.to_owned() }
+    if word.len() > 3 {
+        word.strip_suffix('e').unwrap_or(word).to_owned()
+    } else {
+        word.to_owned()
+    }
 }
 
 /// The value of a number word.
 pub(crate) fn number_word(word: &str) -> Option<f64> {
     // "one", "second" and "a" are too often something else.
-    NUMBERS.iter().find(|(name, _)| *name == word && *name != "one" && *name != "fortnight").map(|(_, value)| *value)
+    NUMBERS
+        .iter()
+        .find(|(name, _)| *name == word && *name != "one" && *name != "fortnight")
+        .map(|(_, value)| *value)
 }
 
 /// All words that something here understands.
@@ -157,13 +244,23 @@ impl Vocabulary {
         };
         for foundation in foundations {
             let matching = &foundation.manifest.matching;
-            let texts = matching.ideas.values().flatten().chain(&matching.never).chain(&matching.words);
+            let texts = matching
+                .ideas
+                .values()
+                .flatten()
+                .chain(&matching.never)
+                .chain(&matching.words);
             texts.for_each(|text| add(text));
             for input in &foundation.manifest.inputs {
-                crate::values::phrases(input).iter().for_each(|text| add(text));
+                crate::values::phrases(input)
+                    .iter()
+                    .for_each(|text| add(text));
             }
         }
-        crate::demands::DEMANDS.iter().flat_map(|d| d.phrases).for_each(|text| add(text));
+        crate::demands::DEMANDS
+            .iter()
+            .flat_map(|d| d.phrases)
+            .for_each(|text| add(text));
         crate::schedule::WORDS.split_whitespace().for_each(&mut add);
         PLAIN.split_whitespace().for_each(&mut add);
         VAGUE.split_whitespace().for_each(&mut add);
@@ -222,7 +319,11 @@ impl Vocabulary {
             return lower.to_owned();
         }
         let allowed = if length >= 9 { 2 } else { 1 };
-        let Some(candidates) = lower.chars().next().and_then(|first| self.known.get(&first)) else {
+        let Some(candidates) = lower
+            .chars()
+            .next()
+            .and_then(|first| self.known.get(&first))
+        else {
             return lower.to_owned();
         };
         let mut best: Option<(usize, &String)> = None;
@@ -235,7 +336,9 @@ impl Vocabulary {
             }
             match best {
                 Some((d, _)) if d < distance => {}
-                Some((d, other)) if d == distance && stem(other) != stem(candidate) => return lower.to_owned(),
+                Some((d, other)) if d == distance && stem(other) != stem(candidate) => {
+                    return lower.to_owned();
+                }
                 _ => best = Some((distance, candidate)),
             }
         }
@@ -271,7 +374,9 @@ fn distance(a: &str, b: &str, limit: usize) -> usize {
     for i in 1..=a.len() {
         for j in 1..=b.len() {
             let cost = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(rows[i - 1][j - 1] + cost);
+            let mut best = (rows[i - 1][j] + 1)
+                .min(rows[i][j - 1] + 1)
+                .min(rows[i - 1][j - 1] + cost);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 best = best.min(rows[i - 2][j - 2] + 1);
             }

@@ -8,7 +8,8 @@ fn every_example_is_understood_as_its_own_foundation_and_gives_a_spec_without_pr
     let all = builtin();
     for foundation in &all {
         for example in &foundation.manifest.examples {
-            let plan = understand(example, &context(), &all).unwrap_or_else(|why| panic!("{example}: {why}"));
+            let plan = understand(example, &context(), &all)
+                .unwrap_or_else(|why| panic!("{example}: {why}"));
             assert_eq!(plan.foundation, foundation.name(), "{example}");
             assert!(plan.missing.is_empty(), "{example}: {:?}", plan.missing);
             let spec = spec(&plan, foundation).unwrap_or_else(|why| panic!("{example}: {why:?}"));

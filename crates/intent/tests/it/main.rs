@@ -16,7 +16,12 @@ fn source(directory: &Path) -> FoundationSource {
                     walk(root, &path, files);
                 }
             } else {
-                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                let name = path
+                    .strip_prefix(root)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
                 files.insert(name, std::fs::read(&path).unwrap());
             }
         }
@@ -29,11 +34,18 @@ fn source(directory: &Path) -> FoundationSource {
 /// All built-in foundations.
 fn builtin() -> Vec<Foundation> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../foundations");
-    let mut directories: Vec<_> = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    let mut directories: Vec<_> = std::fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
     directories.sort();
     directories
         .iter()
-        .map(|directory| Foundation::parse(&source(directory)).unwrap_or_else(|problems| panic!("{directory:?}: {problems:#?}")))
+        .map(|directory| {
+            Foundation::parse(&source(directory))
+                .unwrap_or_else(|problems| panic!("{directory:?}: {problems:#?}"))
+        })
         .collect()
 }
 
