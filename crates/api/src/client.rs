@@ -321,10 +321,10 @@ impl Client {
         self.json(Ask::new(Method::GET, path), limit).await
     }
 
-    /// Fires it now.
-    pub async fn run_now(&self, name: &str, key: Option<&str>) -> Result<Execution, ClientError> {
+    /// Fires it now; refused while an execution goes on.
+    pub async fn run_now(&self, name: &str) -> Result<Execution, ClientError> {
         let path = format!("/deployments/{}/run-now", escaped(name));
-        self.post(&path, &Nothing {}, key).await
+        self.post(&path, &Nothing {}, None).await
     }
 
     /// No further firings.

@@ -51,12 +51,8 @@ pub enum Error {
 }
 
 impl Error {
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "callers hand over `path.display()`"
-    )]
     pub(crate) fn refused(
-        what: impl std::fmt::Display,
+        what: impl ToString,
         why: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {

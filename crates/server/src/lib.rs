@@ -1,1 +1,25 @@
-//! (skeleton)
+//! The daemon: routes, live streams, wiring and the life of the process.
+//!
+//! Not here: decisions (`domain`), the work of a run (`pipeline`, `runtime`), what goes over the wire (`api`).
+//! Start at [`daemon::run`], then [`App::start`] (the wiring) and `router.rs` (the list of all routes).
+
+mod app;
+pub mod boot;
+mod config;
+pub mod daemon;
+mod deployed;
+mod doctor;
+mod error;
+mod extract;
+mod find;
+mod firing;
+mod live;
+mod planned;
+mod router;
+mod routes;
+mod show;
+mod submit;
+mod view;
+
+pub use app::{App, StartError, Work};
+pub use config::{Config, ConfigError, Flags, LogLevel, NotifyChannel, Settings};

@@ -1,0 +1,276 @@
+//! The wiring: store → sandbox → runtime → pipeline → engine, and what routes share.
+
+use crate::config::{Config, NotifyChannel};
+use agentwright_api::{Health, Time};
+use agentwright_domain::run::RunKind;
+use agentwright_engine::{Clock, Engine, Executor, SystemClock};
+use agentwright_notify::Channel;
+use agentwright_runtime::environment::Programs;
+use agentwright_runtime::layout::Layout;
+use agentwright_runtime::{Executions, Parts, Runtime};
+use agentwright_sandbox::Sandbox;
+use agentwright_store::{Location, OpenError, Options, Store};
+use axum::Router;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The executable that becomes the inner init of a sandbox: this one.
+const INIT: &str = "/proc/self/exe";
+
+/// Who does the work of runs.
+pub enum Work {
+    /// The pipeline and the runtime; deployments are supervised.
+    Real,
+    /// These, for each kind of run that is to be worked; nothing is supervised. Routes, store and engine are
+    /// the same.
+    Given(Vec<(RunKind, Arc<dyn Executor>)>),
+}
+
+/// Why an app does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The sandbox cannot be prepared.
+    #[error("cannot prepare the sandbox")]
+    Sandbox(#[source] agentwright_sandbox::Error),
+    /// A foundation is broken.
+    #[error("cannot load the foundations: {0}")]
+    Foundations(String),
+    /// A channel for notices cannot be made.
+    #[error("cannot set up the notices of the configuration: {0}")]
+    Notify(String),
+}
+
+/// The running app. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    store: Store,
+    engine: Engine,
+    runtime: Runtime,
+    sandbox: Sandbox,
+    layout: Layout,
+    clock: Arc<dyn Clock>,
+    started_at_ms: i64,
+    boot_id: String,
+    requests: AtomicU64,
+    clock_jump_ms: AtomicI64,
+    stop_asked: CancellationToken,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl App {
+    /// Opens the store, starts the engine and takes up everything where it was left.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub async fn start(config: Config, work: Work) -> Result<Self, StartError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let layout = Layout::new(&config.data_dir);
+        let channels = channels(&config.settings.notify)?;
+        let store = open(&config).await?;
+        let sandbox = sandbox(&config)?;
+        let runtime = Runtime::new(Parts {
+            store: store.clone(),
+            sandbox: sandbox.clone(),
+            clock: clock.clone(),
+            layout: layout.clone(),
+            programs: Programs::new(config.program_dirs()),
+            variables: crate::config::variables(),
+        });
+        let supervised = matches!(work, Work::Real);
+        let executors = match work {
+            Work::Real => real(&config, &runtime)?,
+            Work::Given(executors) => executors,
+        };
+        let settings = engine_settings(&config, channels);
+        let engine = Engine::start(store.clone(), clock.clone(), executors, settings);
+        runtime.attach(engine.clone());
+        let app = Self {
+            inner: Arc::new(Inner {
+                started_at_ms: clock.now_ms(),
+                boot_id: store.new_id(),
+                config,
+                store,
+                engine,
+                runtime,
+                sandbox,
+                layout,
+                clock,
+                requests: AtomicU64::new(0),
+                clock_jump_ms: AtomicI64::new(0),
+                stop_asked: CancellationToken::new(),
+                stopping: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+            }),
+        };
+        if supervised {
+            let (runtime, stop) = (app.runtime().clone(), app.stopping().clone());
+            app.tasks()
+                .spawn(async move { runtime.supervise(stop).await });
+        }
+        Ok(app)
+    }
+
+    /// All routes, for whoever serves them. Each request carries a [`crate::extract::Who`] as an extension.
+    pub(crate) fn router(&self) -> Router {
+        crate::router::router(self.clone())
+    }
+
+    /// Ends everything: streams close, runs that are being worked on get `grace` to finish and are then
+    /// handed back, the store closes.
+    pub async fn stop(&self, grace: Duration) {
+        self.inner.stopping.cancel();
+        self.inner.engine.stop(grace).await;
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+        self.inner.store.close().await;
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// What it was started with.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.inner.runtime
+    }
+
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.inner.sandbox
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.inner.layout
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.inner.clock.now_ms()
+    }
+
+    /// Fires when the app stops: streams and waits end.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.inner.stopping
+    }
+
+    /// Tasks that a stop waits for.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.inner.tasks
+    }
+
+    /// Asks whoever runs the app to stop it.
+    pub(crate) fn ask_to_stop(&self) {
+        self.inner.stop_asked.cancel();
+    }
+
+    /// Fires when somebody asked over the API.
+    pub(crate) fn stop_asked(&self) -> &CancellationToken {
+        &self.inner.stop_asked
+    }
+
+    /// A name for one request, unique in the log: the boot's last digits and a count.
+    pub(crate) fn request_id(&self) -> String {
+        let count = self.inner.requests.fetch_add(1, Ordering::Relaxed);
+        let boot = &self.inner.boot_id;
+        format!("{}-{count}", &boot[boot.len().saturating_sub(6)..])
+    }
+
+    /// Remembers that the machine's clock was set, by so much.
+    pub(crate) fn clock_jumped(&self, by_ms: i64) {
+        self.inner.clock_jump_ms.store(by_ms, Ordering::Relaxed);
+        self.inner.runtime.wake();
+    }
+
+    /// The last jump of the clock since the start, ms; 0 when there was none.
+    pub(crate) fn clock_jump_ms(&self) -> i64 {
+        self.inner.clock_jump_ms.load(Ordering::Relaxed)
+    }
+
+    /// The daemon as others see it.
+    pub fn health(&self) -> Health {
+        let it = &self.inner;
+        let stopping = it.stopping.is_cancelled() || it.stop_asked.is_cancelled();
+        Health {
+            status: if stopping { "stopping" } else { "healthy" }.to_owned(),
+            service: "agentwright".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_at: Time::from_ms(it.started_at_ms),
+            boot_id: it.boot_id.clone(),
+            data_dir: it.config.data_dir.display().to_string(),
+            listen: it.config.settings.listen.map(|address| address.to_string()),
+        }
+    }
+}
+
+async fn open(config: &Config) -> Result<Store, OpenError> {
+    let location = match config.settings.store.as_str() {
+        "sqlite" => Location::Sqlite(config.data_dir.join("agentwright.db")),
+        url => Location::Postgres(url.to_owned()),
+    };
+    let options = Options {
+        artifacts_quota_bytes: config.settings.artifacts_quota_mb.saturating_mul(1_000_000),
+        ..Options::new(&config.data_dir)
+    };
+    Store::open(location, options).await
+}
+
+fn sandbox(config: &Config) -> Result<Sandbox, StartError> {
+    let settings = agentwright_sandbox::Settings {
+        allow_process_tier: config.settings.allow_process_tier,
+        bwrap: config.settings.bwrap.clone(),
+        ..agentwright_sandbox::Settings::default()
+    };
+    let scratch = config.data_dir.join("sandboxes");
+    Sandbox::new(PathBuf::from(INIT), scratch, settings).map_err(StartError::Sandbox)
+}
+
+fn real(
+    config: &Config,
+    runtime: &Runtime,
+) -> Result<Vec<(RunKind, Arc<dyn Executor>)>, StartError> {
+    let _ = config;
+    let executions: Arc<dyn Executor> = Arc::new(Executions::new(runtime.clone()));
+    Ok(vec![(RunKind::Execution, executions)])
+}
+
+fn engine_settings(
+    config: &Config,
+    channels: Vec<Arc<dyn Channel>>,
+) -> agentwright_engine::Settings {
+    agentwright_engine::Settings {
+        builds: config.settings.builds,
+        executions: config.settings.executions,
+        lease: Duration::from_secs(config.settings.lease_s),
+        channels,
+        ..agentwright_engine::Settings::default()
+    }
+}
+
+fn channels(configured: &[NotifyChannel]) -> Result<Vec<Arc<dyn Channel>>, StartError> {
+    if configured.is_empty() {
+        return Ok(Vec::new());
+    }
+    Err(StartError::Notify("not wired yet".into()))
+}

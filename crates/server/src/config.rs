@@ -1,0 +1,267 @@
+//! One typed configuration: `<data>/config.toml` < environment `AGENTWRIGHT_*` < flags.
+//!
+//! The only place besides the command line's edge that reads the environment. Every error names the key and
+//! where it came from; an unknown key is an error.
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The file in the data directory.
+const FILE: &str = "config.toml";
+/// Before the key, in the environment.
+const PREFIX: &str = "AGENTWRIGHT_";
+/// Read by the command line before there is a configuration.
+const NOT_SETTINGS: &[&str] = &["data", "yes", "json"];
+
+/// What a daemon is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data directory, absolute.
+    pub data_dir: PathBuf,
+    /// Everything else.
+    pub settings: Settings,
+}
+
+/// The keys of `config.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// `sqlite` (a file in the data directory) or `postgres://…`.
+    pub store: String,
+    /// An address of this machine's loopback to listen on besides the socket, for example
+    /// `127.0.0.1:8400`. Whoever connects there shows the token of `<data>/token`.
+    pub listen: Option<SocketAddr>,
+    /// Builds at once, 1 to 64.
+    pub builds: u32,
+    /// Executions at once, 1 to 1024.
+    pub executions: u32,
+    /// How long a worker's lease lasts, seconds, 3 to 300.
+    pub lease_s: u64,
+    /// How much is logged.
+    pub log: LogLevel,
+    /// Whether generated code may run in the weaker sandbox tier `process` where `full` is not possible.
+    pub allow_process_tier: bool,
+    /// The bubblewrap program.
+    pub bwrap: PathBuf,
+    /// Directories with foundations of your own, absolute.
+    pub foundations: Vec<PathBuf>,
+    /// How many megabytes of artifacts are kept.
+    pub artifacts_quota_mb: u64,
+    /// Where notices go.
+    pub notify: Vec<NotifyChannel>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            store: "sqlite".into(),
+            listen: None,
+            builds: 3,
+            executions: 64,
+            lease_s: 15,
+            log: LogLevel::Info,
+            allow_process_tier: false,
+            bwrap: PathBuf::from("/usr/bin/bwrap"),
+            foundations: Vec::new(),
+            artifacts_quota_mb: agentwright_store::ARTIFACTS_QUOTA_BYTES / 1_000_000,
+            notify: Vec::new(),
+        }
+    }
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// And what looks wrong.
+    Warn,
+    /// And what happened.
+    Info,
+    /// And how.
+    Debug,
+}
+
+/// One way for notices to reach people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type", deny_unknown_fields)]
+pub enum NotifyChannel {
+    /// A JSON POST.
+    Webhook {
+        /// Unique among the channels; kept across restarts.
+        name: String,
+        /// Where to.
+        url: String,
+    },
+    /// A program that gets the notice as JSON on its standard input.
+    Command {
+        /// Unique among the channels; kept across restarts.
+        name: String,
+        /// Program and arguments.
+        command: Vec<String>,
+    },
+}
+
+/// What flags say; each wins over file and environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Flags {
+    /// `--listen`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// `--store`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// `--foundations`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub foundations: Option<Vec<PathBuf>>,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A key is unknown or has a value of the wrong kind.
+    #[error("cannot read the configuration: {0}")]
+    Unreadable(String),
+    /// A value is out of its bounds.
+    #[error("{key} in the configuration ({place}) {problem}")]
+    Invalid {
+        /// The key.
+        key: &'static str,
+        /// File, environment or flag.
+        place: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads the configuration of a data directory, which need not exist yet.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the key and where it came from.
+    pub fn load(data_dir: &Path, flags: Flags) -> Result<Self, ConfigError> {
+        let file = data_dir.join(FILE);
+        let figment = Figment::from(Serialized::defaults(Settings::default()))
+            .merge(Toml::file_exact(&file))
+            .merge(Env::prefixed(PREFIX).ignore(NOT_SETTINGS))
+            .merge(Serialized::globals(flags));
+        let settings: Settings = figment.extract().map_err(|errors| {
+            let each: Vec<String> = errors.into_iter().map(|error| worded(&error)).collect();
+            ConfigError::Unreadable(each.join("; "))
+        })?;
+        let config = Self {
+            data_dir: data_dir.to_owned(),
+            settings,
+        };
+        config.check(&figment)?;
+        Ok(config)
+    }
+
+    /// The configuration of a data directory with nothing set.
+    pub fn plain(data_dir: &Path) -> Self {
+        Self {
+            data_dir: data_dir.to_owned(),
+            settings: Settings::default(),
+        }
+    }
+
+    /// Where the socket is.
+    pub fn socket(&self) -> PathBuf {
+        self.data_dir.join("daemon.sock")
+    }
+
+    fn check(&self, figment: &Figment) -> Result<(), ConfigError> {
+        let it = &self.settings;
+        let wrong = |key: &'static str, problem: String| {
+            let place = figment
+                .find_metadata(key)
+                .map_or_else(|| "default".to_owned(), place);
+            Err(ConfigError::Invalid {
+                key,
+                place,
+                problem,
+            })
+        };
+        if let Some(address) = it.listen.filter(|address| !address.ip().is_loopback()) {
+            let problem = format!(
+                "is {address}, which others can reach: use a loopback address such as 127.0.0.1:{}",
+                address.port()
+            );
+            return wrong("listen", problem);
+        }
+        let known = it.store == "sqlite"
+            || it.store.starts_with("postgres://")
+            || it.store.starts_with("postgresql://");
+        if !known {
+            return wrong("store", "must be sqlite or postgres://…".into());
+        }
+        for (key, value, min, max) in [
+            ("builds", u64::from(it.builds), 1, 64),
+            ("executions", u64::from(it.executions), 1, 1024),
+            ("lease_s", it.lease_s, 3, 300),
+            ("artifacts_quota_mb", it.artifacts_quota_mb, 10, 1 << 30),
+        ] {
+            if !(min..=max).contains(&value) {
+                return wrong(key, format!("is {value}: it must be from {min} to {max}"));
+            }
+        }
+        if let Some(dir) = it.foundations.iter().find(|dir| !dir.is_absolute()) {
+            return wrong(
+                "foundations",
+                format!("has {}: it must be an absolute path", dir.display()),
+            );
+        }
+        Ok(())
+    }
+}
+
+fn worded(error: &figment::Error) -> String {
+    let key = error.path.join(".");
+    let from = error
+        .metadata
+        .as_ref()
+        .map_or_else(|| "unknown place".to_owned(), place);
+    if key.is_empty() {
+        format!("{} ({from})", error.kind)
+    } else {
+        format!("{key}: {} ({from})", error.kind)
+    }
+}
+
+fn place(metadata: &figment::Metadata) -> String {
+    match &metadata.source {
+        Some(figment::Source::File(path)) => path.display().to_string(),
+        Some(_) | None if metadata.name.contains("environment") => "environment".to_owned(),
+        Some(_) | None if metadata.name.contains("Flags") => "flag".to_owned(),
+        Some(_) | None => metadata.name.to_string(),
+    }
+}
+
+impl Config {
+    /// Where declared programs are looked for besides the system's directories.
+    pub(crate) fn program_dirs(&self) -> Vec<PathBuf> {
+        home()
+            .map(|home| home.join(".local/bin"))
+            .into_iter()
+            .collect()
+    }
+}
+
+/// The home directory of the daemon's user.
+pub(crate) fn home() -> Option<PathBuf> {
+    variable("HOME").map(PathBuf::from)
+}
+
+/// How the daemon's own environment is read, for references such as `env:NAME`.
+pub(crate) fn variables() -> agentwright_runtime::secrets::Variables {
+    std::sync::Arc::new(variable)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the home of the environment")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

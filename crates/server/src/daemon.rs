@@ -1,0 +1,213 @@
+//! The life of the process: one per data directory, from its lock file to its last connection.
+//!
+//! Not here: what is answered (`router`), what is worked (`App`). Start at [`run`]; the command line starts
+//! a detached one with [`start_detached`].
+
+mod detached;
+mod doors;
+mod log;
+mod place;
+
+pub use detached::{DetachError, EXIT_RUNNING, Started, start_detached};
+pub use place::PlaceError;
+
+use crate::app::{App, StartError, Work};
+use crate::config::Config;
+use crate::extract::Who;
+use doors::Doors;
+use place::Held;
+use std::io::Write as _;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+/// The word on standard output when a detached daemon answers.
+pub(crate) const READY: &str = "ready";
+/// What runs is given so long to finish.
+const GRACE: Duration = Duration::from_secs(7);
+/// After so long the process ends whatever is left.
+const HARD_STOP: Duration = Duration::from_secs(10);
+/// How often the clock is compared with the time that has passed.
+const CLOCK_TICK: Duration = Duration::from_secs(5);
+/// A difference beyond this is a jump.
+const CLOCK_JUMP_MS: i64 = 2_000;
+
+/// How the process belongs to whoever started it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// A terminal or a service manager holds it; it logs to standard error, too.
+    Foreground,
+    /// A command started it and goes away: its own session, and [`READY`] on standard output.
+    Detached,
+}
+
+/// Why the daemon does not start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The data directory or its lock.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The store, the sandbox, the foundations.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The system refused something.
+    #[error("cannot {attempted}: {source}")]
+    Io {
+        /// What was tried, on what.
+        attempted: String,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl DaemonError {
+    /// The exit code of `agentwright daemon run` for it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Place(PlaceError::Running { .. }) => EXIT_RUNNING,
+            Self::Place(_) | Self::Start(_) | Self::Io { .. } => 1,
+        }
+    }
+
+    fn io(attempted: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let attempted = attempted.into();
+        move |source| Self::Io { attempted, source }
+    }
+}
+
+/// Is the daemon of this data directory until it is asked to stop (SIGTERM, SIGINT, `POST /daemon/stop`).
+///
+/// # Errors
+/// [`DaemonError`]; the directory is left as it was found.
+pub fn run(config: Config, attachment: Attachment) -> Result<(), DaemonError> {
+    if attachment == Attachment::Detached {
+        // Fails only where it already leads a session: then it has its own.
+        let _ = rustix::process::setsid();
+    }
+    let held = Held::take(&config.data_dir)?;
+    log::start(&config, attachment).map_err(DaemonError::io("write the log"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(DaemonError::io("start the async runtime"))?;
+    let ended = runtime.block_on(live(config, held, attachment));
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    ended
+}
+
+async fn live(config: Config, held: Held, attachment: Attachment) -> Result<(), DaemonError> {
+    let mut asked = Asked::listen().map_err(DaemonError::io("listen for signals"))?;
+    let app = App::start(config, Work::Real).await?;
+    let doors = match Doors::open(&app, &held).await {
+        Ok(doors) => doors,
+        Err(error) => {
+            app.stop(Duration::ZERO).await;
+            return Err(error);
+        }
+    };
+    held.announce(&app.health())
+        .map_err(DaemonError::io("write daemon.json"))?;
+    if attachment == Attachment::Detached {
+        // Whoever started it may be gone by now.
+        let _ = writeln!(std::io::stdout(), "{READY}");
+    }
+    tracing::info!(pid = std::process::id(), "ready");
+    app.tasks().spawn(watch_clock(app.clone()));
+    asked.wait(&app).await;
+    tracing::info!("stopping");
+    let stopped = tokio::time::timeout(HARD_STOP, async {
+        tokio::join!(doors.close(), app.stop(GRACE));
+    });
+    if stopped.await.is_err() {
+        tracing::warn!(
+            "not everything ended in time; what was being worked on is taken up at the next start"
+        );
+    }
+    held.leave();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The ways to be asked to stop.
+struct Asked {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Asked {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn wait(&mut self, app: &App) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            () = app.stop_asked().cancelled() => {}
+        }
+    }
+}
+
+/// Notices when somebody sets the machine's clock: what is due is worked out anew. A machine that slept
+/// looks the same.
+async fn watch_clock(app: App) {
+    let mut known = (Instant::now(), app.now_ms());
+    loop {
+        tokio::select! {
+            () = app.stopping().cancelled() => return,
+            () = tokio::time::sleep(CLOCK_TICK) => {}
+        }
+        let now = (Instant::now(), app.now_ms());
+        let passed = i64::try_from((now.0 - known.0).as_millis()).unwrap_or(i64::MAX);
+        let jump = now.1.saturating_sub(known.1).saturating_sub(passed);
+        if jump.abs() > CLOCK_JUMP_MS {
+            tracing::warn!(jump_ms = jump, "the machine's clock was set");
+            app.clock_jumped(jump);
+        }
+        known = now;
+    }
+}
+
+/// Serves an app that somebody else started, on a data directory's socket: the daemon without its process.
+/// For programs that measure or test the whole app.
+pub struct Served {
+    doors: Doors,
+    held: Held,
+    app: App,
+}
+
+impl Served {
+    /// Takes the directory's lock, starts the app and opens its doors.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub async fn start(config: Config, work: Work) -> Result<Self, DaemonError> {
+        let held = Held::take(&config.data_dir)?;
+        let app = App::start(config, work).await?;
+        let doors = Doors::open(&app, &held).await?;
+        Ok(Self { doors, held, app })
+    }
+
+    /// The app.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Closes the doors and ends the app.
+    pub async fn stop(self, grace: Duration) {
+        tokio::join!(self.doors.close(), self.app.stop(grace));
+        self.held.leave();
+    }
+}
+
+/// Who is at the other end of a unix socket.
+fn local(uid: u32) -> Who {
+    Who {
+        name: place::user_name(uid),
+        scope: agentwright_store::OrgScope::local(),
+    }
+}

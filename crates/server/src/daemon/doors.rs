@@ -1,0 +1,242 @@
+//! Where requests come in: the unix socket, and TCP on loopback when asked for.
+//!
+//! Who may: on the socket, whoever the directory's mode lets reach it; on TCP, whoever shows the token.
+
+use super::place::Held;
+use super::{DaemonError, local};
+use crate::app::App;
+use crate::error::ApiError;
+use crate::extract::Who;
+use agentwright_api::ReachableSocket;
+use agentwright_store::OrgScope;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response, header};
+use axum::response::IntoResponse;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+/// Connections at once; more wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 4_096;
+/// How long the head of a request may take to arrive.
+const HEAD_MAX: Duration = Duration::from_secs(15);
+/// The largest head of a request, in bytes.
+const HEAD_MAX_BYTES: usize = 64 * 1024;
+/// The most header lines.
+const HEADERS_MAX: usize = 100;
+/// How long connections have to end when the daemon stops.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+/// The pause after the kernel refused a connection (no descriptors left).
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+/// The open doors.
+pub(crate) struct Doors {
+    socket: PathBuf,
+    closing: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Who comes in through a door.
+#[derive(Clone)]
+enum Guard {
+    /// Somebody known already.
+    Known(Who),
+    /// Whoever shows this.
+    Token(Arc<str>),
+}
+
+#[derive(Clone)]
+struct Hall {
+    router: Router,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+    room: Arc<Semaphore>,
+}
+
+impl Doors {
+    /// Binds and serves. The lock is held, so a socket that is there is a dead daemon's.
+    pub(crate) async fn open(app: &App, held: &Held) -> Result<Self, DaemonError> {
+        let socket = app.config().socket();
+        let attempted = format!("listen on {}", socket.display());
+        let listener = bind(&socket).map_err(DaemonError::io(attempted))?;
+        let hall = Hall {
+            router: app.router(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        };
+        if let Some(address) = app.config().settings.listen {
+            let listener = TcpListener::bind(address)
+                .await
+                .map_err(DaemonError::io(format!("listen on {address}")))?;
+            let token = held
+                .token()
+                .map_err(DaemonError::io("make the token for TCP"))?;
+            tracing::info!(%address, "listening");
+            hall.tasks
+                .spawn(hall.clone().serve_tcp(listener, token.into()));
+        }
+        hall.tasks.spawn(hall.clone().serve_unix(listener));
+        Ok(Self {
+            socket,
+            closing: hall.closing,
+            tasks: hall.tasks,
+        })
+    }
+
+    /// Takes no more connections, lets what is being answered finish, and ends the rest.
+    pub(crate) async fn close(self) {
+        self.closing.cancel();
+        let _ = std::fs::remove_file(&self.socket);
+        self.tasks.close();
+        if tokio::time::timeout(CLOSE_MAX, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::info!(left = self.tasks.len(), "connections were cut");
+        }
+    }
+}
+
+fn bind(socket: &std::path::Path) -> std::io::Result<UnixListener> {
+    let reachable = ReachableSocket::of(socket)?;
+    match std::fs::remove_file(reachable.path()) {
+        Ok(()) => tracing::info!("a dead daemon's socket was removed"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let listener = UnixListener::bind(reachable.path())?;
+    std::fs::set_permissions(reachable.path(), std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+impl Hall {
+    async fn serve_unix(self, listener: UnixListener) {
+        loop {
+            let Some(room) = self.next_room().await else {
+                return;
+            };
+            let accepted = tokio::select! {
+                () = self.closing.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let Ok(peer) = stream.peer_cred() else {
+                        continue;
+                    };
+                    self.admit(stream, Guard::Known(local(peer.uid())), room);
+                }
+                Err(error) => refused(&error).await,
+            }
+        }
+    }
+
+    async fn serve_tcp(self, listener: TcpListener, token: Arc<str>) {
+        loop {
+            let Some(room) = self.next_room().await else {
+                return;
+            };
+            let accepted = tokio::select! {
+                () = self.closing.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let _: std::io::Result<()> = stream.set_nodelay(true);
+                    self.admit(stream, Guard::Token(token.clone()), room);
+                }
+                Err(error) => refused(&error).await,
+            }
+        }
+    }
+
+    /// A place for one more connection; `None` when the doors close.
+    async fn next_room(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        tokio::select! {
+            () = self.closing.cancelled() => None,
+            room = self.room.clone().acquire_owned() => room.ok(),
+        }
+    }
+
+    fn admit<S>(&self, stream: S, guard: Guard, room: tokio::sync::OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (router, closing) = (self.router.clone(), self.closing.clone());
+        let service = service_fn(move |request| answer(router.clone(), guard.clone(), request));
+        self.tasks.spawn(async move {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_MAX)
+                .max_buf_size(HEAD_MAX_BYTES)
+                .max_headers(HEADERS_MAX)
+                .serve_connection(TokioIo::new(stream), service);
+            let mut connection = std::pin::pin!(connection);
+            // A broken connection is the client's business.
+            tokio::select! {
+                _ = connection.as_mut() => {}
+                () = closing.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = tokio::time::timeout(CLOSE_MAX, connection).await;
+                }
+            }
+            drop(room);
+        });
+    }
+}
+
+async fn refused(error: &std::io::Error) {
+    tracing::warn!(%error, "a connection could not be taken");
+    tokio::time::sleep(REFUSED_PAUSE).await;
+}
+
+async fn answer(
+    router: Router,
+    guard: Guard,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let mut request = request.map(Body::new);
+    let who = match guard {
+        Guard::Known(who) => who,
+        Guard::Token(token) if shows(&request, &token) => Who {
+            name: "token".to_owned(),
+            scope: OrgScope::local(),
+        },
+        Guard::Token(_) => return Ok(ApiError::Unauthorized.into_response()),
+    };
+    request.extensions_mut().insert(who);
+    router.oneshot(request).await
+}
+
+fn shows(request: &Request<Body>, token: &str) -> bool {
+    let shown = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    shown.is_some_and(|shown| same(shown.trim().as_bytes(), token.as_bytes()))
+}
+
+/// Compares in a time that does not tell where the difference is.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len()
+        && one
+            .iter()
+            .zip(other)
+            .fold(0, |difference, (a, b)| difference | (a ^ b))
+            == 0
+}

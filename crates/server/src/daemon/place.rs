@@ -1,0 +1,221 @@
+//! The data directory: made, checked, locked, and left as clean as it was found.
+
+use agentwright_api::Health;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::{Path, PathBuf};
+
+/// Held exclusively by the daemon for its whole life; has its process id.
+const LOCK: &str = "daemon.lock";
+/// Who the daemon is, for programs that only read files.
+const CARD: &str = "daemon.json";
+/// The token for TCP.
+const TOKEN: &str = "token";
+/// A directory with one of these is ours.
+const MARKS: &[&str] = &[
+    "agentwright.db",
+    LOCK,
+    "config.toml",
+    "daemon.start.log",
+    "token",
+];
+/// Bytes of randomness in a token.
+const TOKEN_BYTES: usize = 32;
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// Another daemon has it.
+    #[error("a daemon of {dir} is already running{}: use it, or end it with agentwright daemon stop", process(.pid))]
+    Running {
+        /// The data directory.
+        dir: PathBuf,
+        /// Its process, where it could be read.
+        pid: Option<u32>,
+    },
+    /// It holds something else.
+    #[error(
+        "{0} holds other files and is no data directory of agentwright: choose an empty or a new directory with --data"
+    )]
+    NotOurs(PathBuf),
+    /// It belongs to somebody else.
+    #[error(
+        "{dir} belongs to user {owner}, not to user {us}: choose a directory of your own with --data"
+    )]
+    Foreign {
+        /// The data directory.
+        dir: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// The daemon's user.
+        us: u32,
+    },
+    /// It cannot be written.
+    #[error(
+        "cannot write in the data directory {dir}: {source}; check owner, mode, mount and free room, or choose another with --data"
+    )]
+    Unwritable {
+        /// The data directory.
+        dir: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn process(pid: &Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
+}
+
+/// The data directory, held.
+#[derive(Debug)]
+pub(crate) struct Held {
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl Held {
+    /// Makes the directory where it is missing (mode 0700), checks it and takes its lock.
+    pub(crate) fn take(dir: &Path) -> Result<Self, PlaceError> {
+        let unwritable = |source| PlaceError::Unwritable {
+            dir: dir.to_owned(),
+            source,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(unwritable)?;
+        check(dir)?;
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(dir.join(LOCK))
+            .map_err(unwritable)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(PlaceError::Running {
+                    dir: dir.to_owned(),
+                    pid: read_pid(&mut lock),
+                });
+            }
+            Err(error) => return Err(unwritable(error.into())),
+        }
+        write_pid(&mut lock).map_err(unwritable)?;
+        close_to_others(dir).map_err(unwritable)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// The directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes who the daemon is; whole or not at all.
+    pub(crate) fn announce(&self, health: &Health) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(health).map_err(io::Error::other)?;
+        self.write(CARD, &text)
+    }
+
+    /// The token for TCP, made where there is none.
+    pub(crate) fn token(&self) -> io::Result<String> {
+        match std::fs::read_to_string(self.dir.join(TOKEN)) {
+            Ok(text) if text.trim().len() == TOKEN_BYTES * 2 => return Ok(text.trim().to_owned()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let mut bytes = [0; TOKEN_BYTES];
+        getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+        let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.write(TOKEN, format!("{token}\n").as_bytes())?;
+        Ok(token)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let beside = self.dir.join(format!("{name}.new"));
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(beside, self.dir.join(name))
+    }
+
+    /// Takes away what only a running daemon has; the lock goes with this value.
+    pub(crate) fn leave(&self) {
+        let _ = std::fs::remove_file(self.dir.join(CARD));
+    }
+}
+
+fn check(dir: &Path) -> Result<(), PlaceError> {
+    let unreadable = |source| PlaceError::Unwritable {
+        dir: dir.to_owned(),
+        source,
+    };
+    let (owner, us) = (
+        dir.metadata().map_err(unreadable)?.uid(),
+        rustix::process::geteuid().as_raw(),
+    );
+    if owner != us {
+        return Err(PlaceError::Foreign {
+            dir: dir.to_owned(),
+            owner,
+            us,
+        });
+    }
+    let empty = std::fs::read_dir(dir).map_err(unreadable)?.next().is_none();
+    let ours = MARKS.iter().any(|mark| dir.join(mark).exists());
+    if empty || ours {
+        Ok(())
+    } else {
+        Err(PlaceError::NotOurs(dir.to_owned()))
+    }
+}
+
+/// Whoever can reach the socket may do anything, so nobody else may enter.
+fn close_to_others(dir: &Path) -> io::Result<()> {
+    let mut permissions = dir.metadata()?.permissions();
+    if permissions.mode() & 0o077 != 0 {
+        permissions.set_mode(0o700);
+        std::fs::set_permissions(dir, permissions)?;
+    }
+    Ok(())
+}
+
+fn read_pid(lock: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    lock.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn write_pid(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+/// The name of a user, or `uid N` where the machine has none for it.
+pub(crate) fn user_name(uid: u32) -> String {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    named.unwrap_or_else(|| format!("uid {uid}"))
+}

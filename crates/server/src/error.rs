@@ -1,0 +1,207 @@
+//! What a route answers when it does not do what was asked: one enum, by HTTP meaning, as RFC 9457.
+//!
+//! The inside of a 5xx never leaves the process: the cause travels in the response's extensions to
+//! `router::watched`, which logs its chain under the request's id.
+
+use agentwright_api::{FieldProblem, Problem, code};
+use agentwright_domain::run::Refusal;
+use agentwright_engine::SignalError;
+use agentwright_store::SubmitError;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+
+/// Why a request is not carried out.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// The body or query cannot be read: 400, 413 or 415.
+    Unreadable(StatusCode, &'static str, String),
+    /// Fields are wrong: 422.
+    Invalid(Vec<FieldProblem>),
+    /// No or a wrong token: 401.
+    Unauthorized,
+    /// Nothing has this id, label or name: 404.
+    NotFound(String),
+    /// No such path: 404.
+    NoRoute,
+    /// The path does not take this method: 405.
+    Method,
+    /// It does not go with the state that things are in: 409.
+    Conflict(&'static str, String),
+    /// It is understood and refused: 422.
+    Refused(String),
+    /// The machine or the daemon cannot now: 503.
+    Unavailable(&'static str, String),
+    /// A fault of ours: 500.
+    Internal(anyhow::Error),
+}
+
+/// The chain behind a 500, for the log.
+#[derive(Clone)]
+pub(crate) struct Cause(pub(crate) Arc<anyhow::Error>);
+
+impl ApiError {
+    /// Nothing of that kind answers to that text.
+    pub(crate) fn no(kind: &str, text: &str) -> Self {
+        let text: String = text.chars().take(80).collect();
+        Self::NotFound(format!("there is no {kind} {text:?}"))
+    }
+
+    fn problem(&self) -> Problem {
+        let of = |status: StatusCode, code, title, detail: &str| {
+            Problem::new(status.as_u16(), code, title, detail)
+        };
+        match self {
+            Self::Unreadable(status, code, detail) => {
+                of(*status, code, "The request cannot be read", detail)
+            }
+            Self::Invalid(errors) => {
+                let detail: Vec<String> = errors
+                    .iter()
+                    .map(|error| format!("{} {}", error.at, error.problem).trim().to_owned())
+                    .collect();
+                let title = "The request is not valid";
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                let mut problem = of(status, code::INVALID, title, &detail.join("; "));
+                problem.errors.clone_from(errors);
+                problem
+            }
+            Self::Unauthorized => of(
+                StatusCode::UNAUTHORIZED,
+                code::UNAUTHORIZED,
+                "A token is needed",
+                "over TCP, show the token of the data directory: Authorization: Bearer …",
+            ),
+            Self::NotFound(detail) => {
+                of(StatusCode::NOT_FOUND, code::NOT_FOUND, "Not found", detail)
+            }
+            Self::NoRoute => of(
+                StatusCode::NOT_FOUND,
+                code::NO_ROUTE,
+                "No such path",
+                "nothing is here; the routes begin with /api/v1",
+            ),
+            Self::Method => of(
+                StatusCode::METHOD_NOT_ALLOWED,
+                code::METHOD,
+                "Method not allowed",
+                "this path does not take this method; the Allow header lists those that it takes",
+            ),
+            Self::Conflict(code, detail) => {
+                of(StatusCode::CONFLICT, code, "Not in this state", detail)
+            }
+            Self::Refused(detail) => of(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                code::REFUSED,
+                "Refused",
+                detail,
+            ),
+            Self::Unavailable(code, detail) => of(
+                StatusCode::SERVICE_UNAVAILABLE,
+                code,
+                "Not possible now",
+                detail,
+            ),
+            Self::Internal(_) => internal(),
+        }
+    }
+}
+
+/// The whole text of a 500.
+pub(crate) fn internal() -> Problem {
+    Problem::new(
+        500,
+        code::INTERNAL,
+        "A fault of agentwright",
+        "something went wrong inside; the daemon's log has it under this request id",
+    )
+}
+
+/// A problem as a response.
+pub(crate) fn respond(problem: &Problem) -> Response {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, axum::Json(problem)).into_response();
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    response
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = respond(&self.problem());
+        match self {
+            Self::Internal(cause) => {
+                response.extensions_mut().insert(Cause(Arc::new(cause)));
+            }
+            Self::Unauthorized => {
+                response
+                    .headers_mut()
+                    .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::Unavailable(..) => {
+                response
+                    .headers_mut()
+                    .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Unreadable(..)
+            | Self::Invalid(_)
+            | Self::NotFound(_)
+            | Self::NoRoute
+            | Self::Method
+            | Self::Conflict(..)
+            | Self::Refused(_) => {}
+        }
+        response
+    }
+}
+
+impl From<agentwright_store::Error> for ApiError {
+    fn from(error: agentwright_store::Error) -> Self {
+        use agentwright_store::Error;
+        match error {
+            Error::Unavailable { .. } => Self::Unavailable(
+                code::UNAVAILABLE,
+                "the database does not answer now: try again".into(),
+            ),
+            Error::Full { .. } => Self::Unavailable(
+                code::UNAVAILABLE,
+                "no room left on the disk of the data directory: free some and try again".into(),
+            ),
+            Error::Corrupt { .. } | Error::Refused { .. } => Self::Internal(error.into()),
+            Error::Closed => Self::Unavailable(code::STOPPING, "the daemon is stopping".into()),
+        }
+    }
+}
+
+impl From<SubmitError> for ApiError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::LabelTaken { .. } => Self::Conflict(code::LABEL_TAKEN, error.to_string()),
+            SubmitError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SignalError> for ApiError {
+    fn from(error: SignalError) -> Self {
+        match error {
+            SignalError::Refused(refusal) => refusal.into(),
+            SignalError::Unknown => Self::NotFound("there is no such run".into()),
+            SignalError::Busy => Self::Unavailable(code::BUSY, error.to_string()),
+            SignalError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let code = match &refusal {
+            Refusal::Ended { .. } => code::ENDED,
+            Refusal::NotWaiting { .. } | Refusal::NotWorking { .. } => code::NOT_WAITING,
+            Refusal::Stale { .. } => code::STALE,
+        };
+        Self::Conflict(code, refusal.to_string())
+    }
+}

@@ -1,0 +1,175 @@
+//! What routes take out of a request: who asks, a checked body, a checked query, a path's segment.
+
+use crate::error::ApiError;
+use agentwright_api::{BODY_MAX_BYTES, FieldProblem, IDEMPOTENCY_HEADER, IDEMPOTENCY_MAX, code};
+use agentwright_store::OrgScope;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use garde::Validate;
+use serde::de::DeserializeOwned;
+
+/// Who asks. Established by the connection (`daemon::doors`), never by the request's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Who {
+    /// Their name, as approvals and events show it.
+    pub(crate) name: String,
+    /// Whose rows they may see.
+    pub(crate) scope: OrgScope,
+}
+
+impl<S: Sync> FromRequestParts<S> for Who {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or(ApiError::Unauthorized)
+    }
+}
+
+/// A JSON body, bounded, without unknown fields, checked. An empty body counts as `{}`.
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<S: Send + Sync, T> FromRequest<S> for Body<T>
+where
+    T: DeserializeOwned + Validate<Context = ()>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let is_json = media_type(request.headers());
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| unread(&rejection))?;
+        if bytes.is_empty() {
+            return checked(serde_json::from_slice(b"{}")).map(Self);
+        }
+        if !is_json {
+            return Err(ApiError::Unreadable(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                code::MEDIA_TYPE,
+                "the body must be JSON: send Content-Type: application/json".into(),
+            ));
+        }
+        checked(serde_json::from_slice(&bytes)).map(Self)
+    }
+}
+
+fn media_type(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|value| {
+            let value = value.trim().to_ascii_lowercase();
+            value == "application/json" || value.ends_with("+json")
+        })
+}
+
+fn unread(rejection: &BytesRejection) -> ApiError {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return ApiError::Unreadable(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            code::TOO_LARGE,
+            format!("the body is larger than {BODY_MAX_BYTES} bytes"),
+        );
+    }
+    ApiError::Unreadable(
+        StatusCode::BAD_REQUEST,
+        code::BAD_JSON,
+        "the body broke off".into(),
+    )
+}
+
+fn checked<T: Validate<Context = ()>>(read: serde_json::Result<T>) -> Result<T, ApiError> {
+    let value = read.map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => invalid("", error.to_string()),
+        serde_json::error::Category::Io
+        | serde_json::error::Category::Syntax
+        | serde_json::error::Category::Eof => ApiError::Unreadable(
+            StatusCode::BAD_REQUEST,
+            code::BAD_JSON,
+            format!("the body is not JSON: {error}"),
+        ),
+    })?;
+    validated(value)
+}
+
+fn validated<T: Validate<Context = ()>>(value: T) -> Result<T, ApiError> {
+    match value.validate() {
+        Ok(()) => Ok(value),
+        Err(report) => Err(ApiError::Invalid(
+            report
+                .iter()
+                .map(|(path, error)| FieldProblem {
+                    at: path.to_string(),
+                    problem: error.to_string(),
+                })
+                .collect(),
+        )),
+    }
+}
+
+fn invalid(at: &str, problem: String) -> ApiError {
+    ApiError::Invalid(vec![FieldProblem {
+        at: at.to_owned(),
+        problem,
+    }])
+}
+
+/// A query without unknown fields, checked.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<S: Sync, T> FromRequestParts<S> for Query<T>
+where
+    T: DeserializeOwned + Validate<Context = ()>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let axum::extract::Query(value) = axum::extract::Query::try_from_uri(&parts.uri)
+            .map_err(|rejection| invalid("query", rejection.body_text()))?;
+        validated(value).map(Self)
+    }
+}
+
+/// The one segment of the path that names something.
+pub(crate) struct Named(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(text)) => Ok(Self(text)),
+            Err(_) => Err(ApiError::NoRoute),
+        }
+    }
+}
+
+/// The `Idempotency-Key`, when there is one.
+pub(crate) struct IdempotencyKey(pub(crate) Option<String>);
+
+impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let Some(value) = parts.headers.get(IDEMPOTENCY_HEADER) else {
+            return Ok(Self(None));
+        };
+        match value.to_str() {
+            Ok(key) if !key.is_empty() && key.len() <= IDEMPOTENCY_MAX => {
+                Ok(Self(Some(key.to_owned())))
+            }
+            Ok(_) | Err(_) => Err(invalid(
+                "Idempotency-Key",
+                format!("must be 1 to {IDEMPOTENCY_MAX} printable characters"),
+            )),
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! One file per noun. A handler takes the request apart, makes one call, and shows what came of it.
+
+pub(crate) mod builds;
+pub(crate) mod decisions;
+pub(crate) mod deployments;
+pub(crate) mod executions;
+pub(crate) mod plans;
+pub(crate) mod system;

@@ -1,0 +1,74 @@
+//! What people do to a build: approve, reject, cancel, retry, deploy.
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::extract::{Body, IdempotencyKey, Named, Who};
+use crate::find;
+use crate::routes::builds::now;
+use crate::submit::{self, Wish};
+use agentwright_api::{Build, CancelRequest, Decide, DecisionRequest, DeployBuild, RetryBuild};
+use agentwright_domain::ids::ApprovalId;
+use agentwright_domain::run::{Decision, RunKind, Signal};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+pub(crate) async fn decide(
+    State(app): State<App>,
+    who: Who,
+    Named(id): Named,
+    Body(request): Body<DecisionRequest>,
+) -> Result<Json<Build>, ApiError> {
+    let run = find::run(&app, &who, RunKind::Build, &id).await?;
+    let decision = Decision {
+        id: ApprovalId::new(app.store().new_id()),
+        approved: request.decision == Decide::Approve,
+        by: who.name.clone(),
+        notes: request.notes,
+        subject: request.subject,
+    };
+    let signal = Signal::Decided(decision);
+    let run = app.engine().signal(&who.scope, &run.id, signal).await?;
+    now(&app, &who, &run).await.map(Json)
+}
+
+pub(crate) async fn cancel(
+    State(app): State<App>,
+    who: Who,
+    Named(id): Named,
+    Body(request): Body<CancelRequest>,
+) -> Result<Json<Build>, ApiError> {
+    let run = find::run(&app, &who, RunKind::Build, &id).await?;
+    let signal = Signal::Cancel {
+        by: who.name.clone(),
+        reason: request.reason.unwrap_or_else(|| "as asked".to_owned()),
+    };
+    let run = app.engine().signal(&who.scope, &run.id, signal).await?;
+    now(&app, &who, &run).await.map(Json)
+}
+
+pub(crate) async fn retry(
+    State(app): State<App>,
+    who: Who,
+    Named(id): Named,
+    key: IdempotencyKey,
+    Body(request): Body<RetryBuild>,
+) -> Result<(StatusCode, Json<Build>), ApiError> {
+    let old = find::run(&app, &who, RunKind::Build, &id).await?;
+    let wish = Wish::again(&old, request)?;
+    let build = submit::build(&app, &who, key, wish).await?;
+    Ok((StatusCode::ACCEPTED, Json(build)))
+}
+
+pub(crate) async fn deploy(
+    State(app): State<App>,
+    who: Who,
+    Named(id): Named,
+    key: IdempotencyKey,
+    Body(request): Body<DeployBuild>,
+) -> Result<(StatusCode, Json<Build>), ApiError> {
+    let made = find::run(&app, &who, RunKind::Build, &id).await?;
+    let wish = Wish::deploying(&made, request, &who)?;
+    let build = submit::build(&app, &who, key, wish).await?;
+    Ok((StatusCode::ACCEPTED, Json(build)))
+}

@@ -1,0 +1,108 @@
+//! Deployments: listing, showing, and what people do to them.
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::extract::{Body, Named, Who};
+use crate::{deployed, find, firing};
+use agentwright_api::{
+    Deployment, DeploymentDetail, Execution, Export, ExportRequest, Page, PauseRequest, Removed,
+    RollbackRequest,
+};
+use agentwright_domain::deployment::Action;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+pub(crate) async fn list(
+    State(app): State<App>,
+    who: Who,
+) -> Result<Json<Page<Deployment>>, ApiError> {
+    deployed::all(&app, &who).await.map(Json)
+}
+
+pub(crate) async fn show(
+    State(app): State<App>,
+    who: Who,
+    Named(name): Named,
+) -> Result<Json<DeploymentDetail>, ApiError> {
+    let row = find::deployment(&app, &who, &name).await?;
+    deployed::detail(&app, &who, row).await.map(Json)
+}
+
+pub(crate) async fn run_now(
+    State(app): State<App>,
+    who: Who,
+    Named(name): Named,
+) -> Result<(StatusCode, Json<Execution>), ApiError> {
+    let row = find::deployment(&app, &who, &name).await?;
+    let run = deployed::run_now(&app, &who, &row.name).await?;
+    let execution = firing::one(&app, &who, &run).await?;
+    Ok((StatusCode::ACCEPTED, Json(execution)))
+}
+
+pub(crate) async fn pause(
+    State(app): State<App>,
+    who: Who,
+    Named(name): Named,
+    Body(request): Body<PauseRequest>,
+) -> Result<Json<Deployment>, ApiError> {
+    let reason = request
+        .reason
+        .unwrap_or_else(|| format!("paused by {}", who.name));
+    deployed::act(&app, &who, &name, &Action::Pause { reason })
+        .await
+        .map(Json)
+}
+
+pub(crate) async fn resume(
+    State(app): State<App>,
+    who: Who,
+    Named(name): Named,
+) -> Result<Json<Deployment>, ApiError> {
+    deployed::act(&app, &who, &name, &Action::Resume)
+        .await
+        .map(Json)
+}
+
+pub(crate) async fn stop(
+    State(app): State<App>,
+    who: Who,
+    Named(name): Named,
+) -> Result<Json<Deployment>, ApiError> {
+    deployed::act(&app, &who, &name, &Action::Stop)
+        .await
+        .map(Json)
+}
+
+pub(crate) async fn rollback(
+    State(app): State<App>,
+    who: Who,
+    Named(name): Named,
+    Body(request): Body<RollbackRequest>,
+) -> Result<Json<Deployment>, ApiError> {
+    let row = find::deployment(&app, &who, &name).await?;
+    app.runtime()
+        .rollback(&who.scope, &row.name, request.to)
+        .await?;
+    let row = find::deployment(&app, &who, &name).await?;
+    deployed::one(&app, &who, row).await.map(Json)
+}
+
+pub(crate) async fn export(
+    State(app): State<App>,
+    who: Who,
+    Named(name): Named,
+    Body(request): Body<ExportRequest>,
+) -> Result<Json<Export>, ApiError> {
+    let row = find::deployment(&app, &who, &name).await?;
+    deployed::export(&app, &who, &row, &request).await.map(Json)
+}
+
+pub(crate) async fn remove(
+    State(app): State<App>,
+    who: Who,
+    Named(name): Named,
+) -> Result<Json<Removed>, ApiError> {
+    let row = find::deployment(&app, &who, &name).await?;
+    deployed::remove(&app, &who, row).await.map(Json)
+}

@@ -1,0 +1,16 @@
+//! What would be built, without building it.
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::extract::{Body, Who};
+use agentwright_api::{Plan, PlanRequest};
+use axum::Json;
+use axum::extract::State;
+
+pub(crate) async fn plan(
+    State(app): State<App>,
+    who: Who,
+    Body(request): Body<PlanRequest>,
+) -> Result<Json<Plan>, ApiError> {
+    crate::planned::plan(&app, &who, request).await.map(Json)
+}

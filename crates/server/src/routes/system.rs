@@ -1,0 +1,34 @@
+//! The daemon itself, and the service directory.
+
+use crate::app::App;
+use crate::doctor;
+use crate::error::ApiError;
+use crate::extract::Who;
+use crate::view;
+use agentwright_api::{Doctor, Health, Page, Service};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+pub(crate) async fn health(State(app): State<App>) -> Json<Health> {
+    Json(app.health())
+}
+
+pub(crate) async fn doctor(State(app): State<App>) -> Json<Doctor> {
+    Json(doctor::examine(&app).await)
+}
+
+pub(crate) async fn stop(State(app): State<App>, who: Who) -> (StatusCode, Json<Health>) {
+    tracing::info!(by = who.name, "asked to stop");
+    app.ask_to_stop();
+    (StatusCode::ACCEPTED, Json(app.health()))
+}
+
+pub(crate) async fn services(
+    State(app): State<App>,
+    who: Who,
+) -> Result<Json<Page<Service>>, ApiError> {
+    let entries = app.store().services(&who.scope).await?;
+    let items = entries.into_iter().map(view::service).collect();
+    Ok(Json(Page { items, next: None }))
+}

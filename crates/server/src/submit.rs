@@ -1,0 +1,263 @@
+//! From a request to a submitted run: the id, the label, the repetition.
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::extract::{IdempotencyKey, Who};
+use crate::view::{self, Lease};
+use agentwright_api::{Build, CreateBuild, DeployBuild, RetryBuild, code};
+use agentwright_domain::approval::{AdvanceApproval, Gate};
+use agentwright_domain::build::{BuildPolicy, BuildRequest, BuildState, Facts, Phase, Stage};
+use agentwright_domain::ids::{RunId, Slug};
+use agentwright_domain::run::{NewRun, Run, RunInput, RunState};
+use agentwright_store::{Remembered, SubmitError};
+
+/// Words of the intent that make a label.
+const LABEL_WORDS: usize = 6;
+/// The label where the intent has no letters.
+const LABEL_FALLBACK: &str = "build";
+/// How often a made-up label is made anew when a live build has it.
+const LABEL_TRIES: usize = 4;
+/// Digits of the id that tell two labels apart.
+const LABEL_DIGITS: usize = 4;
+
+/// A build to be submitted.
+pub(crate) struct Wish {
+    label: Label,
+    priority: i64,
+    state: BuildState,
+    request: BuildRequest,
+    repeats: Option<RunId>,
+}
+
+enum Label {
+    /// The person chose it: taken means refused.
+    Given(Slug),
+    /// Made up: taken means another one.
+    Made(Slug),
+}
+
+impl Wish {
+    /// A new build.
+    pub(crate) fn of(request: CreateBuild, who: &Who) -> Self {
+        let made = || made_up(&request);
+        let label = request
+            .label
+            .clone()
+            .map_or_else(|| Label::Made(made()), Label::Given);
+        let advance = request.advance.map(|permissions| AdvanceApproval {
+            by: who.name.clone(),
+            permissions,
+        });
+        Self {
+            label,
+            priority: request.priority,
+            state: BuildState::new(BuildPolicy {
+                mode: request.mode,
+                auto_deploy: request.auto_deploy,
+                advance,
+                production: request.production,
+            }),
+            request: BuildRequest {
+                intent: request.intent,
+                spec: request.spec,
+                inputs: request.inputs,
+                base_dir: request.base_dir,
+                zone: request.zone,
+                changes: request.changes,
+                deploys: None,
+                foundations: request.foundations,
+            },
+            repeats: None,
+        }
+    }
+
+    /// The same again, after it has ended. A yes in advance counts again: it is bounded by permissions.
+    pub(crate) fn again(old: &Run, retry: RetryBuild) -> Result<Self, ApiError> {
+        let (state, request) = parts(old)?;
+        if !old.status.ended() {
+            return Err(ApiError::Conflict(
+                code::NOT_ENDED,
+                format!("{} has not ended; cancel it first", old.label),
+            ));
+        }
+        let mut request = request.clone();
+        request.inputs.extend(retry.inputs);
+        let state = match &request.deploys {
+            Some(_) => BuildState::deploying(state.policy.clone(), &state.facts),
+            None => BuildState::new(state.policy.clone()),
+        };
+        Ok(Self {
+            label: Label::Made(old.label.clone()),
+            priority: old.priority,
+            state,
+            request,
+            repeats: Some(old.id.clone()),
+        })
+    }
+
+    /// What a build made is deployed now, through its own gate.
+    pub(crate) fn deploying(made: &Run, deploy: DeployBuild, who: &Who) -> Result<Self, ApiError> {
+        let (state, request) = parts(made)?;
+        deployable(&made.label, state)?;
+        let policy = BuildPolicy {
+            advance: deploy.advance.map(|permissions| AdvanceApproval {
+                by: who.name.clone(),
+                permissions,
+            }),
+            ..state.policy.clone()
+        };
+        let request = BuildRequest {
+            deploys: Some(request.deploys.clone().unwrap_or_else(|| made.id.clone())),
+            ..request.clone()
+        };
+        Ok(Self {
+            label: Label::Made(made.label.clone()),
+            priority: made.priority,
+            state: BuildState::deploying(policy, &state.facts),
+            request,
+            repeats: None,
+        })
+    }
+}
+
+/// Submits it, or finds the build that the same key made before.
+pub(crate) async fn build(
+    app: &App,
+    who: &Who,
+    key: IdempotencyKey,
+    wish: Wish,
+) -> Result<Build, ApiError> {
+    let id = RunId::new(known_or_new(app, who, key, &wish).await?);
+    let (Label::Given(first) | Label::Made(first)) = &wish.label;
+    let mut label = first.clone();
+    let mut tries = 0;
+    loop {
+        let new = NewRun {
+            organization: who.scope.organization().clone(),
+            id: id.clone(),
+            label,
+            priority: wish.priority,
+            state: RunState::Build(Box::new(wish.state.clone())),
+            input: RunInput::Build(wish.request.clone()),
+            not_before_ms: None,
+            repeats: wish.repeats.clone(),
+        };
+        match (app.engine().submit(new).await, &wish.label) {
+            (Ok(_), _) => break,
+            (Err(SubmitError::LabelTaken { .. }), Label::Made(base)) if tries < LABEL_TRIES => {
+                tries += 1;
+                label = distinct(base, &app.store().new_id());
+            }
+            (Err(error), _) => return Err(error.into()),
+        }
+    }
+    let run = app.store().run(&who.scope, &id).await?;
+    run.as_ref()
+        .and_then(|run| view::build(run, Lease::Live))
+        .ok_or_else(|| {
+            ApiError::Internal(anyhow::anyhow!("build {id} is gone after its submission"))
+        })
+}
+
+async fn known_or_new(
+    app: &App,
+    who: &Who,
+    key: IdempotencyKey,
+    wish: &Wish,
+) -> Result<String, ApiError> {
+    let new = app.store().new_id();
+    let IdempotencyKey(Some(key)) = key else {
+        return Ok(new);
+    };
+    let (Label::Given(label) | Label::Made(label)) = &wish.label;
+    let request = agentwright_proof::of_json(&serde_json::json!({
+        "label": label,
+        "priority": wish.priority,
+        "state": wish.state,
+        "request": wish.request,
+        "repeats": wish.repeats,
+    }))
+    .map_err(|error| ApiError::Internal(error.into()))?;
+    let remembered = app
+        .store()
+        .remember(&who.scope, &key, request.as_str(), &new)
+        .await?;
+    match remembered {
+        Remembered::New => Ok(new),
+        Remembered::Same(id) => Ok(id),
+        Remembered::Different => Err(ApiError::Conflict(
+            code::IDEMPOTENCY,
+            "this idempotency key was used for another request: take a new one".into(),
+        )),
+    }
+}
+
+fn parts(run: &Run) -> Result<(&BuildState, &BuildRequest), ApiError> {
+    view::build_parts(run).ok_or_else(|| ApiError::no("build", run.id.as_str()))
+}
+
+/// Whether the build has reviewed and verified code that is not deployed.
+fn deployable(label: &Slug, state: &BuildState) -> Result<(), ApiError> {
+    let no = |why: &str| {
+        Err(ApiError::Conflict(
+            code::NOT_DEPLOYABLE,
+            format!("{label} cannot be deployed: {why}"),
+        ))
+    };
+    match &state.phase {
+        Phase::Stage { .. } | Phase::Gate { .. } => {
+            return no("it has not ended; it deploys by itself, or waits for a decision");
+        }
+        Phase::Completed { deployed: true } => {
+            return no("it is deployed already; roll back to a version with agentwright rollback");
+        }
+        Phase::Rejected {
+            gate: Gate::Spec, ..
+        } => return no("its spec was rejected"),
+        Phase::Completed { deployed: false }
+        | Phase::Failed {
+            stage: Stage::Preview | Stage::Deploy | Stage::Register,
+            ..
+        }
+        | Phase::Rejected {
+            gate: Gate::Deploy, ..
+        }
+        | Phase::Cancelled { .. } => {}
+        Phase::Failed { .. } => return no("it failed before its code was verified"),
+    }
+    if whole(&state.facts) {
+        Ok(())
+    } else {
+        no("it has no code that was reviewed and verified")
+    }
+}
+
+fn whole(facts: &Facts) -> bool {
+    facts.code.is_some() && facts.code == facts.reviewed && facts.code == facts.verified
+}
+
+fn made_up(request: &CreateBuild) -> Slug {
+    let words = match (&request.changes, &request.spec) {
+        (Some(name), _) => Some(name.clone()),
+        (None, Some(spec)) => Some(spec.name.clone()),
+        (None, None) => {
+            let words: Vec<&str> = request
+                .intent
+                .split_whitespace()
+                .take(LABEL_WORDS)
+                .collect();
+            Slug::from_words(&words.join(" "))
+        }
+    };
+    words
+        .or_else(|| Slug::from_words(LABEL_FALLBACK))
+        .unwrap_or_else(|| unreachable!("the fallback is a slug"))
+}
+
+/// The label with some of the random digits at the end of a new id.
+fn distinct(base: &Slug, id: &str) -> Slug {
+    let digits = &id[id.len().saturating_sub(LABEL_DIGITS)..];
+    let room = agentwright_domain::ids::SLUG_MAX - LABEL_DIGITS - 1;
+    let short: String = base.as_str().chars().take(room).collect();
+    Slug::from_words(&format!("{short}-{digits}")).unwrap_or_else(|| base.clone())
+}
