@@ -200,6 +200,41 @@ impl RunState {
     }
 }
 
+/// How long the work that a run does now may still take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeLimit {
+    /// From now on, ms.
+    pub left_ms: i64,
+    /// Which limit it is, in words.
+    pub words: &'static str,
+}
+
+impl Run {
+    /// The limit of the attempt that begins now. Waiting never counts. `None` where the kind's own
+    /// work is bounded elsewhere (an execution by its sandbox).
+    pub fn time_limit(&self) -> Option<TimeLimit> {
+        let RunState::Build(state) = &self.state else {
+            return None;
+        };
+        let build::Phase::Stage { stage, .. } = &state.phase else {
+            return None;
+        };
+        let work_left_ms = (build::WORK_MAX_MS - self.worked_ms).max(0);
+        let stage_ms = stage.limit_ms();
+        Some(if work_left_ms < stage_ms {
+            TimeLimit {
+                left_ms: work_left_ms,
+                words: "the build's 2 hours of work are used up",
+            }
+        } else {
+            TimeLimit {
+                left_ms: stage_ms,
+                words: "the stage's time is used up",
+            }
+        })
+    }
+}
+
 /// Something that happens to a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "signal")]

@@ -1,56 +1,41 @@
 //! Carries runs to their end: claim → execute → decide → commit.
 //!
 //! Knows no kind of run: what the work is, an [`Executor`] knows; what its outcome means,
-//! `domain::run::decide` says; the store writes it. Start with [`Engine::start`], then `worker.rs`,
-//! the loop on one screen.
+//! `domain::run::decide` says; the store writes it. Waiting is a row, never a task. Start with
+//! [`Engine::start`], then `worker.rs`, the loop on one screen; `dispatch.rs` claims and renews,
+//! `outbox.rs` tells people.
 
 mod clock;
+mod dispatch;
 mod handle;
+mod outbox;
+mod settings;
+mod worker;
 
 pub use clock::{Clock, SystemClock};
 pub use handle::{Handle, ReportError};
+pub use settings::Settings;
 
 use agentwright_domain::ids::RunId;
-use agentwright_domain::run::{NewRun, Refusal, Run, RunKind, Signal};
-use agentwright_notify::Channel;
-use agentwright_store::{Error, OrgScope, Store, SubmitError, Submitted};
+use agentwright_domain::run::{NewRun, Refusal, Run, RunKind, RunStatus, Signal, decide};
+use agentwright_store::{
+    Commit, CommitError, Error, OrgScope, Store, SubmitError, Submitted, Writer,
+};
+use dispatch::Shared;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Tries of a signal whose run changes under its hands.
+const SIGNAL_TRIES: u32 = 10;
 
 /// Does the work of one kind of run.
 #[async_trait::async_trait]
 pub trait Executor: Send + Sync {
     /// Works the run's current stage once. Writes no state: what it has to say meanwhile goes
     /// through the handle, what came out is the answer. May be called again for the same stage
-    /// after a crash: it looks before it acts.
+    /// after a crash: it looks before it acts. When the handle's token fires it returns soon;
+    /// its answer then counts for nothing.
     async fn execute(&self, run: &Run, handle: &Handle) -> Signal;
-}
-
-/// How an engine works.
-#[derive(Clone)]
-pub struct Settings {
-    /// Builds at once, in all processes and in one organization.
-    pub builds: u32,
-    /// Executions at once.
-    pub executions: u32,
-    /// How long a lease lasts; renewed three times in it.
-    pub lease: Duration,
-    /// How often the queue is looked at when nothing wakes it.
-    pub poll: Duration,
-    /// Where notices go.
-    pub channels: Vec<Arc<dyn Channel>>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            builds: 3,
-            executions: 64,
-            lease: Duration::from_secs(15),
-            poll: Duration::from_secs(1),
-            channels: Vec::new(),
-        }
-    }
 }
 
 /// Why a signal changed nothing.
@@ -70,10 +55,10 @@ pub enum SignalError {
     Store(#[from] Error),
 }
 
-/// The running engine. Cheap to clone.
+/// The running engine. Cheap to clone; works until [`Engine::stop`].
 #[derive(Clone)]
 pub struct Engine {
-    store: Store,
+    shared: Arc<Shared>,
 }
 
 impl Engine {
@@ -84,18 +69,22 @@ impl Engine {
         executors: Vec<(RunKind, Arc<dyn Executor>)>,
         settings: Settings,
     ) -> Self {
-        let _ = (clock, executors, settings);
-        Self { store }
+        let shared = Arc::new(Shared::new(store, clock, executors, settings));
+        dispatch::start(&shared);
+        outbox::start(&shared);
+        Self { shared }
     }
 
     /// The store that it works on.
     pub fn store(&self) -> &Store {
-        &self.store
+        &self.shared.store
     }
 
     /// Submits a run; durable when it returns. Submitting the same id again changes nothing.
     pub async fn submit(&self, new: NewRun) -> Result<Submitted, SubmitError> {
-        self.store.submit(new).await
+        let submitted = self.shared.store.submit(new).await?;
+        self.shared.wake.notify_one();
+        Ok(submitted)
     }
 
     /// Applies a signal from outside: a decision, a cancel. Durable when it returns; an attempt
@@ -106,8 +95,23 @@ impl Engine {
         id: &RunId,
         signal: Signal,
     ) -> Result<Run, SignalError> {
-        let _ = (scope, id, signal);
-        Err(SignalError::Unknown)
+        let store = &self.shared.store;
+        for _ in 0..SIGNAL_TRIES {
+            let run = store.run(scope, id).await?.ok_or(SignalError::Unknown)?;
+            let to = decide(&run, &signal, self.shared.clock.now_ms())?;
+            let told = !to.notices.is_empty();
+            let writer = Writer::Outsider;
+            match store.commit(Commit { run, to, writer }).await {
+                Ok(done) => {
+                    self.shared.moved(&done.run, told);
+                    return Ok(done.run);
+                }
+                Err(CommitError::Stale { .. }) => {}
+                Err(CommitError::Unknown) => return Err(SignalError::Unknown),
+                Err(CommitError::Store(error)) => return Err(error.into()),
+            }
+        }
+        Err(SignalError::Busy)
     }
 
     /// Waits until the run has an event newer than `after_seq`, or until `timeout`; answers the
@@ -119,21 +123,39 @@ impl Engine {
         after_seq: i64,
         timeout: Duration,
     ) -> Result<i64, Error> {
-        self.store.changed(scope, id, after_seq, timeout).await
+        self.shared
+            .store
+            .changed(scope, id, after_seq, timeout)
+            .await
     }
 
-    /// A hint that a run may be claimed at that time, ms. May come twice, late or never.
-    pub fn wake(&self, run: &RunId, at_ms: i64) {
-        let _ = (run, at_ms);
+    /// A hint that a run may be claimed at that time, ms. May come twice, late or never: the queue
+    /// is looked at every [`Settings::poll`] anyway.
+    pub fn wake(&self, _run: &RunId, at_ms: i64) {
+        self.shared.wake_at(at_ms);
     }
 
     /// The runs that this process works on now.
     pub fn active(&self) -> Vec<RunId> {
-        Vec::new()
+        self.shared.active_ids()
     }
 
-    /// Claims nothing more, lets what goes on finish within `grace`, then cancels and gives it back.
+    /// Claims nothing more, lets what goes on finish within `grace`, then cancels it and gives it
+    /// back to the queue. Returns when nothing of the engine runs any more.
     pub async fn stop(&self, grace: Duration) {
-        let _ = grace;
+        self.shared.stop(grace).await;
+    }
+}
+
+impl Shared {
+    /// After somebody else's commit: whoever works on the run stops, whoever waits for work looks.
+    fn moved(&self, run: &Run, told: bool) {
+        self.cancel(&run.id);
+        if run.status == RunStatus::Ready {
+            self.wake.notify_one();
+        }
+        if told {
+            self.outbox.notify_one();
+        }
     }
 }

@@ -127,3 +127,100 @@ pub enum CommitError {
     #[error(transparent)]
     Store(#[from] Error),
 }
+
+impl Error {
+    /// What a driver's error means for the caller.
+    pub(crate) fn of(doing: &'static str, error: &sqlx::Error) -> Self {
+        let detail = error.to_string();
+        let unavailable = |detail| Self::Unavailable { doing, detail };
+        match error {
+            sqlx::Error::Database(database) => {
+                let code = database.code().unwrap_or_default().into_owned();
+                match class(&code) {
+                    Class::Busy => unavailable(detail),
+                    Class::Full => Self::Full { doing },
+                    Class::Corrupt => Self::Corrupt { doing, detail },
+                    Class::Refused => Self::Refused { doing, detail },
+                }
+            }
+            sqlx::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => {
+                Self::Full { doing }
+            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => unavailable(detail),
+            _ => Self::Refused { doing, detail },
+        }
+    }
+
+    /// A value that cannot be written.
+    pub(crate) fn argument(error: &dyn std::fmt::Display) -> Self {
+        Self::Refused {
+            doing: "preparing what is written",
+            detail: error.to_string(),
+        }
+    }
+
+    /// A stored value that cannot be read.
+    pub(crate) fn corrupt(column: &str, what: &dyn std::fmt::Display) -> Self {
+        Self::Corrupt {
+            doing: "reading a row",
+            detail: format!("column {column}: {what}"),
+        }
+    }
+
+    /// Whether it was only in the way of another transaction: the same transaction can be tried
+    /// again at once. SQLSTATE class 40: serialization failure, deadlock.
+    pub(crate) fn busy(&self) -> bool {
+        matches!(self, Self::Unavailable { detail, .. } if detail.contains("deadlock detected") || detail.contains("could not serialize"))
+    }
+
+    /// Whether the connection must be made anew.
+    pub(crate) fn lost(&self) -> bool {
+        matches!(self, Self::Unavailable { .. }) && !self.busy()
+    }
+
+    /// Whether the same call may work when it is simply repeated.
+    pub fn passing(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } | Self::Full { .. } => true,
+            Self::Corrupt { .. } | Self::Refused { .. } | Self::Closed => false,
+        }
+    }
+}
+
+pub(crate) enum Class {
+    Busy,
+    Full,
+    Corrupt,
+    Refused,
+}
+
+/// SQLite's result codes (sqlite.org/rescode.html, the low byte is the primary code) are numbers of
+/// up to four digits; PostgreSQL's SQLSTATEs have five characters.
+pub(crate) fn class(code: &str) -> Class {
+    if code.len() < 5
+        && let Ok(number) = code.parse::<u32>()
+    {
+        return match number & 0xff {
+            5 | 6 | 10 | 14 => Class::Busy,
+            13 => Class::Full,
+            11 | 26 => Class::Corrupt,
+            _ => Class::Refused,
+        };
+    }
+    match code {
+        "53100" => Class::Full,
+        "XX001" | "XX002" => Class::Corrupt,
+        _ if ["08", "40", "53", "57", "58"]
+            .iter()
+            .any(|class| code.starts_with(class)) =>
+        {
+            Class::Busy
+        }
+        _ => Class::Refused,
+    }
+}

@@ -6,23 +6,28 @@
 //! transition is, `domain` says. Start with [`Store::open`], then `group.rs`.
 
 mod artifacts;
+mod db;
 mod deployments;
 mod error;
 mod group;
 mod idempotency;
+mod migrate;
 mod open;
 mod outbox;
 mod rows;
 mod runs;
 mod scope;
+mod watch;
 
-pub use artifacts::ARTIFACTS_QUOTA_BYTES;
+pub use artifacts::{ARTIFACT_MAX_BYTES, ARTIFACTS_QUOTA_BYTES};
+pub use db::Statement;
 pub use error::{CommitError, Error, OpenError, SubmitError};
 pub use group::{Claim, Commit, Committed, KindLimit, Report, Submitted, Writer};
 pub use idempotency::Remembered;
 pub use open::{Location, Options, Time};
-pub use outbox::Due;
+pub use outbox::{Delivery, OutboxRow};
 pub use rows::{DeploymentRow, Event, RunFilter, RunRow, TestResultRow, UsageTotals};
+pub use runs::EVENTS_MAX;
 pub use scope::OrgScope;
 
 use std::sync::Arc;
@@ -38,4 +43,20 @@ impl Store {
     pub fn new_id(&self) -> String {
         uuid::Uuid::now_v7().to_string()
     }
+}
+
+/// Every statement of this crate, with how often this process has executed it.
+pub fn statements() -> Vec<&'static Statement> {
+    let mut all = group::statements();
+    for of in [
+        artifacts::STATEMENTS,
+        deployments::STATEMENTS,
+        idempotency::STATEMENTS,
+        open::STATEMENTS,
+        outbox::STATEMENTS,
+        runs::STATEMENTS,
+    ] {
+        all.extend(of);
+    }
+    all
 }

@@ -23,6 +23,10 @@ impl OrgScope {
         Self(organization)
     }
 
+    pub(crate) fn arg(&self) -> crate::db::Arg<'_> {
+        crate::db::Arg::Text(self.0.as_str())
+    }
+
     /// Which.
     pub fn organization(&self) -> &OrganizationId {
         &self.0

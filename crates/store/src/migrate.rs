@@ -1,0 +1,57 @@
+//! The migrations: one folder for both engines.
+//!
+//! A line that begins with `--sqlite ` or `--postgres ` is SQL for that engine and a comment for
+//! the other. A migration that has been released is never edited: its checksum is stored.
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+const ALL: &[(i64, &str, &str)] = &[(
+    1,
+    "runs and deployments",
+    include_str!("../migrations/0001_runs_and_deployments.sql"),
+)];
+
+/// The newest migration that this program knows.
+pub(crate) const NEWEST: i64 = ALL[ALL.len() - 1].0;
+
+/// Which engine's lines are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// `--sqlite `
+    Sqlite,
+    /// `--postgres `
+    Postgres,
+}
+
+impl Dialect {
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Sqlite => "--sqlite ",
+            Self::Postgres => "--postgres ",
+        }
+    }
+
+    /// The text with this engine's lines opened.
+    fn text(self, sql: &str) -> String {
+        sql.lines()
+            .map(|line| line.strip_prefix(self.mark()).unwrap_or(line))
+            .fold(String::with_capacity(sql.len()), |mut text, line| {
+                text.push_str(line);
+                text.push('\n');
+                text
+            })
+    }
+
+    /// The migrations as sqlx runs them.
+    pub(crate) fn migrator(self) -> Migrator {
+        let migrations = ALL
+            .iter()
+            .map(|(version, name, sql)| {
+                let sql = sqlx::AssertSqlSafe(self.text(sql)).into_sql_str();
+                Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
+            })
+            .collect();
+        Migrator::with_migrations(migrations)
+    }
+}

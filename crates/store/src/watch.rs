@@ -1,0 +1,79 @@
+//! Who waits for news of which run. A signal only says "look": the truth is in the tables.
+
+use agentwright_domain::ids::RunId;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+/// The waiting ones. Holds an entry per watched run, none for the others.
+#[derive(Default)]
+pub(crate) struct Watches {
+    runs: Mutex<HashMap<RunId, watch::Sender<i64>>>,
+}
+
+/// One who waits; ends its entry when it was the last.
+pub(crate) struct Watch {
+    watches: Arc<Watches>,
+    run: RunId,
+    news: Option<watch::Receiver<i64>>,
+}
+
+impl Watches {
+    /// Begins to wait for a run. News from now on is not missed.
+    pub(crate) fn watch(self: &Arc<Self>, run: &RunId) -> Watch {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = runs
+            .entry(run.clone())
+            .or_insert_with(|| watch::channel(0).0)
+            .subscribe();
+        Watch {
+            watches: Arc::clone(self),
+            run: run.clone(),
+            news: Some(news),
+        }
+    }
+
+    /// Says that a run's newest event is now `seq`.
+    pub(crate) fn publish(&self, run: &RunId, seq: i64) {
+        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(news) = runs.get(run) {
+            news.send_if_modified(|known| {
+                let newer = seq > *known;
+                *known = seq.max(*known);
+                newer
+            });
+        }
+    }
+}
+
+impl Watch {
+    /// The newest number that was signalled; 0 before the first.
+    pub(crate) fn seq(&self) -> i64 {
+        self.news.as_ref().map_or(0, |news| *news.borrow())
+    }
+
+    /// Waits for the next signal.
+    pub(crate) async fn next(&mut self) {
+        if let Some(news) = &mut self.news {
+            // The sender lives as long as this entry.
+            let _ = news.changed().await;
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut runs = self
+            .watches
+            .runs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.news = None;
+        if runs
+            .get(&self.run)
+            .is_some_and(|news| news.receiver_count() == 0)
+        {
+            runs.remove(&self.run);
+        }
+    }
+}
