@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// How long a service may take until it is healthy.
+/// How long a service may take until it is healthy, unless the operator says otherwise.
 pub const START_LIMIT: Duration = Duration::from_secs(20);
 /// How long a service may take to end when it is asked to.
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -42,6 +42,7 @@ pub(crate) struct Stage<'a> {
     /// The copy of the code.
     pub(crate) app: &'a Path,
     pub(crate) seed: [u8; 32],
+    pub(crate) start_limit: Duration,
 }
 
 /// How a case went.
@@ -222,14 +223,14 @@ impl Player<'_, '_> {
                     last_words(&report)
                 )))
             }
-            healthy = tokio::time::timeout(START_LIMIT, until_healthy) => match healthy {
+            healthy = tokio::time::timeout(self.stage.start_limit, until_healthy) => match healthy {
                 Ok(()) => {
                     self.lines.push(format!("healthy after {} ms", started.elapsed().as_millis()));
                     Ok(())
                 }
                 Err(_) => Err(Stop::Code(format!(
                     "the service did not answer 200 on {health_path} at port {port} within {} s",
-                    START_LIMIT.as_secs()
+                    self.stage.start_limit.as_secs()
                 ))),
             },
         }

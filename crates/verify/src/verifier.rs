@@ -3,7 +3,7 @@
 //! Start at [`Verifier::verify`]. What a level does stands in `level/` and `case`; here are only their order,
 //! their timing and what becomes of their results.
 
-use crate::case::{self, Played, Stage};
+use crate::case::{self, Played, START_LIMIT, Stage};
 use crate::clock;
 use crate::digest;
 use crate::draw::{draw_all, seed_text};
@@ -21,7 +21,7 @@ use agentwright_sandbox::{Sandbox, Tier, Usage};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// What the operator decides.
@@ -29,12 +29,15 @@ use tokio_util::sync::CancellationToken;
 pub struct Settings {
     /// Below this tier nothing above the structure level runs.
     pub minimum: Tier,
+    /// How long a service may take until it is healthy.
+    pub start_limit: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             minimum: Tier::Full,
+            start_limit: START_LIMIT,
         }
     }
 }
@@ -259,6 +262,7 @@ impl Verify<'_> {
             spec: self.work.spec,
             app: &app,
             seed: self.work.seed,
+            start_limit: self.verifier.settings.start_limit,
         };
         let zone = zone(self.work.spec);
         let directory = self.work.scratch.join(label);
