@@ -12,13 +12,17 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+use crate::cgroup::{Cgroups, Leaf};
 use crate::disk::Watched;
 use crate::error::Error;
 use crate::net::Plan;
-use crate::policy::{Access, Command, Mount, Policy};
+use crate::policy::{Access, Command, Mount, Network, Policy};
 use crate::profile::{self, Bind};
+use crate::scratch::Scratch;
+use crate::seccomp::Sockets;
 use crate::stage::{self, Identity, Opened, Pool, Stage};
 use crate::wire::{self, INIT_ARGUMENT, InitConfig};
 
@@ -32,6 +36,8 @@ pub(crate) struct Machine {
     pub(crate) bwrap: PathBuf,
     /// Spare identities, when the daemon is root.
     pub(crate) pool: Option<Arc<Pool>>,
+    /// Where sandboxes get cgroups of their own, when that is possible.
+    pub(crate) cgroups: Option<Cgroups>,
 }
 
 /// A started bubblewrap and our ends of everything.
@@ -45,6 +51,8 @@ pub(crate) struct Launched {
     pub(crate) complaints: OwnedFd,
     pub(crate) watched: Watched,
     pub(crate) identity: Option<Identity>,
+    pub(crate) leaf: Option<Leaf>,
+    pub(crate) scratch: Option<Scratch>,
 }
 
 /// Starts the sandbox; the command inside begins once its init has put up the walls.
@@ -63,60 +71,38 @@ pub(crate) fn launch(
         .iter()
         .map(open_declared)
         .collect::<Result<Vec<_>, _>>()?;
-    let identity = machine.pool.as_ref().map(Pool::take).transpose()?;
-    let (stage, sources) = match (&machine.pool, &identity) {
-        (Some(pool), Some(identity)) => {
-            let mounts: Vec<Opened<'_>> = policy
-                .mounts
-                .iter()
-                .zip(&opened)
-                .map(|(m, fd)| Opened {
-                    fd,
-                    host: &m.host,
-                    access: m.access,
-                })
-                .collect();
-            let (stage, sources) = Stage::prepare(pool, identity.id, &mounts)?;
-            (Some(stage), sources)
-        }
-        _ => (None, policy.mounts.iter().map(|m| m.host.clone()).collect()),
-    };
-    let binds: Vec<Bind> = policy
-        .mounts
-        .iter()
-        .zip(sources)
-        .map(|(m, source)| Bind {
-            source,
-            inside: m.inside.clone(),
-            access: m.access,
-        })
-        .collect();
+    let (identity, stage, binds) = views(machine, policy, &opened)?;
+    let leaf = machine
+        .cgroups
+        .as_ref()
+        .map(|c| c.leaf(&policy.limits))
+        .transpose();
+    let leaf = leaf.map_err(|e| Error::io("make a cgroup", e))?;
     let mut profile = profile::arguments(policy, &binds, &plan.hosts_file)?;
-    let ends = Ends::make(&command.stdin, identity.as_ref())
-        .map_err(|e| Error::io("make the sandbox's pipes", e))?;
-    let config = init_config(policy, command, plan, &ends, &opened)?;
-    let config = serde_json::to_vec(&config).map_err(|e| Error::Setup(e.to_string()))?;
-    let config = wire::memory_file("config", &config)
-        .map_err(|e| Error::io("hold the configuration in memory", e))?;
-    let inner = [
-        format!("/proc/self/fd/{}", machine.init.as_raw_fd()),
-        INIT_ARGUMENT.into(),
-        ends.control.1.as_raw_fd().to_string(),
-        config.as_raw_fd().to_string(),
-    ];
+    let ends = Ends::make(&command.stdin, identity.as_ref()).map_err(pipes)?;
+    let config = config_file(&init_config(policy, command, plan, &ends, &opened)?)?;
+    let inner = inner_command(machine, &ends, &config);
     profile.arguments.extend(inner.map(Into::into));
     let mut inherited: Vec<RawFd> = profile.inherited.iter().map(AsRawFd::as_raw_fd).collect();
     inherited.extend([machine.init.as_raw_fd(), config.as_raw_fd()]);
     inherited.extend(ends.inner_numbers());
-    let (child, complaints) = spawn(&machine.bwrap, &profile.arguments, inherited, stage)?;
-    let pid = Pid::from_raw(child.id().cast_signed())
-        .ok_or_else(|| Error::Setup("bubblewrap has no process id".into()))?;
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)
-        .map_err(|e| Error::io("watch bubblewrap", e))?;
-    let roots = policy
-        .mounts
-        .iter()
-        .zip(opened)
+    let entrance = leaf
+        .as_ref()
+        .map(Leaf::entrance)
+        .transpose()
+        .map_err(|e| Error::io("enter a cgroup", e))?;
+    let ritual = Ritual {
+        inherited,
+        entrance,
+        stage,
+        become_id: None,
+        own_session: false,
+        parent: std::process::id(),
+    };
+    let (child, complaints) = spawn(&machine.bwrap, &profile.arguments, ritual)?;
+    let pidfd = pidfd(&child)?;
+    let declared = policy.mounts.iter().zip(opened);
+    let roots = declared
         .filter(|(m, _)| m.access == Access::Write)
         .map(|(_, fd)| fd)
         .collect();
@@ -129,7 +115,67 @@ pub(crate) fn launch(
         complaints,
         watched: Watched { roots },
         identity,
+        leaf,
+        scratch: None,
     })
+}
+
+fn pipes(error: io::Error) -> Error {
+    Error::io("make the sandbox's pipes", error)
+}
+
+/// Who the sandbox is, how it gets there, and what bubblewrap binds.
+fn views(
+    machine: &Machine,
+    policy: &Policy,
+    opened: &[OwnedFd],
+) -> Result<(Option<Identity>, Option<Stage>, Vec<Bind>), Error> {
+    let identity = machine.pool.as_ref().map(Pool::take).transpose()?;
+    let (stage, sources) = match (&machine.pool, &identity) {
+        (Some(pool), Some(identity)) => {
+            let view = |(m, fd): (&Mount, _)| Opened {
+                fd,
+                host: m.host.clone(),
+                access: m.access,
+            };
+            let mounts: Vec<Opened<'_>> = policy.mounts.iter().zip(opened).map(view).collect();
+            let (stage, sources) = Stage::prepare(pool, identity.id, &mounts)?;
+            (Some(stage), sources)
+        }
+        _ => (None, policy.mounts.iter().map(|m| m.host.clone()).collect()),
+    };
+    let bind = |(m, source): (&Mount, _)| Bind {
+        source,
+        inside: m.inside.clone(),
+        access: m.access,
+    };
+    Ok((
+        identity,
+        stage,
+        policy.mounts.iter().zip(sources).map(bind).collect(),
+    ))
+}
+
+fn config_file(config: &InitConfig) -> Result<OwnedFd, Error> {
+    let text = serde_json::to_vec(config).map_err(|e| Error::Setup(e.to_string()))?;
+    wire::memory_file("config", &text).map_err(|e| Error::io("hold the configuration in memory", e))
+}
+
+/// The init's command line. It is executed through its descriptor, so its path need not exist inside.
+fn inner_command(machine: &Machine, ends: &Ends, config: &OwnedFd) -> [String; 4] {
+    [
+        format!("/proc/self/fd/{}", machine.init.as_raw_fd()),
+        INIT_ARGUMENT.into(),
+        ends.control.1.as_raw_fd().to_string(),
+        config.as_raw_fd().to_string(),
+    ]
+}
+
+fn pidfd(child: &Child) -> Result<OwnedFd, Error> {
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let pid = pid.ok_or_else(|| Error::Setup("bubblewrap has no process id".into()))?;
+    rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)
+        .map_err(|e| Error::io("watch bubblewrap", e))
 }
 
 /// Opens the writable folders alone, to measure them before the start.
@@ -208,8 +254,8 @@ impl Ends {
             None,
         )?;
         rustix::io::ioctl_fionbio(&control.0, true)?;
-        let stdout = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let stderr = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let stdout = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        let stderr = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&stdout.0, true)?;
         rustix::io::ioctl_fionbio(&stderr.0, true)?;
         let stdin = if stdin.is_empty() {
@@ -255,40 +301,61 @@ fn init_config(
     ends: &Ends,
     opened: &[OwnedFd],
 ) -> Result<InitConfig, Error> {
-    let mut identities = Vec::new();
-    let mut writable: Vec<PathBuf> = vec!["/tmp".into(), "/dev/shm".into()];
-    let mut memory_dirs = writable.clone();
-    for (mount, fd) in policy.mounts.iter().zip(opened) {
-        let meta = rustix::fs::fstat(fd)
-            .map_err(|e| Error::io(format!("look at {}", mount.host.display()), e))?;
-        identities.push((mount.inside.clone(), meta.st_dev, meta.st_ino));
-        if mount.access == Access::Write {
-            writable.push(mount.inside.clone());
-        }
-    }
+    let mut memory_dirs: Vec<PathBuf> = vec!["/tmp".into(), "/dev/shm".into()];
     if !profile::mounts_at(policy, "/state") {
-        writable.push("/state".into());
         memory_dirs.push("/state".into());
     }
+    let mut writable = memory_dirs.clone();
+    writable.extend(
+        policy
+            .mounts
+            .iter()
+            .filter(|m| m.access == Access::Write)
+            .map(|m| m.inside.clone()),
+    );
     Ok(InitConfig {
         argv: command.argv.clone(),
-        env: environment(policy, plan),
+        env: environment(policy, &plan.env),
         workdir: policy.workdir.clone(),
         limits: policy.limits.clone(),
-        identities,
+        identities: identities(policy, opened, |m| m.inside.clone())?,
         writable,
         memory_dirs,
         listeners: plan.listeners.clone(),
         stdin: ends.stdin.as_ref().map(AsRawFd::as_raw_fd),
         stdout: ends.stdout.1.as_raw_fd(),
         stderr: ends.stderr.1.as_raw_fd(),
-        no_sockets: false,
+        sockets: sockets(policy),
         namespaced: true,
     })
 }
 
+/// Unix sockets are the command's own only where no folder of somebody else is visible.
+fn sockets(policy: &Policy) -> Sockets {
+    let own = |m: &Mount| m.inside.starts_with("/app") || m.inside.starts_with("/state");
+    if policy.mounts.iter().all(own) {
+        Sockets::NetworkAndUnix
+    } else {
+        Sockets::Network
+    }
+}
+
+/// Under which path the init must find which file.
+fn identities(
+    policy: &Policy,
+    opened: &[OwnedFd],
+    path: fn(&Mount) -> PathBuf,
+) -> Result<Vec<(PathBuf, u64, u64)>, Error> {
+    let identity = |(mount, fd): (&Mount, &OwnedFd)| {
+        let meta = rustix::fs::fstat(fd)
+            .map_err(|e| Error::io(format!("look at {}", mount.host.display()), e))?;
+        Ok((path(mount), meta.st_dev, meta.st_ino))
+    };
+    policy.mounts.iter().zip(opened).map(identity).collect()
+}
+
 /// The whole environment of the command; nothing of the daemon's.
-fn environment(policy: &Policy, plan: &Plan) -> Vec<(String, String)> {
+fn environment(policy: &Policy, network: &[(String, String)]) -> Vec<(String, String)> {
     let base = [
         // Debian's own interpreters before anything an administrator put into /usr/local.
         (
@@ -310,35 +377,44 @@ fn environment(policy: &Policy, plan: &Plan) -> Vec<(String, String)> {
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .collect();
     all.extend(policy.env.clone());
-    all.extend(plan.env.iter().cloned());
+    all.extend(network.iter().cloned());
     all.into_iter().collect()
 }
 
-fn spawn(
-    bwrap: &Path,
-    arguments: &[std::ffi::OsString],
+/// What happens in the child between fork and exec. Everything in it was made before the fork.
+struct Ritual {
     inherited: Vec<RawFd>,
+    entrance: Option<OwnedFd>,
     stage: Option<Stage>,
+    /// For the tier without namespaces: the identity to take, when the daemon is root.
+    become_id: Option<(u32, u32)>,
+    /// For the tier without namespaces: bubblewrap leaves the terminal by itself.
+    own_session: bool,
+    parent: u32,
+}
+
+fn spawn(
+    program: &Path,
+    arguments: &[std::ffi::OsString],
+    ritual: Ritual,
 ) -> Result<(Child, OwnedFd), Error> {
-    let (complaints, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map_err(|e| Error::io("make a pipe", e))?;
-    rustix::io::ioctl_fionbio(&complaints, true).map_err(|e| Error::io("make a pipe", e))?;
+    let (complaints, theirs) =
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|e| pipes(e.into()))?;
+    rustix::io::ioctl_fionbio(&complaints, true).map_err(|e| pipes(e.into()))?;
     #[expect(
         clippy::disallowed_methods,
         reason = "the sandbox is where untrusted processes start"
     )]
-    let mut command = std::process::Command::new(bwrap);
+    let mut command = std::process::Command::new(program);
     command.args(arguments).env_clear().current_dir("/");
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::from(theirs));
-    let parent = std::process::id();
     // SAFETY: the closure only makes system calls on what was prepared before the fork; it does not allocate.
     unsafe {
         command.pre_exec(move || {
-            let answer = before_exec(&inherited, stage.as_ref(), parent);
-            answer.map_err(|what| {
+            ritual.perform().map_err(|what| {
                 let error = io::Error::last_os_error();
                 let _ = rustix::io::write(io::stderr(), what.as_bytes());
                 error
@@ -348,9 +424,9 @@ fn spawn(
     let child = command.spawn().map_err(|error| {
         let said = read_complaints(&complaints);
         if error.kind() == io::ErrorKind::NotFound && said.is_empty() {
+            let what = program.display();
             return Error::Setup(format!(
-                "{} does not exist; install it: apt install bubblewrap",
-                bwrap.display()
+                "{what} does not exist; install it: apt install bubblewrap"
             ));
         }
         Error::Setup(format!(
@@ -365,38 +441,213 @@ fn spawn(
     Ok((child, complaints))
 }
 
-/// Runs in the forked child.
-fn before_exec(
-    inherited: &[RawFd],
-    stage: Option<&Stage>,
-    parent: u32,
-) -> Result<(), &'static str> {
-    let path = c"/proc/self/oom_score_adj";
-    if let Ok(file) = rustix::fs::openat(
-        rustix::fs::CWD,
-        path,
-        OFlags::WRONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    ) {
-        let _ = rustix::io::write(file, OOM_SCORE);
+impl Ritual {
+    fn perform(&self) -> Result<(), &'static str> {
+        let score = rustix::fs::openat(
+            rustix::fs::CWD,
+            c"/proc/self/oom_score_adj",
+            OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        if let Ok(score) = score {
+            let _ = rustix::io::write(score, OOM_SCORE);
+        }
+        if let Some(entrance) = &self.entrance {
+            rustix::io::write(entrance, b"0").map_err(|_| "enter the cgroup")?;
+        }
+        if let Some(stage) = &self.stage {
+            stage.enter()?;
+        }
+        if let Some((uid, gid)) = self.become_id {
+            stage::take_identity(uid, gid)?;
+        }
+        if self.own_session {
+            rustix::process::setsid().map_err(|_| "leave the terminal")?;
+        }
+        // After the change of identity, which clears it.
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(|_| "die with the daemon")?;
+        if rustix::process::getppid()
+            .is_none_or(|p| p.as_raw_nonzero().get().cast_unsigned() != self.parent)
+        {
+            return Err("start under a daemon that has died");
+        }
+        for fd in &self.inherited {
+            // SAFETY: only the close-on-exec flag of a descriptor that this launch owns is changed.
+            if unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) } < 0 {
+                return Err("hand over a descriptor");
+            }
+        }
+        Ok(())
     }
-    if let Some(stage) = stage {
-        stage.enter()?;
+}
+
+/// Starts the command without namespaces: same init, same protocol, but the host's own paths and no sockets.
+///
+/// # Errors
+/// [`Error::Refused`] for what needs a private view: network, published ports, given files.
+pub(crate) fn launch_process(
+    machine: &Machine,
+    policy: &Policy,
+    command: &Command,
+    scratch_root: &Path,
+) -> Result<Launched, Error> {
+    refuse_views(policy)?;
+    let opened = policy
+        .mounts
+        .iter()
+        .map(open_declared)
+        .collect::<Result<Vec<_>, _>>()?;
+    let (identity, become_id) = match &machine.pool {
+        Some(pool) => owner_of_all(pool, policy, &opened)?,
+        None => (None, None),
+    };
+    let scratch = Scratch::make(scratch_root, become_id)
+        .map_err(|e| Error::io("make a scratch directory", e))?;
+    let ends = Ends::make(&command.stdin, None).map_err(pipes)?;
+    let outside = Outside {
+        policy,
+        scratch: &scratch,
+    };
+    let writable = policy
+        .mounts
+        .iter()
+        .filter(|m| m.access == Access::Write)
+        .map(|m| m.host.clone());
+    let env = environment(policy, &[])
+        .into_iter()
+        .map(|(k, v)| (k, outside.word(&v)));
+    let config = InitConfig {
+        argv: command.argv.iter().map(|word| outside.word(word)).collect(),
+        env: env.collect(),
+        workdir: outside.word(&policy.workdir.to_string_lossy()).into(),
+        limits: policy.limits.clone(),
+        identities: identities(policy, &opened, |m| m.host.clone())?,
+        writable: writable.chain([scratch.path().to_owned()]).collect(),
+        memory_dirs: Vec::new(),
+        listeners: Vec::new(),
+        stdin: ends.stdin.as_ref().map(AsRawFd::as_raw_fd),
+        stdout: ends.stdout.1.as_raw_fd(),
+        stderr: ends.stderr.1.as_raw_fd(),
+        sockets: Sockets::None,
+        namespaced: false,
+    };
+    let config = config_file(&config)?;
+    let [program, arguments @ ..] = inner_command(machine, &ends, &config);
+    let mut inherited = vec![machine.init.as_raw_fd(), config.as_raw_fd()];
+    inherited.extend(ends.inner_numbers());
+    let parent = std::process::id();
+    let ritual = Ritual {
+        inherited,
+        entrance: None,
+        stage: None,
+        become_id,
+        own_session: true,
+        parent,
+    };
+    let (child, complaints) = spawn(Path::new(&program), &arguments.map(Into::into), ritual)?;
+    let pidfd = pidfd(&child)?;
+    let scratch_dir = std::fs::File::open(scratch.path())
+        .map_err(|e| Error::io("open the scratch directory", e))?;
+    let declared = policy
+        .mounts
+        .iter()
+        .zip(opened)
+        .filter(|(m, _)| m.access == Access::Write)
+        .map(|(_, fd)| fd);
+    let roots = declared.chain([OwnedFd::from(scratch_dir)]).collect();
+    Ok(Launched {
+        child,
+        pidfd,
+        control: ends.control.0,
+        stdout: ends.stdout.0,
+        stderr: ends.stderr.0,
+        complaints,
+        watched: Watched { roots },
+        identity,
+        leaf: None,
+        scratch: Some(scratch),
+    })
+}
+
+fn refuse_views(policy: &Policy) -> Result<(), Error> {
+    let needs = [
+        (policy.network != Network::Off, "network"),
+        (policy.publish.is_some(), "a published port"),
+        (!policy.files.is_empty(), "given files"),
+    ];
+    match needs.iter().find(|(needed, _)| *needed) {
+        Some((_, what)) => Err(Error::refused(
+            what,
+            "sandbox tier process has no private view of the machine",
+            "install bubblewrap so that tier full is possible",
+        )),
+        None => Ok(()),
     }
-    // After the change of identity, which clears it.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|_| "die with the daemon")?;
-    if rustix::process::getppid().is_none_or(|p| p.as_raw_nonzero().get().cast_unsigned() != parent)
+}
+
+/// Without a private view a root daemon can only become the one owner of everything that is written.
+fn owner_of_all(
+    pool: &Arc<Pool>,
+    policy: &Policy,
+    opened: &[OwnedFd],
+) -> Result<(Option<Identity>, Option<(u32, u32)>), Error> {
+    let mut owner = None;
+    for (mount, fd) in policy
+        .mounts
+        .iter()
+        .zip(opened)
+        .filter(|(m, _)| m.access == Access::Write)
     {
-        return Err("start under a daemon that has died");
+        let meta = rustix::fs::fstat(fd)
+            .map_err(|e| Error::io(format!("look at {}", mount.host.display()), e))?;
+        if meta.st_uid == 0 || owner.is_some_and(|(uid, _)| uid != meta.st_uid) {
+            return Err(Error::refused(
+                mount.host.display(),
+                "in sandbox tier process nothing runs as root, and one command has one identity",
+                "run agentwright as an ordinary user, or give the folder to one",
+            ));
+        }
+        owner = Some((meta.st_uid, meta.st_gid));
     }
-    for fd in inherited {
-        // SAFETY: only the close-on-exec flag of a descriptor that this launch owns is changed.
-        if unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) } < 0 {
-            return Err("hand over a descriptor");
+    match owner {
+        Some(owner) => Ok((None, Some(owner))),
+        None => {
+            let identity = pool.take()?;
+            let id = identity.id;
+            Ok((Some(identity), Some((id, id))))
         }
     }
-    Ok(())
+}
+
+/// Says a word of the inside in the host's paths.
+struct Outside<'a> {
+    policy: &'a Policy,
+    scratch: &'a Scratch,
+}
+
+impl Outside<'_> {
+    fn word(&self, word: &str) -> String {
+        let path = Path::new(word);
+        let mounted = self
+            .policy
+            .mounts
+            .iter()
+            .map(|m| (m.inside.clone(), m.host.clone()));
+        let private = [("/state", "state"), ("/tmp", "tmp")]
+            .map(|(inside, name)| (inside.into(), self.scratch.path().join(name)));
+        for (inside, host) in mounted.chain(private) {
+            if let Ok(rest) = path.strip_prefix(&inside) {
+                let whole = if rest.as_os_str().is_empty() {
+                    host
+                } else {
+                    host.join(rest)
+                };
+                return whole.to_string_lossy().into_owned();
+            }
+        }
+        word.to_owned()
+    }
 }
 
 /// What bubblewrap has said so far.

@@ -6,17 +6,22 @@
 //! [`Report`]. A program that uses this crate calls [`run_init_if_requested`] first in `main`, because
 //! the inner init is the same executable, started again inside.
 
+mod attend;
+mod cgroup;
 mod disk;
 mod error;
+mod growth;
 mod init;
 mod launch;
 mod net;
 mod output;
 mod policy;
 mod profile;
+mod publish;
 mod report;
 mod running;
 mod sandbox;
+mod scratch;
 mod seccomp;
 mod spawner;
 pub mod spec_policy;

@@ -166,10 +166,11 @@ pub enum Network {
     /// Nothing but its own loopback.
     #[default]
     Off,
-    /// The declared hosts, in two ways that need no change in the program: `HTTP(S)_PROXY`
-    /// (`http://127.0.0.1:3128`), and by name, because `/etc/hosts` inside points each declared host at a
-    /// loopback address of its own where its ports listen and are carried to the real host. A database is
-    /// thus simply `db.example.org:5432`; `AGENTWRIGHT_ROUTE_DB_EXAMPLE_ORG_5432` holds `127.0.1.1:5432`.
+    /// The declared hosts, in two ways. Web clients find them through `HTTP_PROXY` and `HTTPS_PROXY`
+    /// (`http://127.0.0.1:3128`). Everything else finds them by name: `/etc/hosts` inside points each declared host
+    /// at a loopback address of its own, where its ports are carried to the real host, so a database is simply
+    /// `db.example.org:5432`. Only ports below 1024 have moved (by 10,000); where each one is stands in
+    /// `AGENTWRIGHT_ROUTE_<HOST>_<PORT>`, for instance `AGENTWRIGHT_ROUTE_DB_EXAMPLE_ORG_5432=127.0.1.1:5432`.
     Allow(Vec<HostRule>),
 }
 

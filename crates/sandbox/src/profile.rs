@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::policy::{Access, Network, Policy};
+use crate::policy::{Access, Policy};
 use crate::wire::memory_file;
 
 /// The identity inside, the same everywhere.
@@ -56,7 +56,7 @@ pub(crate) fn arguments(policy: &Policy, binds: &[Bind], hosts: &str) -> Result<
         arguments: Vec::with_capacity(128),
         inherited: Vec::new(),
     };
-    profile.namespaces(policy);
+    profile.namespaces();
     profile.base();
     profile.file(Path::new("/etc/passwd"), PASSWD.as_bytes(), 0o644)?;
     profile.file(Path::new("/etc/group"), GROUP.as_bytes(), 0o644)?;
@@ -100,7 +100,12 @@ impl Profile {
         self.arguments.extend(words.map(OsString::from));
     }
 
-    fn namespaces(&mut self, policy: &Policy) {
+    fn add_paths(&mut self, option: &str, from: &Path, to: &Path) {
+        self.arguments
+            .extend([option.into(), from.into(), to.into()]);
+    }
+
+    fn namespaces(&mut self) {
         self.add([
             "--unshare-user",
             "--unshare-ipc",
@@ -124,10 +129,6 @@ impl Profile {
             "--cap-drop",
             "ALL",
         ]);
-        if matches!(&policy.network, Network::Allow(rules) if rules.iter().any(|r| r.port < 1024)) {
-            // For the init, which listens in place of the declared hosts and gives it up before the command starts.
-            self.add(["--cap-add", "CAP_NET_BIND_SERVICE"]);
-        }
     }
 
     fn base(&mut self) {
@@ -135,14 +136,8 @@ impl Profile {
         for name in ["bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
             let path = Path::new("/").join(name);
             match std::fs::read_link(&path) {
-                Ok(target) => {
-                    self.arguments
-                        .extend(["--symlink".into(), target.into(), path.into()])
-                }
-                Err(_) if path.is_dir() => {
-                    self.arguments
-                        .extend(["--ro-bind".into(), (&path).into(), (&path).into()])
-                }
+                Ok(target) => self.add_paths("--symlink", &target, &path),
+                Err(_) if path.is_dir() => self.add_paths("--ro-bind", &path, &path),
                 Err(_) => {}
             }
         }

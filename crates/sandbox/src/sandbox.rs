@@ -9,12 +9,16 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::attend::{self, Case};
+use crate::cgroup::Cgroups;
 use crate::error::Error;
 use crate::launch::{self, Machine};
-use crate::net::Plan;
+use crate::net::{Net, Plan};
 use crate::policy::{Command, Limits, Policy, Tier};
+use crate::publish::Published;
 use crate::report::{Ending, Report};
-use crate::running::{self, Running};
+use crate::running::Running;
+use crate::scratch;
 use crate::spawner::on_spawner_thread;
 use crate::stage::{self, Pool};
 
@@ -24,8 +28,10 @@ pub type Lookup = Arc<dyn Fn(&str, u16) -> std::io::Result<Vec<IpAddr>> + Send +
 /// What the operator decides.
 #[derive(Clone)]
 pub struct Settings {
-    /// Whether commands may run in tier `process` where `full` is not possible.
+    /// Whether tier `process` is offered where `full` is not possible, to policies that accept it.
     pub allow_process_tier: bool,
+    /// Whether it is offered in a container, too, because that is itself disposable.
+    pub containers_are_disposable: bool,
     /// The bubblewrap program.
     pub bwrap: PathBuf,
     /// How host names are resolved; `None` asks the system.
@@ -36,6 +42,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             allow_process_tier: false,
+            containers_are_disposable: true,
             bwrap: PathBuf::from("/usr/bin/bwrap"),
             lookup: None,
         }
@@ -60,6 +67,9 @@ pub struct Sandbox {
 struct Inner {
     machine: Arc<Machine>,
     settings: Settings,
+    scratch_root: PathBuf,
+    /// Why there are no cgroups; the watchdog of the init does their work.
+    no_cgroups: Option<String>,
     tracker: TaskTracker,
     probe: OnceCell<Probe>,
 }
@@ -80,19 +90,29 @@ impl Sandbox {
         scratch_root: impl AsRef<Path>,
         settings: Settings,
     ) -> Result<Self, Error> {
-        let _ = scratch_root.as_ref();
+        let scratch_root = scratch_root.as_ref().to_owned();
+        scratch::open_root(&scratch_root)
+            .map_err(|e| Error::io(format!("prepare {}", scratch_root.display()), e))?;
         let root = rustix::process::geteuid().is_root();
         let init = open_init(init_executable.as_ref(), root)?;
         let pool = root.then(|| Arc::new(Pool::default()));
+        let (cgroups, no_cgroups) = match Cgroups::find(root) {
+            Ok(found) => (Some(found), None),
+            Err(why) => (None, Some(why)),
+        };
+        let bwrap = settings.bwrap.clone();
         let machine = Arc::new(Machine {
             init,
-            bwrap: settings.bwrap.clone(),
+            bwrap,
             pool,
+            cgroups,
         });
         Ok(Self {
             inner: Arc::new(Inner {
                 machine,
                 settings,
+                scratch_root,
+                no_cgroups,
                 tracker: TaskTracker::new(),
                 probe: OnceCell::new(),
             }),
@@ -103,7 +123,7 @@ impl Sandbox {
     pub async fn probe(&self) -> Probe {
         self.inner
             .probe
-            .get_or_init(|| self.try_profile())
+            .get_or_init(|| self.try_tiers())
             .await
             .clone()
     }
@@ -137,7 +157,7 @@ impl Sandbox {
                 reasons: probe.reasons,
             });
         }
-        self.start_full(policy, command).await
+        self.start_in(probe.tier, policy, command).await
     }
 
     /// Waits for all sandboxes to be accounted for. Call it when shutting down, after stopping them.
@@ -146,52 +166,141 @@ impl Sandbox {
         self.inner.tracker.wait().await;
     }
 
-    async fn start_full(&self, policy: Policy, command: Command) -> Result<Running, Error> {
-        let machine = Arc::clone(&self.inner.machine);
-        let plan = Plan::new(&policy.network);
-        let (policy, launched, before) = on_spawner_thread(move || {
+    async fn start_in(
+        &self,
+        tier: Tier,
+        policy: Policy,
+        command: Command,
+    ) -> Result<Running, Error> {
+        let inner = Arc::clone(&self.inner);
+        let published = match &policy.publish {
+            Some(publish) if tier >= Tier::Full => Some(Published::bind(publish).await?),
+            _ => None,
+        };
+        let net = Net::new(&policy.network, inner.settings.lookup.clone());
+        let limits = policy.limits.clone();
+        let (launched, before) = on_spawner_thread(move || {
             let before = launch::open_writable(&policy)?.before();
-            let launched = launch::launch(&machine, &policy, &command, &plan)?;
-            Ok((policy, launched, before))
+            let launched = if tier == Tier::Process {
+                launch::launch_process(&inner.machine, &policy, &command, &inner.scratch_root)?
+            } else {
+                launch::launch(
+                    &inner.machine,
+                    &policy,
+                    &command,
+                    &Plan::new(&policy.network),
+                )?
+            };
+            Ok((launched, before))
         })
         .await?;
-        running::attend(&self.inner.tracker, policy, launched, before).await
+        let case = Case {
+            tier,
+            limits,
+            launched,
+            before,
+            net,
+            published,
+        };
+        attend::attend(&self.inner.tracker, case).await
     }
 
-    async fn try_profile(&self) -> Probe {
-        let policy = Policy {
-            limits: Limits {
-                wall_ms: Some(PROBE_WALL_MS),
-                ..Limits::default()
+    async fn try_tiers(&self) -> Probe {
+        let mut reasons = Vec::new();
+        match self.try_tier(Tier::Full).await {
+            Ok(()) => {
+                if let Some(why) = &self.inner.no_cgroups {
+                    reasons.push(format!("memory is watched, not fenced: {why}"));
+                }
+                return Probe {
+                    tier: Tier::Full,
+                    reasons,
+                };
+            }
+            Err(why) => reasons.push(advice(&self.inner.settings.bwrap, &why)),
+        }
+        let settings = &self.inner.settings;
+        let offered =
+            settings.allow_process_tier || (settings.containers_are_disposable && in_container());
+        if !offered {
+            reasons.push("tier process is not allowed by the configuration".into());
+            return Probe {
+                tier: Tier::None,
+                reasons,
+            };
+        }
+        match self.try_tier(Tier::Process).await {
+            Ok(()) => Probe {
+                tier: Tier::Process,
+                reasons,
             },
+            Err(why) => {
+                reasons.push(format!("tier process: {why}"));
+                Probe {
+                    tier: Tier::None,
+                    reasons,
+                }
+            }
+        }
+    }
+
+    async fn try_tier(&self, tier: Tier) -> Result<(), String> {
+        let limits = Limits {
+            wall_ms: Some(PROBE_WALL_MS),
+            ..Limits::default()
+        };
+        let policy = Policy {
+            limits,
             ..Policy::default()
         };
         let command = Command {
             argv: vec!["true".into()],
             stdin: Vec::new(),
         };
-        let ended = async { self.start_full(policy, command).await?.wait().await }.await;
-        match ended {
-            Ok(report) if report.ending == Ending::Exited(0) => Probe {
-                tier: Tier::Full,
-                reasons: Vec::new(),
-            },
-            Ok(report) => self.weaker(format!(
-                "the probe ended as {:?}: {}",
-                report.ending,
+        let running = self
+            .start_in(tier, policy, command)
+            .await
+            .map_err(|e| said(&e))?;
+        let report = running.wait().await.map_err(|e| said(&e))?;
+        match report.ending {
+            Ending::Exited(0) => Ok(()),
+            ending => Err(format!(
+                "the probe ended as {ending:?}: {}",
                 report.stderr.text()
             )),
-            Err(error) => self.weaker(error.to_string()),
         }
     }
+}
 
-    fn weaker(&self, reason: String) -> Probe {
-        let _ = self.inner.settings.allow_process_tier;
-        Probe {
-            tier: Tier::None,
-            reasons: vec![reason],
-        }
+fn said(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
+}
+
+/// What the operator can do about a profile that did not run.
+fn advice(bwrap: &Path, why: &str) -> String {
+    let todo = if !bwrap.exists() {
+        "install bubblewrap: apt install bubblewrap"
+    } else if in_container() {
+        "in a container, start it with --security-opt seccomp=unconfined --security-opt systempaths=unconfined \
+         (and, as root, --cap-add SYS_ADMIN)"
+    } else if why.contains("uid map") || why.contains("RTM_NEWADDR") || why.contains("namespace") {
+        "allow unprivileged user namespaces for it: on Ubuntu install an AppArmor profile for bwrap \
+         (apt install apparmor-profiles; cp /usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ \
+         and reload apparmor), elsewhere set kernel.unprivileged_userns_clone=1"
+    } else {
+        "run it by hand to see more: bwrap --unshare-all --ro-bind / / true"
+    };
+    format!("tier full: {why}; {todo}")
+}
+
+/// Whether this machine is a container, and so itself disposable.
+fn in_container() -> bool {
+    ["/.dockerenv", "/run/.containerenv"]
+        .iter()
+        .any(|marker| Path::new(marker).exists())
 }
 
 /// Opens the init. One that a dropped identity could not execute is copied into memory.

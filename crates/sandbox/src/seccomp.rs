@@ -10,6 +10,7 @@ use seccompiler::{
     BpfProgram, Error, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op,
     SeccompCondition as Condition, SeccompFilter, SeccompRule as Rule, TargetArch,
 };
+use serde::{Deserialize, Serialize};
 
 #[cfg(target_arch = "x86_64")]
 const ARCH: TargetArch = TargetArch::x86_64;
@@ -91,11 +92,23 @@ const NAMESPACES: &[i32] = &[
     libc::CLONE_NEWNET,
 ];
 
+/// Which sockets a command may make. Pairs of connected Unix sockets are always allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Sockets {
+    /// None: there is no private network.
+    None,
+    /// Those of the private network. A declared folder of the host may hold a Unix socket that some program of
+    /// the host listens on, and neither namespaces nor Landlock (before ABI 9) keep a command from it.
+    Network,
+    /// Unix sockets, too: nothing of the host is visible but the agent's own folders.
+    NetworkAndUnix,
+}
+
 /// The programs, in the order in which they are installed.
-pub(crate) fn filters(no_sockets: bool) -> Result<Vec<BpfProgram>, Error> {
+pub(crate) fn filters(sockets: Sockets) -> Result<Vec<BpfProgram>, Error> {
     let mut programs = vec![
         program(hidden(), libc::ENOSYS)?,
-        program(forbidden(no_sockets)?, libc::EPERM)?,
+        program(forbidden(sockets)?, libc::EPERM)?,
     ];
     if cfg!(target_arch = "x86_64") {
         programs.insert(0, x32_guard());
@@ -118,7 +131,7 @@ fn hidden() -> Rules {
         .collect()
 }
 
-fn forbidden(no_sockets: bool) -> Result<Rules, Error> {
+fn forbidden(sockets: Sockets) -> Result<Rules, Error> {
     let mut rules: Rules = FORBIDDEN.iter().map(|call| (*call, Vec::new())).collect();
     let namespaces = NAMESPACES
         .iter()
@@ -130,25 +143,32 @@ fn forbidden(no_sockets: bool) -> Result<Rules, Error> {
         libc::SYS_ioctl,
         injecting.into_iter().collect::<Result<_, Error>>()?,
     );
-    if no_sockets {
-        rules.insert(libc::SYS_socket, Vec::new());
-        rules.insert(
-            libc::SYS_socketpair,
-            vec![Rule::new(vec![unequal(0, libc::AF_UNIX)?])?],
-        );
-    } else {
-        let families = [
-            libc::AF_UNIX,
+    let families: &[i32] = match sockets {
+        Sockets::None => &[],
+        Sockets::Network => &[libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK],
+        Sockets::NetworkAndUnix => &[
             libc::AF_INET,
             libc::AF_INET6,
             libc::AF_NETLINK,
-        ];
-        let others = families
-            .iter()
-            .map(|family| unequal(0, *family))
-            .collect::<Result<_, _>>()?;
-        rules.insert(libc::SYS_socket, vec![Rule::new(others)?]);
-    }
+            libc::AF_UNIX,
+        ],
+    };
+    let others: Vec<Condition> = families
+        .iter()
+        .map(|family| unequal(0, *family))
+        .collect::<Result<_, _>>()?;
+    rules.insert(
+        libc::SYS_socket,
+        if others.is_empty() {
+            Vec::new()
+        } else {
+            vec![Rule::new(others)?]
+        },
+    );
+    rules.insert(
+        libc::SYS_socketpair,
+        vec![Rule::new(vec![unequal(0, libc::AF_UNIX)?])?],
+    );
     add_setuid(&mut rules)?;
     Ok(rules)
 }

@@ -184,7 +184,7 @@ pub(crate) struct Stage {
 /// A declared path, opened without following any link.
 pub(crate) struct Opened<'a> {
     pub(crate) fd: &'a OwnedFd,
-    pub(crate) host: &'a Path,
+    pub(crate) host: PathBuf,
     pub(crate) access: Access,
 }
 
@@ -235,7 +235,7 @@ impl Stage {
                 .namespace((meta.st_uid, meta.st_gid), identity)
                 .map_err(|e| Error::io("make a user namespace", e))?;
             idmap(&tree, &view, mount.access)
-                .map_err(|e| cannot_idmap(mount.host, meta.st_uid, &e))?;
+                .map_err(|e| cannot_idmap(&mount.host, meta.st_uid, &e))?;
             let path = Path::new(point).join(&name);
             trees.push((
                 tree,
@@ -278,11 +278,18 @@ impl Stage {
             for (tree, target) in &self.trees {
                 step(move_mount(tree, target), "attach a declared folder")?;
             }
-            step(libc::setgroups(0, std::ptr::null()), "drop groups")?;
-            step(libc::setresgid(id, id, id), "drop the group")?;
-            step(libc::setresuid(id, id, id), "drop the user")?;
         }
-        Ok(())
+        take_identity(id, id)
+    }
+}
+
+/// Runs in the child, as root: never to return.
+pub(crate) fn take_identity(uid: u32, gid: u32) -> Result<(), &'static str> {
+    // SAFETY: plain system calls without memory of ours.
+    unsafe {
+        step(libc::setgroups(0, std::ptr::null()), "drop groups")?;
+        step(libc::setresgid(gid, gid, gid), "drop the group")?;
+        step(libc::setresuid(uid, uid, uid), "drop the user")
     }
 }
 

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::Limits;
 use crate::report::Limit;
+use crate::seccomp::Sockets;
 
 /// First argument of the inner init.
 pub(crate) const INIT_ARGUMENT: &str = "__sandbox-init";
@@ -44,8 +45,7 @@ pub(crate) struct InitConfig {
     pub(crate) stdin: Option<i32>,
     pub(crate) stdout: i32,
     pub(crate) stderr: i32,
-    /// Whether sockets are refused altogether (tier `process`).
-    pub(crate) no_sockets: bool,
+    pub(crate) sockets: Sockets,
     /// Whether the init is process 1 of its own process namespace.
     pub(crate) namespaced: bool,
 }

@@ -27,24 +27,30 @@ pub(super) struct Walls {
 impl Walls {
     pub(super) fn prepare(config: &InitConfig) -> Result<Self, String> {
         let limits = &config.limits;
+        // Without a user namespace the limit counts all processes of this user.
+        let others = if config.namespaced {
+            0
+        } else {
+            super::table::processes_of_user()
+        };
         let mut list = vec![
             (Resource::Core, 0),
             (Resource::Nofile, limits.open_files),
             (Resource::Fsize, limits.file_size_bytes),
-            (Resource::Nproc, limits.processes),
+            (Resource::Nproc, limits.processes + others),
             (Resource::Memlock, 0),
         ];
         if let Some(ms) = limits.cpu_ms {
             list.push((Resource::Cpu, ms.div_ceil(1000) + 1));
         }
-        let filters = seccomp::filters(config.no_sockets)
+        let filters = seccomp::filters(config.sockets)
             .map_err(|e| format!("cannot build the system call filter: {e}"))?;
         let landlock =
             ruleset(config).map_err(|e| format!("cannot build the Landlock rules: {e}"))?;
         Ok(Self {
             limits: list,
             landlock,
-            must_hold: config.no_sockets,
+            must_hold: !config.namespaced,
             filters,
         })
     }

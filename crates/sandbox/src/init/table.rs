@@ -85,6 +85,14 @@ fn members(own: u32, namespaced: bool) -> Vec<(u32, Stat)> {
     all
 }
 
+/// How many processes this user has on the whole machine.
+pub(super) fn processes_of_user() -> u64 {
+    let own = rustix::process::getuid().as_raw();
+    let is_own =
+        |pid: &u32| rustix::fs::stat(format!("/proc/{pid}")).is_ok_and(|meta| meta.st_uid == own);
+    pids().iter().filter(|pid| is_own(pid)).count() as u64
+}
+
 pub(super) fn scan(own: u32, namespaced: bool) -> Seen {
     let page = rustix::param::page_size() as u64;
     let mut seen = Seen::default();

@@ -87,3 +87,60 @@ pub(crate) async fn output(policy: Policy, command: Command) -> String {
     );
     report.stdout.text()
 }
+
+/// Wraps the body of a Python function: prints `LEAKED value` when it returns, `STOPPED errno` when refused.
+pub(crate) fn attempt(body: &str) -> String {
+    let body = body.replace('\n', "\n    ");
+    format!(
+        "import os,sys,errno,socket,ctypes,stat,struct,fcntl,signal,time,subprocess\n\
+         libc=ctypes.CDLL(None,use_errno=True)\n\
+         libc.syscall.restype=ctypes.c_long\n\
+         def sc(*a):\n    r=libc.syscall(*[ctypes.c_long(x) if isinstance(x,int) else x for x in a])\n    \
+         if r<0: raise OSError(ctypes.get_errno(),'')\n    return r\n\
+         def attempt():\n    {body}\n\
+         try: print('LEAKED',attempt())\n\
+         except socket.gaierror: print('STOPPED DNS')\n\
+         except OSError as e: print('STOPPED',errno.errorcode.get(e.errno,e.errno))\n"
+    )
+}
+
+/// The same attempt without any walls, to show that it is the walls that stop it.
+pub(crate) fn bare(body: &str) -> String {
+    let output = std::process::Command::new("/usr/bin/python3")
+        .args(["-c", &attempt(body)])
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What the attempt says inside.
+pub(crate) async fn inside(policy: Policy, body: &str) -> String {
+    output(policy, python(&attempt(body))).await
+}
+
+/// Waits for a condition; fails after a while.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    for _ in 0..400 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("waited in vain: {what}");
+}
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// How many processes of the machine have this word in their command line.
+pub(crate) fn alive(word: &str) -> usize {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let has = |entry: &std::fs::DirEntry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line)
+            .split('\0')
+            .any(|argument| argument == word)
+    };
+    entries.filter(has).count()
+}
