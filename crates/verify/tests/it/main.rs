@@ -1,6 +1,10 @@
 //! Verify against real code behind real walls, and sealing without any.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on panics"
+)]
 
 mod cheats;
 mod hosts;
