@@ -145,8 +145,14 @@ impl Config {
     /// [`ConfigError`], naming the key and where it came from.
     pub fn load(data_dir: &Path, flags: Flags) -> Result<Self, ConfigError> {
         let file = data_dir.join(FILE);
+        // The file is optional; one that is there and cannot be read is an error.
+        let from_file = if file.exists() {
+            Toml::file_exact(&file)
+        } else {
+            Toml::string("")
+        };
         let figment = Figment::from(Serialized::defaults(Settings::default()))
-            .merge(Toml::file_exact(&file))
+            .merge(from_file)
             .merge(Env::prefixed(PREFIX).ignore(NOT_SETTINGS))
             .merge(Serialized::globals(flags));
         let settings: Settings = figment.extract().map_err(|errors| {

@@ -1,0 +1,170 @@
+//! Carrying out what was asked: one function for each command, one match here.
+
+mod build;
+mod builds;
+mod daemon;
+mod decide;
+mod deployments;
+mod doctor;
+mod finish;
+mod foundation;
+mod logs;
+mod plan;
+mod run_now;
+mod sandbox;
+mod schema;
+mod service;
+mod show;
+
+use agentwright_server::daemon::Attachment;
+use clap::{CommandFactory as _, Parser as _};
+use serde_json::json;
+
+use crate::args::{Cli, Command, DaemonCommand};
+use crate::connect::Data;
+use crate::fault::{Exit, Fault};
+use crate::output::{Out, quoted, safe};
+
+/// What every command needs.
+pub(crate) struct App {
+    /// Where it writes.
+    pub(crate) out: Out,
+    /// The data directory.
+    pub(crate) data: Data,
+    /// How this program was called, with the options that repeat it on the same data.
+    program: String,
+}
+
+impl App {
+    /// The exact command that a person can give, for example `agentwright watch x`.
+    pub(crate) fn command(&self, words: &[&str]) -> String {
+        let mut text = self.program.clone();
+        for word in words {
+            text.push(' ');
+            text.push_str(&quoted(word));
+        }
+        text
+    }
+}
+
+/// Parses the command line and carries it out.
+pub(crate) fn run() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors: clap prints them to standard output with code 0.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
+        }
+    };
+    let out = Out::new(cli.global.json);
+    let data = match Data::find(cli.global.data.as_deref()) {
+        Ok(data) => data,
+        Err(fault) => return report(&out, &fault),
+    };
+    let app = App {
+        out,
+        program: program(&data, cli.global.data.is_some()),
+        data,
+    };
+    let exit = match cli.command {
+        // The daemon has a runtime of its own, with more than one thread.
+        Command::Daemon(DaemonCommand::Run { settings, detached }) => {
+            let attachment = if detached {
+                Attachment::Detached
+            } else {
+                Attachment::Foreground
+            };
+            daemon::run(&app, settings, attachment)
+        }
+        command => as_client(&app, command),
+    };
+    let exit = exit.unwrap_or_else(|fault| report(&app.out, &fault));
+    match app.out.finish() {
+        Ok(()) => exit,
+        Err(fault) => report(&app.out, &fault),
+    }
+}
+
+fn as_client(app: &App, command: Command) -> Result<Exit, Fault> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::caused("start a runtime", &error))?;
+    let exit = runtime.block_on(carry_out(app, command));
+    // A question that was left still reads its line; nobody waits for it.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn carry_out(app: &App, command: Command) -> Result<Exit, Fault> {
+    match command {
+        Command::Build(args) => build::build(app, *args).await,
+        Command::Change(args) => build::change(app, *args).await,
+        Command::List(args) => builds::list(app, args).await,
+        Command::Show(args) => show::show(app, &args.name).await,
+        Command::Logs(args) => logs::logs(app, args).await,
+        Command::Watch(args) => builds::watch(app, &args.build).await,
+        Command::Approve(args) => decide::approve(app, args).await,
+        Command::Reject(args) => decide::reject(app, args).await,
+        Command::Cancel(args) => builds::cancel(app, args).await,
+        Command::Retry(args) => builds::retry(app, args).await,
+        Command::Deploy(args) => builds::deploy(app, args).await,
+        Command::Deployments => deployments::list(app).await,
+        Command::RunNow(args) => run_now::run_now(app, args).await,
+        Command::Pause(args) => deployments::pause(app, args).await,
+        Command::Resume(args) => deployments::resume(app, &args.name).await,
+        Command::Stop(args) => deployments::stop(app, &args.name).await,
+        Command::Rollback(args) => deployments::rollback(app, args).await,
+        Command::Export(args) => deployments::export(app, args).await,
+        Command::Remove(args) => deployments::remove(app, args).await,
+        Command::Doctor => doctor::doctor(app).await,
+        Command::Schema { format } => Ok(schema::schema(app, format)),
+        Command::Foundation(command) => foundation::foundation(app, command),
+        Command::Sandbox(args) => sandbox::sandbox(app, args).await,
+        Command::Daemon(command) => daemon::daemon(app, command).await,
+        Command::Service(command) => service::service(app, command).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "agentwright", &mut script);
+            app.out.raw(&script);
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn report(out: &Out, fault: &Fault) -> Exit {
+    out.json(&json!({
+        "error": {
+            "code": fault.code,
+            "message": fault.message,
+            "hint": fault.hint,
+            "exit": fault.exit.number(),
+        }
+    }));
+    out.note(format!("error: {}", safe(&fault.message)));
+    if let Some(hint) = &fault.hint {
+        out.note(format!("hint: {}", safe(hint)));
+    }
+    fault.exit
+}
+
+/// As the person called it, so that printed commands work when they are pasted.
+fn program(data: &Data, explicit: bool) -> String {
+    let called = std::env::args_os().next();
+    let called = called.as_ref().and_then(|name| name.to_str());
+    let mut program = quoted(
+        called
+            .filter(|name| !name.is_empty())
+            .unwrap_or("agentwright"),
+    );
+    if explicit {
+        program.push_str(" --data ");
+        program.push_str(&quoted(&data.dir().display().to_string()));
+    }
+    program
+}
