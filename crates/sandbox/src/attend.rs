@@ -21,13 +21,14 @@ use crate::cgroup::Leaf;
 use crate::disk::Size;
 use crate::error::Error;
 use crate::growth::Growth;
-use crate::launch::{Launched, read_complaints};
+use crate::launch::Launched;
 use crate::net::Net;
 use crate::output::{Kept, LIVE_LINES, Pump};
 use crate::policy::{Limits, Tier};
 use crate::publish::Published;
 use crate::report::{Ending, Limit, OutputLine, Report, Stream, Usage};
 use crate::running::{Handle, Running, Wish};
+use crate::start::read_complaints;
 use crate::wire::{self, Done, FromInit, StopReason, ToInit};
 
 /// Wishes that may wait for the attending task.
@@ -56,7 +57,7 @@ pub(crate) struct Case {
 /// [`Error::Setup`] with what bubblewrap or the init said.
 pub(crate) async fn attend(tracker: &TaskTracker, case: Case) -> Result<Running, Error> {
     let (wishes, asked) = mpsc::channel(WISHES);
-    let (lines, _) = broadcast::channel(LIVE_LINES);
+    let (lines, first_listener) = broadcast::channel(LIVE_LINES);
     let (tell, outcome) = watch::channel(None);
     let (started, is_started) = oneshot::channel();
     let cancel = CancellationToken::new();
@@ -85,9 +86,9 @@ pub(crate) async fn attend(tracker: &TaskTracker, case: Case) -> Result<Running,
     let attendant = Attendant {
         control: registered(launched.control, Interest::READABLE | Interest::WRITABLE)
             .map_err(failed)?,
-        pidfd: registered(launched.pidfd, Interest::READABLE).map_err(failed)?,
-        child: launched.child,
-        complaints: launched.complaints,
+        pidfd: registered(launched.process.pidfd, Interest::READABLE).map_err(failed)?,
+        child: launched.process.child,
+        complaints: launched.process.complaints,
         leaf: launched.leaf,
         limits,
         net,
@@ -101,7 +102,7 @@ pub(crate) async fn attend(tracker: &TaskTracker, case: Case) -> Result<Running,
         done: None,
         failed: None,
     };
-    let held = (launched.identity, launched.scratch);
+    let held = launched.held;
     tracker.spawn(async move {
         let outcome = attendant.run(around).await;
         drop(held);
@@ -110,6 +111,7 @@ pub(crate) async fn attend(tracker: &TaskTracker, case: Case) -> Result<Running,
     let running = Running::new(Handle {
         wishes,
         lines,
+        first_listener: Mutex::new(Some(first_listener)),
         outcome,
         cancel,
         published: address,
@@ -239,6 +241,7 @@ impl Attendant {
         }
         let setup_until = self.begun + SETUP;
         let mut next_id = 0;
+        let mut cancelled = false;
         loop {
             let setup = self.started.is_some().then_some(setup_until);
             let alarm = [self.kill_at, setup].into_iter().flatten().min();
@@ -248,11 +251,12 @@ impl Attendant {
                     Ok(Some((message, fds))) => self.heard(message, fds),
                     _ => break,
                 },
-                wish = self.asked.recv() => if let Some(wish) = wish {
+                Some(wish) = self.asked.recv() => {
                     next_id += 1;
                     self.serve(next_id, wish).await;
-                },
-                () = self.cancel.cancelled(), if self.reason.is_none() => {
+                }
+                () = self.cancel.cancelled(), if !cancelled => {
+                    cancelled = true;
                     self.serve(0, Wish::Stop(StopReason::Cancelled, Duration::ZERO)).await;
                 }
                 () = sleep_until(alarm) => {

@@ -51,10 +51,6 @@ pub enum Error {
 }
 
 impl Error {
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "callers hand over `path.display()`"
-    )]
     pub(crate) fn refused(
         what: impl std::fmt::Display,
         why: impl Into<String>,

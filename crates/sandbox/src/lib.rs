@@ -26,6 +26,8 @@ mod seccomp;
 mod spawner;
 pub mod spec_policy;
 mod stage;
+mod start;
+mod weak;
 mod wire;
 
 pub use error::Error;

@@ -5,7 +5,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
@@ -27,6 +27,8 @@ pub struct Running {
 pub(crate) struct Handle {
     pub(crate) wishes: mpsc::Sender<Wish>,
     pub(crate) lines: broadcast::Sender<OutputLine>,
+    /// Has listened since the start, for the first who asks.
+    pub(crate) first_listener: Mutex<Option<broadcast::Receiver<OutputLine>>>,
     pub(crate) outcome: watch::Receiver<Option<Result<Arc<Report>, String>>>,
     pub(crate) cancel: CancellationToken,
     pub(crate) published: Option<SocketAddr>,
@@ -53,10 +55,26 @@ impl Running {
         }
     }
 
-    /// Lines of output from now on. A reader that is too slow loses the oldest lines, never the newest.
+    /// Lines of output: since the start for the first who asks, from now on for later ones. A reader that falls
+    /// behind loses the oldest lines, never the newest.
     #[must_use]
     pub fn subscribe_output(&self) -> broadcast::Receiver<OutputLine> {
-        self.handle.lines.subscribe()
+        self.take_first_listener()
+            .unwrap_or_else(|| self.handle.lines.subscribe())
+    }
+
+    /// Nobody will listen, so no lines need to be kept.
+    pub(crate) fn without_listener(self) -> Self {
+        drop(self.take_first_listener());
+        self
+    }
+
+    fn take_first_listener(&self) -> Option<broadcast::Receiver<OutputLine>> {
+        self.handle
+            .first_listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// Where the published port listens on the host.

@@ -21,6 +21,7 @@ use crate::running::Running;
 use crate::scratch;
 use crate::spawner::on_spawner_thread;
 use crate::stage::{self, Pool};
+use crate::weak;
 
 /// Resolves a host name and port to addresses; blocking.
 pub type Lookup = Arc<dyn Fn(&str, u16) -> std::io::Result<Vec<IpAddr>> + Send + Sync>;
@@ -138,7 +139,7 @@ impl Sandbox {
         command: Command,
         cancel: CancellationToken,
     ) -> Result<Report, Error> {
-        let running = self.start(policy, command).await?;
+        let running = self.start(policy, command).await?.without_listener();
         let report = running.wait_or_cancel(&cancel).await?;
         Ok(Arc::unwrap_or_clone(report))
     }
@@ -182,7 +183,7 @@ impl Sandbox {
         let (launched, before) = on_spawner_thread(move || {
             let before = launch::open_writable(&policy)?.before();
             let launched = if tier == Tier::Process {
-                launch::launch_process(&inner.machine, &policy, &command, &inner.scratch_root)?
+                weak::launch(&inner.machine, &policy, &command, &inner.scratch_root)?
             } else {
                 launch::launch(
                     &inner.machine,

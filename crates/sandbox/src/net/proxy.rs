@@ -136,7 +136,7 @@ async fn forward(
         request.map(|body| counted(net, entry, body, |decision| &mut decision.sent_bytes));
     let mut response = sender.send_request(request).await.map_err(gone)?;
     net.amend(entry, |decision| {
-        decision.status = Some(response.status().as_u16())
+        decision.status = Some(response.status().as_u16());
     });
     strip(response.headers_mut());
     Ok(response.map(|body| counted(net, entry, body, |decision| &mut decision.received_bytes)))

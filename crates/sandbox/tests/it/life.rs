@@ -202,7 +202,7 @@ async fn live_lines_arrive_while_the_command_runs() {
     let running = sandbox()
         .start(
             Policy::default(),
-            sh("read x < /dev/null; sleep 0.2; echo one; echo two >&2; printf three; sleep 0.2"),
+            sh("echo one; echo two >&2; sleep 0.2; printf three; sleep 0.2"),
         )
         .await
         .unwrap();

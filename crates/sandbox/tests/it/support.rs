@@ -1,5 +1,6 @@
 //! A sandbox of the crate's own init, temporary folders, and short words for policies and commands.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -32,10 +33,12 @@ pub(crate) fn sandbox_with(settings: Settings) -> Sandbox {
 
 /// A canonical temporary folder that only its owner may enter.
 pub(crate) fn folder() -> tempfile::TempDir {
-    tempfile::Builder::new()
+    let dir = tempfile::Builder::new()
         .prefix("aw-")
         .tempdir_in(std::env::temp_dir().canonicalize().unwrap())
-        .unwrap()
+        .unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    dir
 }
 
 pub(crate) fn writes(host: &Path, inside: &str) -> Mount {

@@ -1,5 +1,6 @@
 //! What the machine can do, and what is refused when it cannot.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use agentwright_sandbox::{Ending, Error, Network, Policy, Sandbox, Settings, SyntheticFile, Tier};
@@ -89,7 +90,8 @@ async fn a_stronger_tier_than_the_machine_has_is_refused() {
 
 #[tokio::test]
 async fn tier_process_runs_only_where_it_is_enough_and_says_so() {
-    let own = folder();
+    // The spare identity must be able to enter it.
+    let own = tempfile::tempdir().unwrap();
     let dead = own.path().join("run-999999999-0");
     std::fs::create_dir_all(dead.join("tmp")).unwrap();
     let scratch = || own.path();
@@ -130,6 +132,21 @@ async fn tier_process_runs_only_where_it_is_enough_and_says_so() {
         "{}",
         report.stdout.text()
     );
+    sandbox.drained().await;
+    assert_eq!(
+        std::fs::read_dir(scratch()).unwrap().count(),
+        0,
+        "its scratch directory is gone"
+    );
+}
+
+#[tokio::test]
+async fn tier_process_refuses_what_needs_a_private_view() {
+    let sandbox = sandbox_with(without_bwrap(true));
+    let policy = Policy {
+        minimum: Tier::Process,
+        ..Policy::default()
+    };
     let offline = Policy {
         network: Network::Allow(Vec::new()),
         ..policy.clone()
@@ -159,12 +176,6 @@ async fn tier_process_runs_only_where_it_is_enough_and_says_so() {
             )
             .await
             .is_err()
-    );
-    sandbox.drained().await;
-    assert_eq!(
-        std::fs::read_dir(scratch()).unwrap().count(),
-        0,
-        "its scratch directory is gone"
     );
 }
 
@@ -280,4 +291,111 @@ async fn empty_commands_and_odd_environments_are_refused() {
     let report = run(policy, sh("true")).await;
     assert_eq!(report.ending, Ending::Exited(126));
     assert!(report.stderr.text().contains("/data/none does not exist"));
+}
+
+/// A bubblewrap that fails as it says.
+fn failing(says: &str) -> (tempfile::TempDir, Settings) {
+    let dir = tempfile::tempdir().unwrap();
+    let bwrap = dir.path().join("bwrap");
+    std::fs::write(
+        &bwrap,
+        format!("#!/bin/sh\necho 'bwrap: {says}' >&2\nexit 1\n"),
+    )
+    .unwrap();
+    std::fs::set_permissions(&bwrap, std::fs::Permissions::from_mode(0o755)).unwrap();
+    (
+        dir,
+        Settings {
+            bwrap,
+            ..without_bwrap(false)
+        },
+    )
+}
+
+#[tokio::test]
+async fn a_bubblewrap_that_is_not_allowed_to_work_is_explained() {
+    for (says, advice) in [
+        ("setting up uid map: Permission denied", "AppArmor"),
+        (
+            "loopback: Failed RTM_NEWADDR: Operation not permitted",
+            "AppArmor",
+        ),
+        ("something else", "run it by hand"),
+    ] {
+        let (_dir, settings) = failing(says);
+        let probe = sandbox_with(settings).probe().await;
+        assert_eq!(probe.tier, Tier::None);
+        let why = probe.reasons.join("; ");
+        let in_container = why.contains("in a container");
+        assert!(
+            why.contains(says) && (why.contains(advice) || in_container),
+            "{why}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_only_root_may_enter_is_refused_in_tier_process() {
+    let dir = folder();
+    let policy = Policy {
+        minimum: Tier::Process,
+        mounts: vec![writes(dir.path(), "/data/d")],
+        ..Policy::default()
+    };
+    let started = sandbox_with(without_bwrap(true))
+        .run(
+            policy,
+            sh("echo hi > /data/d/file"),
+            CancellationToken::new(),
+        )
+        .await;
+    if crate::support::is_root() {
+        assert!(
+            started
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("nothing runs as root")
+        );
+    } else {
+        assert!(
+            started.is_ok() && !dir.path().join("file").exists(),
+            "words are translated, scripts are not"
+        );
+    }
+}
+
+#[tokio::test]
+async fn words_of_a_command_name_the_hosts_paths_in_tier_process() {
+    let dir = folder();
+    std::fs::write(
+        dir.path().join("main.py"),
+        "import sys; open(sys.argv[1],'w').write('made')",
+    )
+    .unwrap();
+    if crate::support::is_root() {
+        std::os::unix::fs::chown(dir.path(), Some(4321), Some(4321)).unwrap();
+    }
+    let policy = Policy {
+        minimum: Tier::Process,
+        mounts: vec![writes(dir.path(), "/app")],
+        workdir: "/app".into(),
+        ..Policy::default()
+    };
+    let argv = ["python3", "/app/main.py", "/app/out"]
+        .map(String::from)
+        .to_vec();
+    let command = agentwright_sandbox::Command {
+        argv,
+        stdin: Vec::new(),
+    };
+    let report = sandbox_with(without_bwrap(true))
+        .run(policy, command, CancellationToken::new())
+        .await
+        .unwrap();
+    assert!(report.succeeded(), "{}", report.stderr.text());
+    assert_eq!(
+        std::fs::read_to_string(dir.path().join("out")).unwrap(),
+        "made"
+    );
 }

@@ -1,0 +1,165 @@
+//! The fork itself: what a child does before it becomes bubblewrap, or the init of the weaker tier.
+//!
+//! Between fork and exec there are only system calls on what was prepared before. Start at [`spawn`].
+#![expect(unsafe_code, reason = "what happens between fork and exec")]
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use crate::error::Error;
+use crate::launch::pipes;
+use crate::stage::{self, Stage};
+
+/// Under memory pressure of the whole machine a sandbox goes before the daemon.
+const OOM_SCORE: &[u8] = b"500";
+/// Most of what bubblewrap says that is kept.
+const MAX_COMPLAINTS: usize = 4096;
+
+/// A started process.
+pub(crate) struct Started {
+    pub(crate) child: Child,
+    /// Readable when it has ended.
+    pub(crate) pidfd: OwnedFd,
+    /// What it says itself, as opposed to the command inside.
+    pub(crate) complaints: OwnedFd,
+}
+
+/// What happens in the child between fork and exec. Everything in it was made before the fork.
+pub(crate) struct Ritual {
+    pub(crate) inherited: Vec<RawFd>,
+    pub(crate) entrance: Option<OwnedFd>,
+    pub(crate) stage: Option<Stage>,
+    /// For the tier without namespaces: the identity to take, when the daemon is root.
+    pub(crate) become_id: Option<(u32, u32)>,
+    /// For the tier without namespaces: bubblewrap leaves the terminal by itself.
+    pub(crate) own_session: bool,
+    pub(crate) parent: u32,
+}
+
+/// Starts a program that dies with this thread.
+///
+/// # Errors
+/// [`Error::Setup`] naming the step that failed.
+pub(crate) fn spawn(
+    program: &Path,
+    arguments: &[OsString],
+    ritual: Ritual,
+) -> Result<Started, Error> {
+    let (complaints, theirs) =
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|e| pipes(e.into()))?;
+    rustix::io::ioctl_fionbio(&complaints, true).map_err(|e| pipes(e.into()))?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the sandbox is where untrusted processes start"
+    )]
+    let mut command = std::process::Command::new(program);
+    command.args(arguments).env_clear().current_dir("/");
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(theirs));
+    // SAFETY: the closure only makes system calls on what was prepared before the fork; it does not allocate.
+    unsafe {
+        command.pre_exec(move || {
+            ritual.perform().map_err(|what| {
+                let error = io::Error::last_os_error();
+                let _ = rustix::io::write(io::stderr(), what.as_bytes());
+                error
+            })
+        });
+    }
+    let child = command.spawn().map_err(|error| {
+        let said = read_complaints(&complaints);
+        if error.kind() == io::ErrorKind::NotFound && said.is_empty() {
+            let what = program.display();
+            return Error::Setup(format!(
+                "{what} does not exist; install it: apt install bubblewrap"
+            ));
+        }
+        Error::Setup(format!(
+            "cannot {}: {error}",
+            if said.is_empty() {
+                "start bubblewrap"
+            } else {
+                &said
+            }
+        ))
+    })?;
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let pid = pid.ok_or_else(|| Error::Setup("the child has no process id".into()))?;
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)
+        .map_err(|e| Error::io("watch the child", e))?;
+    Ok(Started {
+        child,
+        pidfd,
+        complaints,
+    })
+}
+
+impl Ritual {
+    pub(crate) fn new(inherited: Vec<RawFd>) -> Self {
+        let parent = std::process::id();
+        Self {
+            inherited,
+            entrance: None,
+            stage: None,
+            become_id: None,
+            own_session: false,
+            parent,
+        }
+    }
+
+    fn perform(&self) -> Result<(), &'static str> {
+        let score = rustix::fs::openat(
+            rustix::fs::CWD,
+            c"/proc/self/oom_score_adj",
+            OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        if let Ok(score) = score {
+            let _ = rustix::io::write(score, OOM_SCORE);
+        }
+        if let Some(entrance) = &self.entrance {
+            rustix::io::write(entrance, b"0").map_err(|_| "enter the cgroup")?;
+        }
+        if let Some(stage) = &self.stage {
+            stage.enter()?;
+        }
+        if let Some((uid, gid)) = self.become_id {
+            stage::take_identity(uid, gid)?;
+        }
+        if self.own_session {
+            rustix::process::setsid().map_err(|_| "leave the terminal")?;
+        }
+        // After the change of identity, which clears it.
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(|_| "die with the daemon")?;
+        if rustix::process::getppid()
+            .is_none_or(|p| p.as_raw_nonzero().get().cast_unsigned() != self.parent)
+        {
+            return Err("start under a daemon that has died");
+        }
+        for fd in &self.inherited {
+            // SAFETY: only the close-on-exec flag of a descriptor that this launch owns is changed.
+            if unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) } < 0 {
+                return Err("hand over a descriptor");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What bubblewrap has said so far.
+pub(crate) fn read_complaints(pipe: &OwnedFd) -> String {
+    let mut buffer = [0_u8; MAX_COMPLAINTS];
+    let count = rustix::io::read(pipe, &mut buffer).unwrap_or(0);
+    String::from_utf8_lossy(&buffer[..count]).trim().to_owned()
+}
