@@ -9,7 +9,6 @@ use crate::digest;
 use crate::exchange;
 use crate::fixture::lay_out;
 use crate::outcome::{Stop, tail};
-use crate::policy::{self, Routes, policy};
 use crate::probe::plan::{self, Request};
 use crate::probe::{Plan, Runs, look};
 use crate::seal::{needs_service, service_port};
@@ -17,12 +16,14 @@ use crate::template::Scope;
 use crate::world::{STATE, Shared, World};
 use agentwright_domain::acceptance::{Case, Check, ExpectedExit, Fixture, Holds, Step};
 use agentwright_domain::spec::{HostPort, Spec, Trigger};
+use agentwright_sandbox::spec_policy::{self, Routes};
 use agentwright_sandbox::{
     Captured, Command, Ending, Error, Limit, NetworkDecision, Policy, Report, Running, Sandbox,
     SyntheticFile, Usage,
 };
 use serde_json::{Value, json};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,7 @@ pub(crate) struct Stage<'a> {
     /// The copy of the code.
     pub(crate) app: &'a Path,
     pub(crate) seed: [u8; 32],
+    pub(crate) programs: &'a BTreeMap<String, PathBuf>,
     pub(crate) start_limit: Duration,
 }
 
@@ -298,7 +300,7 @@ impl Player<'_, '_> {
 
     fn save(
         &mut self,
-        save: &std::collections::BTreeMap<String, String>,
+        save: &BTreeMap<String, String>,
         asked: &str,
         body: &[u8],
     ) -> Result<(), Stop> {
@@ -379,17 +381,17 @@ impl Player<'_, '_> {
         let spec = self.stage.spec;
         let state = folders
             .get(STATE)
-            .map(std::path::PathBuf::as_path)
+            .map(PathBuf::as_path)
             .unwrap_or(Path::new("/nonexistent"));
-        let mut policy = policy(
-            spec,
-            self.stage.app,
-            state,
-            folders,
-            &routes,
-            policy::limits(spec),
-        )
-        .map_err(|error| Stop::Fault(error.to_string()))?;
+        let limits = spec_policy::limits(spec);
+        let mut policy = spec_policy::policy(spec, self.stage.app, state, folders, &routes, limits)
+            .map_err(|error| Stop::Fault(error.to_string()))?;
+        let real = self.stage.programs.iter();
+        let real = real.filter(|(name, _)| !self.world.programs().contains_key(*name));
+        let real = real
+            .map(|(name, path)| (name.clone(), path.clone()))
+            .collect();
+        spec_policy::add_programs(&mut policy, spec, &real);
         for secret in &spec.permissions.secrets {
             let made = digest::of(&[secret.variable.as_bytes(), &self.stage.seed].concat());
             policy
@@ -399,7 +401,7 @@ impl Player<'_, '_> {
         policy.env.extend(self.world.variables().clone());
         for (name, script) in self.world.programs() {
             policy.files.push(SyntheticFile {
-                inside: Path::new(policy::PROGRAMS).join(name),
+                inside: Path::new(spec_policy::PROGRAMS).join(name),
                 content: script.clone().into_bytes(),
                 mode: 0o755,
             });

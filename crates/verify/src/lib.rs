@@ -5,7 +5,7 @@
 //! any store; progress and evidence go through a [`Reporter`].
 //!
 //! Start at [`Verifier::verify`] for the levels, at [`seal`] for what happens before any code exists, at
-//! [`policy()`] for how a spec becomes a sandbox, and at `case` for what one case does.
+//! `case` for what one case does. How a spec becomes a sandbox stands in `sandbox::spec_policy`.
 
 mod verifier;
 
@@ -23,8 +23,6 @@ mod snapshot;
 mod mutants;
 mod seal;
 
-mod environment;
-mod policy;
 mod preview;
 
 mod clock;
@@ -36,8 +34,6 @@ mod template;
 
 pub use case::{START_LIMIT, STOP_GRACE};
 pub use draw::{draw_all, seed_text};
-pub use environment::{Environment, Program};
-pub use policy::{CA_BUNDLE, FolderMissing, PROGRAMS, Routes, limits, policy};
 pub use preview::{PreviewError, PreviewReport, PreviewWork};
 pub use report::{Ended, NotKept, Reporter, Verification};
 pub use seal::{SealError, Sealed, seal};

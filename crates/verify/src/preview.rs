@@ -5,11 +5,11 @@
 
 use crate::beneath::Root;
 use crate::case::{ending_words, sandbox_stop};
-use crate::policy::{self, FolderMissing, Routes, policy};
 use crate::probe::matcher::cut;
 use crate::verifier::Verifier;
 use agentwright_domain::spec::Spec;
-use agentwright_sandbox::{Access, Command, Ending, Network, Report};
+use agentwright_sandbox::spec_policy::{self, FolderMissing, Routes};
+use agentwright_sandbox::{Command, Ending, Network, Report};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,8 @@ pub struct PreviewWork<'a> {
     pub app: PathBuf,
     /// An empty directory of ours.
     pub scratch: PathBuf,
+    /// Declared programs that lie outside `/usr`: name → file.
+    pub programs: BTreeMap<String, PathBuf>,
 }
 
 /// What a preview showed.
@@ -88,9 +90,9 @@ impl Verifier {
         let fault = |error: std::io::Error| PreviewError::Fault(error.to_string());
         std::fs::create_dir_all(&state).map_err(fault)?;
         let folders = real_folders(work.spec, &work.scratch)?;
-        let mut limits = policy::limits(work.spec);
+        let mut limits = spec_policy::limits(work.spec);
         limits.wall_ms = Some(PREVIEW_LIMIT_S * 1000);
-        let mut policy = policy(
+        let mut policy = spec_policy::policy(
             work.spec,
             &work.app,
             &state,
@@ -99,11 +101,8 @@ impl Verifier {
             limits,
         )
         .map_err(|FolderMissing(name)| PreviewError::FolderMissing(name))?;
-        for mount in &mut policy.mounts {
-            if mount.inside.starts_with("/data") {
-                mount.access = Access::Read;
-            }
-        }
+        spec_policy::read_only(&mut policy);
+        spec_policy::add_programs(&mut policy, work.spec, &work.programs);
         if matches!(&policy.network, Network::Allow(rules) if rules.is_empty()) {
             policy.network = Network::Off;
         }

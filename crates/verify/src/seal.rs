@@ -13,13 +13,13 @@ use crate::draw::draw_all;
 use crate::fixture::lay_out;
 use crate::mutants;
 use crate::outcome::Stop;
-use crate::policy::zone;
 use crate::probe::{Plan, Runs, look, matcher, plan};
 use crate::template::Scope;
 use crate::world::World;
 use agentwright_domain::acceptance::{Case, Check, Fixture, Holds, Probe, Step};
 use agentwright_domain::digest::Digest;
 use agentwright_domain::spec::{AutomationKind, HostPort, Spec, SpecProblem, Trigger};
+use agentwright_sandbox::spec_policy::zone;
 use std::path::Path;
 
 /// Trial draws: what holds for one drawn value may not hold for another.

@@ -9,7 +9,6 @@ use crate::digest;
 use crate::draw::{draw_all, seed_text};
 use crate::level::{deployment, structure};
 use crate::outcome::{Log, Stop};
-use crate::policy::zone;
 use crate::report::{Ended, Reporter, Verification};
 use crate::template::Scope;
 use crate::world::Shared;
@@ -17,8 +16,10 @@ use agentwright_domain::acceptance::Case;
 use agentwright_domain::digest::Digest;
 use agentwright_domain::evidence::{EvidenceRef, Level, TestResult, Verdict};
 use agentwright_domain::spec::Spec;
+use agentwright_sandbox::spec_policy::zone;
 use agentwright_sandbox::{Sandbox, Tier, Usage};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,6 +61,8 @@ pub struct Work<'a> {
     pub scratch: PathBuf,
     /// Drawn by the caller after the code was committed.
     pub seed: [u8; 32],
+    /// Declared programs that lie outside `/usr`: name → file.
+    pub programs: BTreeMap<String, PathBuf>,
 }
 
 /// What one level saw.
@@ -262,6 +265,7 @@ impl Verify<'_> {
             spec: self.work.spec,
             app: &app,
             seed: self.work.seed,
+            programs: &self.work.programs,
             start_limit: self.verifier.settings.start_limit,
         };
         let zone = zone(self.work.spec);

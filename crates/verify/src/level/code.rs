@@ -1,9 +1,9 @@
 //! The files of the code: read once without following links, checked, and copied. The copy is what is tested.
 
 use crate::beneath::{Kind, NewFile, Root};
-use crate::digest;
 use crate::outcome::Stop;
 use agentwright_domain::digest::Digest;
+use agentwright_proof::{Tree, TreeEntry, of_bytes};
 use serde::Serialize;
 use std::path::Path;
 
@@ -36,7 +36,7 @@ pub(crate) enum Language {
 pub(crate) struct CodeFile {
     pub(crate) path: String,
     pub(crate) executable: bool,
-    pub(crate) sha256: String,
+    pub(crate) digest: Digest,
     pub(crate) bytes: usize,
     pub(crate) language: Language,
     #[serde(skip)]
@@ -78,7 +78,7 @@ pub(crate) fn read(app: &Path) -> Result<Vec<CodeFile>, Stop> {
         let content = root.read(&entry.path, FILE_MAX).map_err(Stop::Code)?;
         files.push(CodeFile {
             executable: entry.mode & 0o100 != 0,
-            sha256: digest::of(&content).hex().to_owned(),
+            digest: of_bytes(&content),
             bytes: content.len(),
             language: language(&entry.path, &content),
             path: entry.path,
@@ -88,13 +88,17 @@ pub(crate) fn read(app: &Path) -> Result<Vec<CodeFile>, Stop> {
     Ok(files)
 }
 
-/// The digest over paths, executable bits and contents.
-pub(crate) fn digest_of(files: &[CodeFile]) -> Digest {
-    let all: Vec<(&str, bool, &str)> = files
-        .iter()
-        .map(|file| (file.path.as_str(), file.executable, file.sha256.as_str()))
-        .collect();
-    digest::of(&digest::canonical(&all))
+/// The digest of the tree, as `proof` names it.
+pub(crate) fn digest_of(files: &[CodeFile]) -> Result<Digest, Stop> {
+    let entry = |file: &CodeFile| TreeEntry {
+        path: file.path.clone(),
+        executable: file.executable,
+        content: file.digest.clone(),
+        bytes: file.bytes as u64,
+    };
+    Tree::new(files.iter().map(entry).collect())
+        .digest()
+        .map_err(|error| Stop::Fault(error.to_string()))
 }
 
 /// Writes the files into a new directory, with ordinary modes.

@@ -5,10 +5,10 @@ use super::code::{self, Language};
 use super::{answer, inspect};
 use crate::case::{ending_words, last_words, sandbox_stop};
 use crate::outcome::{Stop, tail};
-use crate::policy::{self, Routes, policy};
 use crate::verifier::{Seen, Verifier, Work, json_evidence};
 use agentwright_domain::acceptance::{Case, Fixture};
 use agentwright_domain::spec::{AutomationKind, Spec};
+use agentwright_sandbox::spec_policy::{self, Routes};
 use agentwright_sandbox::{Command, Ending, Tier};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,7 +89,7 @@ pub(crate) async fn check(
         .map(|file| format!("/app/{}", file.path))
         .collect();
     imports(verifier, app, &paths, cancel, seen).await?;
-    programs(verifier, work.spec, app, cancel, seen).await?;
+    programs(verifier, work, app, cancel, seen).await?;
     if work.spec.kind != AutomationKind::Service {
         help(verifier, work, app, cancel, seen).await?;
     }
@@ -204,7 +204,7 @@ fn needed(spec: &Spec) -> BTreeSet<String> {
 
 async fn programs(
     verifier: &Verifier,
-    spec: &Spec,
+    work: &Work<'_>,
     app: &Path,
     cancel: &CancellationToken,
     seen: &mut Seen,
@@ -212,7 +212,11 @@ async fn programs(
     let mut argv: Vec<String> = ["sh", "-c", MISSING_PROGRAMS, "sh"]
         .map(str::to_owned)
         .to_vec();
-    argv.extend(needed(spec));
+    argv.extend(
+        needed(work.spec)
+            .into_iter()
+            .filter(|name| !work.programs.contains_key(name)),
+    );
     let command = Command {
         argv,
         stdin: Vec::new(),
@@ -250,10 +254,10 @@ async fn help(
         addresses: BTreeMap::new(),
         ca_bundle: String::new(),
     };
-    let mut limits = policy::limits(spec);
+    let mut limits = spec_policy::limits(spec);
     limits.wall_ms = Some(HELP_LIMIT_MS);
     let state = directory.join("state");
-    let policy = policy(spec, app, &state, world.folders(), &routes, limits)
+    let policy = spec_policy::policy(spec, app, &state, world.folders(), &routes, limits)
         .map_err(|error| Stop::Fault(error.to_string()))?;
     let argv = help_command(spec);
     let shown = argv.join(" ");

@@ -53,7 +53,7 @@ pub(crate) async fn check(
     })
     .await
     .map_err(|error| Stop::Fault(error.to_string()))??;
-    let code = code::digest_of(&files);
+    let code = code::digest_of(&files)?;
     seen.log.line(format!("{} files, code {code}", files.len()));
     seen.evidence.push(json_evidence(
         "structure.json",

@@ -1,4 +1,4 @@
-//! The dry run on real folders, and the environment that a deployment stands on.
+//! The dry run on real folders, which is never changed.
 
 use crate::support::*;
 use agentwright_domain::spec::Spec;
@@ -25,6 +25,7 @@ async fn preview(spec: &Value, code: &str) -> Result<PreviewReport, PreviewError
         spec: &spec,
         app: app.path().to_owned(),
         scratch: scratch.path().to_owned(),
+        programs: std::collections::BTreeMap::new(),
     };
     verifier().preview(&work, &CancellationToken::new()).await
 }
@@ -69,42 +70,4 @@ async fn a_missing_folder_and_a_missing_dry_run_are_named() {
     );
     let error = preview(&shout_spec(), "pass").await.unwrap_err();
     assert!(matches!(error, PreviewError::None));
-}
-
-#[tokio::test]
-async fn the_environment_names_interpreters_by_version_and_digest() {
-    let spec: Spec = serde_json::from_value(shout_spec()).unwrap();
-    let app = app(&[("main.py", SHOUT), ("helper.sh", "true\n")]);
-    let cancel = CancellationToken::new();
-    let one = verifier()
-        .program_environment(&spec, app.path(), &cancel)
-        .await
-        .unwrap();
-    let two = verifier()
-        .program_environment(&spec, app.path(), &cancel)
-        .await
-        .unwrap();
-    assert_eq!(one, two);
-    let names: Vec<&str> = one
-        .programs
-        .iter()
-        .map(|program| program.name.as_str())
-        .collect();
-    assert_eq!(names, ["python3", "sh"]);
-    assert!(
-        one.programs[0]
-            .version
-            .as_ref()
-            .unwrap()
-            .starts_with("Python 3")
-    );
-    let mut other = shout_spec();
-    other["permissions"]["programs"] = json!(["no-such-program"]);
-    let other: Spec = serde_json::from_value(other).unwrap();
-    let other = verifier()
-        .program_environment(&other, app.path(), &cancel)
-        .await
-        .unwrap();
-    assert_ne!(other.digest, one.digest);
-    assert_eq!(other.programs[0].path, None);
 }

@@ -168,87 +168,89 @@ async fn templates_globs_and_expressions_are_tried() {
     }
 }
 
+/// The honest spec with this as the only fixture of its smoke case.
+fn fixture(fixture: &Value) -> Value {
+    let mut spec = shout_spec();
+    spec["acceptance"]["smoke"]["fixtures"] = json!([fixture]);
+    spec
+}
+
+/// The honest spec with this as the only step of its smoke case.
+fn step(step: &Value) -> Value {
+    let mut spec = shout_spec();
+    spec["acceptance"]["smoke"]["steps"] = json!([step]);
+    spec
+}
+
 #[tokio::test]
-async fn fixtures_steps_and_draws_are_tried() {
-    let fixture = |fixture: Value| {
-        let mut spec = shout_spec();
-        spec["acceptance"]["smoke"]["fixtures"] = json!([fixture]);
-        spec
-    };
-    let step = |step: Value| {
-        let mut spec = shout_spec();
-        spec["acceptance"]["smoke"]["steps"] = json!([step]);
-        spec
-    };
-    let mut draw = shout_spec();
-    draw["acceptance"]["draw"]["bad"] = json!({"type": "int", "min": 2, "max": 1});
-    for (spec, at, why) in [
+async fn fixtures_are_tried() {
+    for (given, why) in [
         (
-            fixture(json!({"type": "file", "folder": "source", "path": "../x"})),
-            "/acceptance/smoke/fixtures/0",
+            json!({"type": "file", "folder": "source", "path": "../x"}),
             "relative",
         ),
         (
-            fixture(json!({"type": "file", "folder": "source", "path": "x", "age": "1w"})),
-            "/acceptance/smoke/fixtures/0",
+            json!({"type": "file", "folder": "source", "path": "x", "age": "1w"}),
             "age",
         ),
         (
-            fixture(json!({"type": "file", "folder": "source", "path": "x", "repeat": "10001"})),
-            "/acceptance/smoke/fixtures/0",
+            json!({"type": "file", "folder": "source", "path": "x", "mode": "9"}),
+            "octal",
+        ),
+        (
+            json!({"type": "file", "folder": "source", "path": "x", "repeat": "10001"}),
             "repeats",
         ),
         (
-            fixture(json!({"type": "file", "folder": "nope", "path": "x"})),
-            "/acceptance/smoke/fixtures/0",
+            json!({"type": "file", "folder": "nope", "path": "x"}),
             "not declared",
         ),
         (
-            fixture(
-                json!({"type": "sqlite", "folder": "source", "path": "x", "sql": ["CREATE TABEL"]}),
-            ),
-            "/acceptance/smoke/fixtures/0",
+            json!({"type": "sqlite", "folder": "source", "path": "x", "sql": ["CREATE TABEL"]}),
             "statement",
         ),
         (
-            fixture(json!({"type": "http", "host": "x.org:80", "answers": []})),
-            "/acceptance/smoke/fixtures/0",
+            json!({"type": "http", "host": "x.org:80", "answers": []}),
             "x.org:80 is not declared",
         ),
         (
-            fixture(json!({"type": "program", "name": "a/b", "script": "#!/bin/sh"})),
-            "/acceptance/smoke/fixtures/0",
+            json!({"type": "program", "name": "a/b", "script": "#!/bin/sh"}),
             "plain name",
         ),
         (
-            fixture(json!({"type": "environment", "name": "A=B", "value": ""})),
-            "/acceptance/smoke/fixtures/0",
+            json!({"type": "environment", "name": "A=B", "value": ""}),
             "variable name",
         ),
+    ] {
+        let found = problems(&fixture(&given)).await;
+        assert_names(&found, "/acceptance/smoke/fixtures/0", why);
+    }
+}
+
+#[tokio::test]
+async fn steps_and_draws_are_tried() {
+    for (given, why) in [
+        (json!({"type": "start"}), "only a service"),
+        (json!({"type": "run", "limit_s": 0}), "limit_s"),
+        (json!({"type": "run", "args": ["{{ nope }}"]}), "undefined"),
         (
-            step(json!({"type": "start"})),
-            "/acceptance/smoke/steps/0",
-            "only a service",
-        ),
-        (
-            step(json!({"type": "run", "limit_s": 0})),
-            "/acceptance/smoke/steps/0",
-            "limit_s",
-        ),
-        (
-            step(json!({"type": "run", "args": ["{{ nope }}"]})),
-            "/acceptance/smoke/steps/0",
-            "undefined",
-        ),
-        (
-            step(json!({"type": "request", "path": "/", "status": 200})),
-            "/acceptance/smoke/steps/0",
+            json!({"type": "request", "path": "/", "status": 200}),
             "not running",
         ),
-        (draw, "/acceptance/draw/bad", "min is greater"),
     ] {
-        assert_names(&problems(&spec).await, at, why);
+        assert_names(
+            &problems(&step(&given)).await,
+            "/acceptance/smoke/steps/0",
+            why,
+        );
     }
+    let mut draw = shout_spec();
+    draw["acceptance"]["draw"]["bad"] = json!({"type": "int", "min": 2, "max": 1});
+    assert_names(
+        &problems(&draw).await,
+        "/acceptance/draw/bad",
+        "min is greater",
+    );
 }
 
 #[tokio::test]

@@ -156,5 +156,10 @@ async fn a_service_that_ends_by_itself_is_stopped() {
         "http.server.ThreadingHTTPServer((\"127.0.0.1\", 8123), Handler).serve_forever()",
         "server = http.server.ThreadingHTTPServer((\"127.0.0.1\", 8123), Handler)\nserver.handle_request(); server.handle_request()",
     );
-    stopped(&code, Level::Smoke, "the service ended by itself").await;
+    stopped(
+        &code,
+        Level::Smoke,
+        "the service ended: ended with exit code 0",
+    )
+    .await;
 }

@@ -160,6 +160,7 @@ pub(crate) async fn verify_into(
         app: app.to_owned(),
         scratch: scratch.path().to_owned(),
         seed,
+        programs: BTreeMap::new(),
     };
     let verification = verifier.verify(&work, &kept, cancel).await;
     Done { verification, kept }
