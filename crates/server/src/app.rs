@@ -21,13 +21,16 @@ use tokio_util::task::TaskTracker;
 /// The executable that becomes the inner init of a sandbox: this one.
 const INIT: &str = "/proc/self/exe";
 
+/// Who works each kind of run.
+pub type Executors = Vec<(RunKind, Arc<dyn Executor>)>;
+
 /// Who does the work of runs.
 pub enum Work {
     /// The pipeline and the runtime; deployments are supervised.
     Real,
     /// These, for each kind of run that is to be worked; nothing is supervised. Routes, store and engine are
     /// the same.
-    Given(Vec<(RunKind, Arc<dyn Executor>)>),
+    Given(Executors),
 }
 
 /// Why an app does not start.
@@ -246,10 +249,7 @@ fn sandbox(config: &Config) -> Result<Sandbox, StartError> {
     Sandbox::new(PathBuf::from(INIT), scratch, settings).map_err(StartError::Sandbox)
 }
 
-fn real(
-    config: &Config,
-    runtime: &Runtime,
-) -> Result<Vec<(RunKind, Arc<dyn Executor>)>, StartError> {
+fn real(config: &Config, runtime: &Runtime) -> Result<Executors, StartError> {
     let _ = config;
     let executions: Arc<dyn Executor> = Arc::new(Executions::new(runtime.clone()));
     Ok(vec![(RunKind::Execution, executions)])

@@ -28,8 +28,6 @@ pub(crate) enum ApiError {
     Method,
     /// It does not go with the state that things are in: 409.
     Conflict(&'static str, String),
-    /// It is understood and refused: 422.
-    Refused(String),
     /// The machine or the daemon cannot now: 503.
     Unavailable(&'static str, String),
     /// A fault of ours: 500.
@@ -90,12 +88,6 @@ impl ApiError {
             Self::Conflict(code, detail) => {
                 of(StatusCode::CONFLICT, code, "Not in this state", detail)
             }
-            Self::Refused(detail) => of(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                code::REFUSED,
-                "Refused",
-                detail,
-            ),
             Self::Unavailable(code, detail) => of(
                 StatusCode::SERVICE_UNAVAILABLE,
                 code,
@@ -150,8 +142,7 @@ impl IntoResponse for ApiError {
             | Self::NotFound(_)
             | Self::NoRoute
             | Self::Method
-            | Self::Conflict(..)
-            | Self::Refused(_) => {}
+            | Self::Conflict(..) => {}
         }
         response
     }

@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use agentwright_api::{BODY_MAX_BYTES, FieldProblem, IDEMPOTENCY_HEADER, IDEMPOTENCY_MAX, code};
+use agentwright_domain::spec::Spec;
 use agentwright_store::OrgScope;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -120,6 +121,19 @@ fn invalid(at: &str, problem: String) -> ApiError {
         at: at.to_owned(),
         problem,
     }])
+}
+
+/// A given spec must be well formed; each problem names its place in it.
+pub(crate) fn well_formed(spec: Option<&Spec>) -> Result<(), ApiError> {
+    let problems = spec.map(Spec::problems).unwrap_or_default();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let errors = problems.into_iter().map(|problem| FieldProblem {
+        at: format!("spec{}", problem.at),
+        problem: problem.problem,
+    });
+    Err(ApiError::Invalid(errors.collect()))
 }
 
 /// A query without unknown fields, checked.

@@ -21,5 +21,5 @@ mod show;
 mod submit;
 mod view;
 
-pub use app::{App, StartError, Work};
+pub use app::{App, Executors, StartError, Work};
 pub use config::{Config, ConfigError, Flags, LogLevel, NotifyChannel, Settings};

@@ -100,10 +100,10 @@ pub async fn start_detached(
     }
     // It ended. Somebody else may have been faster and hold the lock now, still starting.
     let status = child.wait().await.ok();
-    if lost_the_race(status) {
-        if let Some(started) = answering(&client, false, deadline).await {
-            return Ok(started);
-        }
+    if lost_the_race(status)
+        && let Some(started) = answering(&client, false, deadline).await
+    {
+        return Ok(started);
     }
     Err(DetachError::Refused {
         said: last_words(data),

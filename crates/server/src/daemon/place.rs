@@ -117,11 +117,6 @@ impl Held {
         })
     }
 
-    /// The directory.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// Writes who the daemon is; whole or not at all.
     pub(crate) fn announce(&self, health: &Health) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(health).map_err(io::Error::other)?;

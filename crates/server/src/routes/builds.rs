@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::extract::{Body, IdempotencyKey, Named, Query, Who};
+use crate::extract::{Body, IdempotencyKey, Named, Query, Who, well_formed};
 use crate::submit::{self, Wish};
 use crate::view::{self, Lease};
 use crate::{find, live, show};
@@ -26,6 +26,7 @@ pub(crate) async fn create(
     key: IdempotencyKey,
     Body(request): Body<CreateBuild>,
 ) -> Result<(StatusCode, Json<Build>), ApiError> {
+    well_formed(request.spec.as_deref())?;
     let wish = Wish::of(request, &who);
     let build = submit::build(&app, &who, key, wish).await?;
     Ok((StatusCode::ACCEPTED, Json(build)))

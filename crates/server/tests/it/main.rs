@@ -1,0 +1,11 @@
+//! The whole app over its socket: a real store, a real engine, a scripted executor.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod builds;
+mod config;
+mod daemon;
+mod deployments;
+mod live;
+mod requests;
+mod support;

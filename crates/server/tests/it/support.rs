@@ -1,0 +1,318 @@
+//! A served app on a temporary data directory, and an executor that does what the intent says.
+
+use agentwright_api::{Build, BuildDetail, BuildStatus, Client, CreateBuild, PlanRequest};
+use agentwright_domain::approval::{Grant, Subject};
+use agentwright_domain::build::{BuildState, FailureClass, Phase, Stage, StageOutcome};
+use agentwright_domain::deployment::{DeployedVersion, ServiceEntry};
+use agentwright_domain::digest::Digest;
+use agentwright_domain::evidence::{Level, TestResult, Verdict};
+use agentwright_domain::ids::{GrantId, Slug};
+use agentwright_domain::run::{Record, Run, RunKind, RunState, Signal};
+use agentwright_domain::spec::Spec;
+use agentwright_engine::{Executor, Handle};
+use agentwright_server::daemon::Served;
+use agentwright_server::{Config, Work};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
+
+/// What an app ends within, when nothing holds it.
+const GRACE: Duration = Duration::from_secs(2);
+
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) script: Script,
+    served: Option<Served>,
+    dir: Arc<TempDir>,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::on(Arc::new(TempDir::new().unwrap()), change).await
+    }
+
+    async fn on(dir: Arc<TempDir>, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::plain(&dir.path().join("data"));
+        change(&mut config);
+        let script = Script::default();
+        let executor: Arc<dyn Executor> = Arc::new(script.clone());
+        let work = Work::Given(vec![(RunKind::Build, executor)]);
+        let client = Client::unix(config.socket());
+        let served = Served::start(config, work).await.unwrap();
+        Self {
+            client,
+            script,
+            served: Some(served),
+            dir,
+        }
+    }
+
+    /// Ends the app and starts another one on the same data.
+    pub(crate) async fn restarted(mut self) -> Self {
+        let dir = self.dir.clone();
+        self.served.take().unwrap().stop(Duration::ZERO).await;
+        Self::on(dir, |_| {}).await
+    }
+
+    pub(crate) async fn end(mut self) {
+        self.served.take().unwrap().stop(GRACE).await;
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub(crate) async fn create(&self, intent: &str) -> Build {
+        self.client.create_build(&wish(intent), None).await.unwrap()
+    }
+
+    /// Creates it and waits until nothing more happens by itself.
+    pub(crate) async fn settled(&self, request: &CreateBuild) -> BuildDetail {
+        let build = self.client.create_build(request, None).await.unwrap();
+        self.until_settled(build.id.as_str()).await
+    }
+
+    pub(crate) async fn until_settled(&self, id: &str) -> BuildDetail {
+        let detail = self.client.settled_build(id, 20).await.unwrap();
+        let status = detail.build.status();
+        assert!(
+            status.ended() || status == BuildStatus::Waiting,
+            "{id} is still {}",
+            status.word()
+        );
+        self.client.build(id).await.unwrap()
+    }
+
+    /// Approves what waits, and waits again.
+    pub(crate) async fn approve(&self, detail: &BuildDetail) -> BuildDetail {
+        let id = detail.build.id.as_str();
+        self.client.decide(id, &yes(detail)).await.unwrap();
+        self.until_settled(id).await
+    }
+}
+
+/// A yes to exactly what waits.
+pub(crate) fn yes(detail: &BuildDetail) -> agentwright_api::DecisionRequest {
+    let agentwright_api::BuildState::Waiting { subject, .. } = &detail.build.state else {
+        panic!("{} does not wait", detail.build.label);
+    };
+    agentwright_api::DecisionRequest {
+        decision: agentwright_api::Decide::Approve,
+        subject: subject.as_ref().map(|subject| subject.digest.clone()),
+        notes: None,
+    }
+}
+
+pub(crate) fn wish(intent: &str) -> CreateBuild {
+    CreateBuild::of(PlanRequest {
+        intent: intent.into(),
+        base_dir: "/home/ann".into(),
+        zone: "UTC".into(),
+        ..PlanRequest::default()
+    })
+}
+
+/// Does what the intent says: `fail` fails at verify, `hold` waits at generate for [`Script::release`].
+#[derive(Clone)]
+pub(crate) struct Script {
+    held: Arc<Semaphore>,
+    at_work: Arc<Semaphore>,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            held: Arc::new(Semaphore::new(0)),
+            at_work: Arc::new(Semaphore::new(0)),
+        }
+    }
+}
+
+impl Script {
+    /// Lets one held build go on.
+    pub(crate) fn release(&self) {
+        self.held.add_permits(1);
+    }
+
+    /// Waits until a build is held.
+    pub(crate) async fn holding(&self) {
+        self.at_work.acquire().await.unwrap().forget();
+    }
+
+    async fn stage(&self, run: &Run, state: &BuildState, handle: &Handle) -> StageOutcome {
+        let Phase::Stage { stage, .. } = state.phase else {
+            panic!("worked at {:?}", state.phase);
+        };
+        let agentwright_domain::run::RunInput::Build(request) = &run.input else {
+            panic!("not a build");
+        };
+        if request.intent.contains("fail") && stage == Stage::Verify {
+            return StageOutcome::Failed {
+                class: FailureClass::Tests,
+                reason: "level 4: the zip is empty".into(),
+                records: vec![Record::TestResult(level(Level::Assertion, Verdict::Fail))],
+            };
+        }
+        if request.intent.contains("hold") && stage == Stage::Generate {
+            self.at_work.add_permits(1);
+            let cancelled = handle.cancelled();
+            tokio::select! {
+                held = self.held.acquire() => held.unwrap().forget(),
+                () = cancelled.cancelled() => {}
+            }
+        }
+        if stage == Stage::Generate {
+            handle.progress(50, "half of it").await.unwrap();
+            handle.keep("main.py", b"print()".to_vec()).await.unwrap();
+        }
+        done(run, stage, state)
+    }
+}
+
+#[async_trait::async_trait]
+impl Executor for Script {
+    async fn execute(&self, run: &Run, handle: &Handle) -> Signal {
+        let RunState::Build(state) = &run.state else {
+            panic!("not a build");
+        };
+        let outcome = Box::new(self.stage(run, state, handle).await);
+        Signal::Stage { outcome }
+    }
+}
+
+fn done(run: &Run, stage: Stage, state: &BuildState) -> StageOutcome {
+    let mut facts = state.facts.clone();
+    let mut records = Vec::new();
+    facts.name = Some(name());
+    facts.spec = Some(digest(1));
+    facts.permissions = Some(digest(7));
+    facts.code = Some(digest(2));
+    match stage {
+        Stage::Spec | Stage::Package | Stage::Generate => {}
+        Stage::Review => facts.reviewed = facts.code.clone(),
+        Stage::Verify => {
+            facts.verified = facts.code.clone();
+            facts.evidence = Some(digest(3));
+            records.push(Record::TestResult(level(Level::Structure, Verdict::Pass)));
+        }
+        Stage::Preview => {
+            facts.preview = vec!["would create 1 zip".into()];
+            facts.subject = Some(Subject {
+                spec: digest(1),
+                code: Some(digest(2)),
+                evidence: Some(digest(3)),
+                target: digest(4),
+                policy: digest(5),
+                digest: digest(6),
+            });
+        }
+        Stage::Deploy => {
+            facts.version = Some(1);
+            records = deployed(run);
+        }
+        Stage::Register => records.push(Record::Service(ServiceEntry {
+            name: name(),
+            kind: spec().kind,
+            purpose: spec().purpose,
+            version: 1,
+            endpoint: None,
+            registered_at_ms: 5,
+        })),
+    }
+    StageOutcome::Done {
+        summary: format!("{} is done", stage.word()),
+        facts: Box::new(facts),
+        records,
+    }
+}
+
+fn deployed(run: &Run) -> Vec<Record> {
+    let (id, spec) = (GrantId::new(format!("{}-grant", run.id)), spec());
+    let grant = Grant {
+        id: id.clone(),
+        approval: None,
+        deployment: name(),
+        code: digest(2),
+        spec: digest(1),
+        permissions: spec.permissions.clone(),
+        trigger: spec.trigger.clone(),
+        target: "local".into(),
+        granted_at_ms: 4,
+        revoked_at_ms: None,
+    };
+    let version = DeployedVersion {
+        name: name(),
+        version: 1,
+        build: run.id.clone(),
+        grant: id,
+        code: digest(2),
+        spec,
+        environment: digest(8),
+        deployed_at_ms: 4,
+    };
+    vec![
+        Record::Grant(Box::new(grant)),
+        Record::Version(Box::new(version)),
+    ]
+}
+
+fn level(level: Level, verdict: Verdict) -> TestResult {
+    TestResult {
+        level,
+        verdict,
+        summary: "every file parses".into(),
+        log: "main.py: parsed\n".into(),
+        evidence: Vec::new(),
+        duration_ms: 3,
+        cpu_ms: 2,
+        max_rss_bytes: 1,
+        tier: "full".into(),
+    }
+}
+
+pub(crate) fn name() -> Slug {
+    Slug::parse("notes-zip").unwrap()
+}
+
+pub(crate) fn spec() -> Spec {
+    serde_json::from_value(serde_json::json!({
+        "format": 1,
+        "name": "notes-zip",
+        "purpose": "zips the notes",
+        "kind": "script",
+        "command": ["python3", "/app/main.py"],
+        "trigger": { "type": "manual" },
+        "acceptance": { "smoke": { "name": "runs", "steps": [] }, "cases": [] },
+    }))
+    .unwrap()
+}
+
+pub(crate) fn digest(byte: u8) -> Digest {
+    Digest::from_sha256([byte; 32])
+}
+
+/// Sends exactly these bytes over the socket and reads until the other side closes.
+pub(crate) async fn raw(socket: &Path, request: &str) -> String {
+    let mut stream = UnixStream::connect(socket).await.unwrap();
+    // The other side may answer and close before it has read everything.
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// One request with a body; the connection closes after the answer.
+pub(crate) fn text(method: &str, path: &str, content_type: &str, body: &str) -> String {
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
