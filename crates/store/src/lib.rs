@@ -13,6 +13,7 @@ mod group;
 mod idempotency;
 mod migrate;
 mod open;
+mod organizations;
 mod outbox;
 mod rows;
 mod runs;
@@ -53,6 +54,7 @@ pub fn statements() -> Vec<&'static Statement> {
         deployments::STATEMENTS,
         idempotency::STATEMENTS,
         open::STATEMENTS,
+        organizations::STATEMENTS,
         outbox::STATEMENTS,
         runs::STATEMENTS,
     ] {

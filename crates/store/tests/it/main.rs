@@ -1,0 +1,107 @@
+//! The conformance suite: every case on both engines, and what is special to one.
+
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails by panicking")]
+
+mod bed;
+mod claims;
+mod commits;
+mod deployments;
+mod opening;
+mod reading;
+mod telling;
+
+use bed::Bed;
+use std::future::Future;
+use std::pin::Pin;
+
+type Case = (&'static str, fn(Bed) -> Pin<Box<dyn Future<Output = ()>>>);
+
+macro_rules! cases {
+    ($($module:ident::$name:ident,)+) => {
+        &[$((concat!(stringify!($module), "::", stringify!($name)), |bed| Box::pin($module::$name(bed)))),+]
+    };
+}
+
+const CASES: &[Case] = cases![
+    claims::they_follow_priority_then_age,
+    claims::they_honour_not_before,
+    claims::they_keep_the_global_limit,
+    claims::they_keep_the_limit_of_an_organization_and_pass_over_it,
+    claims::two_claimers_never_get_the_same_run,
+    claims::an_expired_lease_is_taken_over_and_the_old_holder_is_fenced,
+    claims::a_renewed_lease_is_not_taken_over,
+    claims::only_the_named_leases_are_renewed,
+    claims::what_a_process_works_on_it_never_claims_again,
+    claims::a_run_that_was_given_back_is_ready_and_its_claim_does_not_count,
+    commits::a_run_submitted_twice_is_one_run,
+    commits::a_label_is_unique_among_live_runs_of_a_kind,
+    commits::a_commit_writes_state_stage_events_and_notices_at_once,
+    commits::a_stale_commit_fails_alone_in_its_group,
+    commits::a_refused_row_fails_alone_in_its_group,
+    commits::of_two_that_commit_one_run_at_once_one_wins,
+    commits::events_have_no_gaps_when_many_report_at_once,
+    commits::a_cancel_by_somebody_else_fences_the_holder,
+    commits::waiting_leaves_the_queue_and_a_yes_returns_to_it,
+    commits::a_yes_at_the_moment_of_parking_is_never_lost,
+    commits::a_retry_waits_in_the_queue,
+    commits::work_is_counted_and_waiting_is_not,
+    commits::characters_that_no_engine_keeps_are_replaced,
+    commits::every_kind_of_record_is_read_back_and_may_be_written_twice,
+    deployments::a_version_makes_a_deployment_and_the_next_one_switches_it,
+    deployments::a_write_on_an_old_revision_changes_nothing,
+    deployments::of_two_that_fire_at_once_one_fires,
+    deployments::nothing_is_fired_while_an_execution_goes_on,
+    deployments::the_end_of_an_execution_frees_its_deployment,
+    deployments::failures_pause_what_is_active_only,
+    deployments::a_revoked_grant_says_when,
+    deployments::a_removed_deployment_leaves_its_history_only,
+    reading::lists_are_newest_first_and_filtered,
+    reading::a_run_is_found_by_label_and_by_the_beginning_of_its_id,
+    reading::running_is_said_only_while_the_lease_is_live,
+    reading::another_organization_sees_nothing,
+    reading::news_of_a_run_wakes_whoever_waits,
+    telling::notices_are_due_once_and_parked_when_settled_so,
+    telling::a_repeated_key_answers_the_first_id,
+    telling::artifacts_of_live_things_survive_the_quota,
+];
+
+async fn every_case(start: impl AsyncFn() -> Bed) {
+    for (name, case) in CASES {
+        let bed = start().await;
+        println!("case {name}");
+        case(bed).await;
+    }
+}
+
+/// Statements that one engine never runs: it has no predecessor's leases to void.
+const SQLITE_ONLY: [&str; 2] = [
+    "giving back runs of a dead process",
+    "voiding leases of a dead process",
+];
+
+fn not_executed() -> Vec<&'static str> {
+    agentwright_store::statements()
+        .into_iter()
+        .filter(|statement| statement.executed() == 0)
+        .map(|statement| statement.name)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_case_holds_and_every_statement_is_executed_on_sqlite() {
+    every_case(Bed::sqlite).await;
+    assert_eq!(not_executed(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_case_holds_and_every_statement_is_executed_on_postgres() {
+    let Some(cluster) = agentwright_testkit::Cluster::start().await else {
+        return;
+    };
+    every_case(async || Bed::postgres(&cluster).await).await;
+    let left: Vec<_> = not_executed()
+        .into_iter()
+        .filter(|name| !SQLITE_ONLY.contains(name))
+        .collect();
+    assert_eq!(left, [""; 0]);
+}

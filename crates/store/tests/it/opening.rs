@@ -1,0 +1,278 @@
+//! Opening and its refusals; every statement prepared.
+
+use crate::bed::{Bed, START_MS};
+use agentwright_domain::run::RunStatus;
+use agentwright_store::{Location, OpenError, Options, Store};
+use agentwright_testkit::{Cluster, build_run, temp_dir};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, SqlSafeStr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+async fn open(dir: &Path) -> Result<Store, OpenError> {
+    Store::open(Location::Sqlite(dir.join("a.db")), Options::new(dir)).await
+}
+
+async fn refused(dir: &Path) -> OpenError {
+    let path = dir.join("a.db");
+    let before = std::fs::read(&path).unwrap();
+    let Err(error) = open(dir).await else {
+        panic!("it opened")
+    };
+    assert_eq!(std::fs::read(&path).unwrap(), before, "it was touched");
+    error
+}
+
+async fn sqlite(dir: &Path) -> sqlx::SqliteConnection {
+    sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(dir.join("a.db"))
+        .create_if_missing(true)
+        .connect()
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused_and_the_next_one_is_not() {
+    let dir = temp_dir();
+    let first = open(dir.path()).await.unwrap();
+    assert!(matches!(
+        open(dir.path()).await,
+        Err(OpenError::Locked { .. })
+    ));
+    first.close().await;
+    drop(first);
+    open(dir.path()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused_untouched() {
+    let dir = temp_dir();
+    open(dir.path()).await.unwrap().close().await;
+    let mut conn = sqlite(dir.path()).await;
+    conn.execute("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9, 'later', true, x'00', 1)").await.unwrap();
+    conn.close().await.unwrap();
+    let error = refused(dir.path()).await;
+    assert!(
+        matches!(
+            error,
+            OpenError::Newer {
+                found: 9,
+                known: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(error.to_string().contains("newer agentwright"));
+}
+
+#[tokio::test]
+async fn a_changed_migration_is_refused_untouched() {
+    let dir = temp_dir();
+    open(dir.path()).await.unwrap().close().await;
+    let mut conn = sqlite(dir.path()).await;
+    conn.execute("UPDATE _sqlx_migrations SET checksum = x'00'")
+        .await
+        .unwrap();
+    conn.close().await.unwrap();
+    assert!(matches!(
+        refused(dir.path()).await,
+        OpenError::Corrupt { .. }
+    ));
+    let mut conn = sqlite(dir.path()).await;
+    conn.execute("UPDATE _sqlx_migrations SET success = false")
+        .await
+        .unwrap();
+    conn.close().await.unwrap();
+    assert!(matches!(
+        refused(dir.path()).await,
+        OpenError::Corrupt { .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_untouched() {
+    let dir = temp_dir();
+    std::fs::write(dir.path().join("a.db"), "hello, I am a text of some length").unwrap();
+    assert!(matches!(
+        refused(dir.path()).await,
+        OpenError::Corrupt { .. }
+    ));
+    let mut torn = b"SQLite format 3\0".to_vec();
+    torn.extend([7; 4_000]);
+    std::fs::write(dir.path().join("a.db"), torn).unwrap();
+    assert!(matches!(
+        refused(dir.path()).await,
+        OpenError::Corrupt { .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_database_of_another_program_is_refused_untouched() {
+    let dir = temp_dir();
+    let mut conn = sqlite(dir.path()).await;
+    conn.execute("CREATE TABLE theirs (id TEXT)").await.unwrap();
+    conn.close().await.unwrap();
+    assert!(matches!(
+        refused(dir.path()).await,
+        OpenError::Corrupt { .. }
+    ));
+}
+
+#[tokio::test]
+async fn an_empty_file_is_a_new_database() {
+    let dir = temp_dir();
+    std::fs::write(dir.path().join("a.db"), "").unwrap();
+    let store = open(dir.path()).await.unwrap();
+    assert_eq!(store.check().await.unwrap(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_place_that_cannot_be_written_is_named() {
+    let dir = temp_dir();
+    // A directory where a file must be, so that it holds for root too.
+    std::fs::create_dir(dir.path().join("a.db.lock")).unwrap();
+    let error = open(dir.path()).await.err().unwrap();
+    assert!(matches!(error, OpenError::ReadOnly { .. }), "{error}");
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let nowhere = Location::Sqlite("/proc/nowhere/a.db".into());
+    let error = Store::open(nowhere, Options::new(dir.path()))
+        .await
+        .err()
+        .unwrap();
+    assert!(matches!(error, OpenError::ReadOnly { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_address_that_does_not_answer_is_named_without_its_password() {
+    let dir = temp_dir();
+    for url in ["postgres://me:secret@127.0.0.1:1/db", "nonsense"] {
+        let location = Location::Postgres(url.to_owned());
+        let error = Store::open(location, Options::new(dir.path()))
+            .await
+            .err()
+            .unwrap();
+        assert!(matches!(error, OpenError::Unreachable { .. }), "{error}");
+        assert!(!error.to_string().contains("secret"));
+    }
+}
+
+#[tokio::test]
+async fn a_closed_store_says_so() {
+    let dir = temp_dir();
+    let store = open(dir.path()).await.unwrap();
+    store.close().await;
+    assert!(
+        store
+            .submit(build_run(&store.new_id(), "late"))
+            .await
+            .is_err()
+    );
+    assert!(store.now_ms().await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_is_there_after_a_restart_and_old_leases_are_void() {
+    let dir = temp_dir();
+    let store = open(dir.path()).await.unwrap();
+    let id = store
+        .submit(build_run(&store.new_id(), "run"))
+        .await
+        .unwrap()
+        .id;
+    let held = store.claim(crate::bed::request("dead", 9)).await.unwrap();
+    assert_eq!(held.len(), 1);
+    drop(store);
+    // The committer ends when the last clone is gone; then the lock is free.
+    let store =
+        agentwright_testkit::eventually("the lock is free", async || open(dir.path()).await.ok())
+            .await;
+    let run = store
+        .run(&agentwright_store::OrgScope::local(), &id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(run.status, RunStatus::Ready);
+    let again = store.claim(crate::bed::request("next", 9)).await.unwrap();
+    assert_eq!((again.len(), again[0].claims), (1, 2));
+}
+
+#[tokio::test]
+async fn every_statement_is_prepared_on_sqlite() {
+    let dir = temp_dir();
+    open(dir.path()).await.unwrap().close().await;
+    let mut conn = sqlite(dir.path()).await;
+    for statement in agentwright_store::statements() {
+        let prepared = conn.prepare(statement.sqlite.into_sql_str()).await;
+        prepared.unwrap_or_else(|error| panic!("{}: {error}", statement.name));
+    }
+}
+
+#[tokio::test]
+async fn every_statement_is_prepared_on_postgres() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let url = cluster.database().await;
+    let dir = temp_dir();
+    let store = Store::open(Location::Postgres(url.clone()), Options::new(dir.path()))
+        .await
+        .unwrap();
+    // Leases go by the database's clock.
+    assert!(store.now_ms().await.unwrap() > START_MS);
+    let mut conn = PgConnection::connect(&url).await.unwrap();
+    conn.execute("SET search_path = agentwright").await.unwrap();
+    for statement in agentwright_store::statements() {
+        let prepared = conn.prepare(statement.postgres.into_sql_str()).await;
+        prepared.unwrap_or_else(|error| panic!("{}: {error}", statement.name));
+    }
+    store.close().await;
+
+    conn.execute("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9, 'later', true, '', 1)").await.unwrap();
+    let again = Store::open(Location::Postgres(url), Options::new(dir.path())).await;
+    assert!(matches!(again, Err(OpenError::Newer { found: 9, .. })));
+}
+
+#[test]
+fn only_a_locking_clause_differs_between_the_engines() {
+    for statement in agentwright_store::statements() {
+        let mut text = statement.postgres.to_owned();
+        for clause in [
+            " FOR UPDATE OF r SKIP LOCKED",
+            " FOR UPDATE OF d SKIP LOCKED",
+            " FOR UPDATE SKIP LOCKED",
+            " FOR UPDATE OF r",
+            " FOR UPDATE",
+        ] {
+            text = text.replace(clause, "");
+        }
+        assert_eq!(text, statement.sqlite, "{}", statement.name);
+    }
+}
+
+#[tokio::test]
+async fn two_processes_that_start_at_once_on_an_empty_database_both_open_it() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let location = cluster.location().await;
+    let dir = temp_dir();
+    let start = || Store::open(location.clone(), Options::new(dir.path()));
+    let (a, b) = tokio::join!(start(), start());
+    a.unwrap();
+    b.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_crash_left_half_written_among_artifacts_is_cleared() {
+    let dir = temp_dir();
+    let torn = dir.path().join("artifacts/tmp/1-1");
+    std::fs::create_dir_all(torn.parent().unwrap()).unwrap();
+    std::fs::write(&torn, "half").unwrap();
+    let store = open(dir.path()).await.unwrap();
+    assert!(!torn.exists());
+    let large = vec![0; agentwright_store::ARTIFACT_MAX_BYTES + 1];
+    assert!(store.put_artifact(large).await.is_err());
+    let bed = Bed::sqlite().await;
+    assert!(!bed.store.shared());
+}

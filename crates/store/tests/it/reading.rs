@@ -1,0 +1,200 @@
+//! Reads.
+
+use crate::bed::{Bed, LEASE_MS, START_MS, cancel, done, of_organization};
+use crate::deployments::deployed;
+use agentwright_domain::ids::{GrantId, OrganizationId, RunId};
+use agentwright_domain::run::{RunKind, RunStatus};
+use agentwright_store::{OrgScope, RunFilter, Writer};
+use agentwright_testkit::{build_run, execution_run, slug};
+use std::time::Duration;
+
+pub(crate) async fn lists_are_newest_first_and_filtered(bed: Bed) {
+    let mut ids = Vec::new();
+    for at in 0..6 {
+        ids.push(bed.submit(&format!("run{at}")).await);
+    }
+    let execution = execution_run(&bed.store.new_id(), "backup");
+    ids.push(bed.store.submit(execution).await.unwrap().id);
+    bed.commit(&bed.run(&ids[2]).await, &cancel(), Writer::Outsider)
+        .await
+        .unwrap();
+    ids.reverse();
+    let list = async |filter| {
+        let rows = bed.store.runs(&bed.scope, filter).await.unwrap();
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(list(RunFilter::default()).await, ids);
+    let builds = RunFilter {
+        kind: Some(RunKind::Build),
+        ..RunFilter::default()
+    };
+    assert_eq!(list(builds.clone()).await, ids[1..]);
+    let ended = RunFilter {
+        open: Some(false),
+        ..builds.clone()
+    };
+    assert_eq!(list(ended).await, [ids[4].clone()]);
+    let cancelled = RunFilter {
+        status: Some(RunStatus::Cancelled),
+        ..RunFilter::default()
+    };
+    assert_eq!(list(cancelled).await, [ids[4].clone()]);
+    let open = RunFilter {
+        open: Some(true),
+        label: Some(slug("run0")),
+        ..builds.clone()
+    };
+    assert_eq!(list(open).await, [ids[6].clone()]);
+    let page = RunFilter {
+        limit: 2,
+        before: Some(ids[2].clone()),
+        ..builds
+    };
+    assert_eq!(list(page).await, ids[3..5]);
+}
+
+pub(crate) async fn a_run_is_found_by_label_and_by_the_beginning_of_its_id(bed: Bed) {
+    let first = bed.submit("backup").await;
+    bed.commit(&bed.run(&first).await, &cancel(), Writer::Outsider)
+        .await
+        .unwrap();
+    let second = bed.submit("backup").await;
+    let find = async |kind, text: &str| {
+        let run = bed
+            .store
+            .run_by_label(&bed.scope, kind, text)
+            .await
+            .unwrap();
+        run.map(|run| run.id)
+    };
+    assert_eq!(find(None, "backup").await, Some(second));
+    assert_eq!(find(Some(RunKind::Execution), "backup").await, None);
+    assert_eq!(
+        find(Some(RunKind::Build), first.as_str()).await,
+        Some(first.clone())
+    );
+    assert_eq!(find(None, &first.0[..30]).await, Some(first.clone()));
+    assert_eq!(find(None, &first.0[..7]).await, None);
+    assert_eq!(find(None, "%%%%%%%%%%").await, None);
+}
+
+pub(crate) async fn running_is_said_only_while_the_lease_is_live(bed: Bed) {
+    let id = bed.submit("run").await;
+    let live = async || {
+        bed.store
+            .run_row(&bed.scope, &id)
+            .await
+            .unwrap()
+            .unwrap()
+            .live
+    };
+    assert!(!live().await);
+    bed.claim("worker").await;
+    assert!(live().await);
+    assert!(
+        bed.store
+            .runs(&bed.scope, RunFilter::default())
+            .await
+            .unwrap()[0]
+            .live
+    );
+    bed.clock.advance(LEASE_MS);
+    assert!(!live().await);
+    let row = bed.store.run_row(&bed.scope, &id).await.unwrap().unwrap();
+    assert_eq!(
+        (row.status, row.started_at_ms),
+        (RunStatus::Leased, Some(START_MS))
+    );
+    assert_eq!(
+        bed.store
+            .run_row(&bed.scope, &RunId::new("none"))
+            .await
+            .unwrap(),
+        None
+    );
+}
+
+pub(crate) async fn another_organization_sees_nothing(bed: Bed) {
+    let others = OrganizationId::new("others");
+    assert!(bed.store.add_organization(&others, "Others").await.unwrap());
+    assert!(!bed.store.add_organization(&others, "Others").await.unwrap());
+    let seen = deployed(&bed, 1..=1).await;
+    let run = bed.held("mine").await;
+    bed.commit(&run, &done(&run), Writer::Holder).await.unwrap();
+    let (store, their, name) = (&bed.store, OrgScope::authenticated(others), slug("backup"));
+    let id = &run.id;
+
+    assert_eq!(store.run(&their, id).await.unwrap(), None);
+    assert_eq!(store.run_row(&their, id).await.unwrap(), None);
+    assert_eq!(
+        store.run_by_label(&their, None, "mine").await.unwrap(),
+        None
+    );
+    assert_eq!(
+        store.run_by_label(&their, None, id.as_str()).await.unwrap(),
+        None
+    );
+    assert_eq!(store.runs(&their, RunFilter::default()).await.unwrap(), []);
+    assert_eq!(store.events(&their, id, 0, 9).await.unwrap(), []);
+    assert_eq!(store.event_seq(&their, id).await.unwrap(), 0);
+    assert_eq!(store.stages(&their, id).await.unwrap(), []);
+    assert_eq!(store.test_results(&their, id).await.unwrap(), []);
+    assert_eq!(store.approvals(&their, id).await.unwrap(), []);
+    assert_eq!(store.artifacts(&their, id).await.unwrap(), []);
+    assert_eq!(store.usage(&their, id).await.unwrap(), None);
+    assert_eq!(store.usage_totals(&their, &name).await.unwrap().runs, 0);
+    assert_eq!(store.deployments(&their).await.unwrap(), []);
+    assert_eq!(store.deployment(&their, &name).await.unwrap(), None);
+    assert_eq!(store.versions(&their, &name).await.unwrap(), []);
+    assert_eq!(store.version(&their, &name, 1).await.unwrap(), None);
+    assert_eq!(store.grants(&their, &name).await.unwrap(), []);
+    let grant = GrantId::new("backup-grant-1");
+    assert_eq!(store.grant(&their, &grant).await.unwrap(), None);
+    assert!(!store.revoke_grant(&their, &grant).await.unwrap());
+    assert!(
+        !store
+            .set_activity(&their, &name, seen.revision, &seen.activity, None, None)
+            .await
+            .unwrap()
+    );
+    assert!(!store.set_endpoint(&their, &name, None).await.unwrap());
+    let firing = of_organization("others", execution_run(&store.new_id(), "backup"));
+    assert!(
+        !store
+            .fire(&their, &name, seen.revision, firing, None)
+            .await
+            .unwrap()
+    );
+    assert!(!store.remove_deployment(&their, &name).await.unwrap());
+    assert_eq!(store.services(&their).await.unwrap(), []);
+    assert_eq!(store.notices(&their, 9).await.unwrap(), []);
+    // The same label and the same key are theirs to use.
+    let new = of_organization("others", build_run(&store.new_id(), "mine"));
+    store.submit(new).await.unwrap();
+    // A run that is named with the wrong organization is unknown.
+    let mut theirs = bed.run(id).await;
+    theirs.organization = OrganizationId::new("others");
+    let stolen = bed.commit(&theirs, &cancel(), Writer::Outsider).await;
+    assert!(matches!(
+        stolen,
+        Err(agentwright_store::CommitError::Unknown)
+    ));
+}
+
+pub(crate) async fn news_of_a_run_wakes_whoever_waits(bed: Bed) {
+    let run = bed.held("run").await;
+    let long = Duration::from_secs(60);
+    let (store, scope, id) = (bed.store.clone(), bed.scope.clone(), run.id.clone());
+    let seq = store.changed(&scope, &id, 0, long).await.unwrap();
+    assert_eq!(seq, 1);
+    let waiting = tokio::spawn(async move { store.changed(&scope, &id, seq, long).await });
+    // Committed by the other process: on PostgreSQL nothing in this one signals it.
+    let commit = crate::bed::transition(&run, &done(&run), Writer::Holder);
+    bed.other.commit(commit).await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap(), 2);
+    let none = bed
+        .store
+        .changed(&bed.scope, &run.id, 2, Duration::from_millis(20))
+        .await;
+    assert_eq!(none.unwrap(), 2);
+}
