@@ -1,1 +1,3 @@
-//! (skeleton)
+//! The stages of a build.
+
+pub mod review;

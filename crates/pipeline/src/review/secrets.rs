@@ -1,0 +1,214 @@
+//! Values that must be references: keys by their shape, and named texts that look drawn at random.
+
+use super::source::{Language, Source, literals, pattern};
+use super::{Finding, Rule};
+use regex::Regex;
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+/// A named text this long is looked at.
+const NAMED_MIN: usize = 8;
+/// Bits per character from which a named text counts as drawn at random.
+const NAMED_ENTROPY: f64 = 2.8;
+/// A text without a telling name must be this long.
+const UNNAMED_MIN: usize = 36;
+/// Bits per character from which it counts.
+const UNNAMED_ENTROPY: f64 = 4.4;
+
+/// Keys that tell what they are.
+const SHAPES: [(&str, &str); 15] = [
+    ("an AWS access key", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    ("a GitHub token", r"\bgh[pousr]_[A-Za-z0-9]{36,}\b"),
+    ("a GitHub token", r"\bgithub_pat_[A-Za-z0-9_]{40,}\b"),
+    ("a GitLab token", r"\bglpat-[A-Za-z0-9_-]{20,}"),
+    ("a Slack token", r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    (
+        "a Slack webhook",
+        r"hooks\.slack\.com/services/T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{16,}",
+    ),
+    ("an Anthropic key", r"\bsk-ant-[A-Za-z0-9_-]{20,}"),
+    (
+        "an OpenAI key",
+        r"\bsk-(?:proj-|svcacct-)?[A-Za-z0-9_-]{32,}",
+    ),
+    ("a Google key", r"\bAIza[0-9A-Za-z_-]{35}"),
+    ("a Stripe key", r"\b[sr]k_live_[0-9A-Za-z]{20,}"),
+    ("an npm token", r"\bnpm_[A-Za-z0-9]{36}\b"),
+    (
+        "a Discord webhook",
+        r"discord(?:app)?\.com/api/webhooks/\d{10,}/[A-Za-z0-9_-]{30,}",
+    ),
+    (
+        "a private key",
+        r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY(?: BLOCK)?-----",
+    ),
+    (
+        "a JSON web token",
+        r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
+    ),
+    ("a Telegram bot token", r"\b\d{8,10}:AA[A-Za-z0-9_-]{32,}"),
+];
+
+static PATTERNS: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
+    SHAPES
+        .iter()
+        .filter_map(|(what, text)| Some((*what, Regex::new(text).ok()?)))
+        .collect()
+});
+
+pattern!(
+    NAMED,
+    r#"(?i)["']?([\w-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|auth[_-]?key|bearer)[\w-]*)["']?\s*(?::\s*\w+\s*)?(?:[:=]|:=|=>)\s*[rbuf]?(?:"([^"]{8,})"|'([^']{8,})'|([A-Za-z0-9+/_=.-]{16,})\s*$)"#
+);
+pattern!(
+    HEADER,
+    r#"(?i)(?:bearer|basic|token)\s+([A-Za-z0-9+/_=.-]{16,})"#
+);
+pattern!(
+    IN_URL,
+    r#"\b[a-z][a-z0-9+.-]*://([^\s/:@'"<>]*):([^\s/@'"<>]{3,})@"#
+);
+pattern!(UNNAMED, r"^[A-Za-z0-9+/_=-]{36,}$");
+
+pub(super) fn check(source: &Source<'_>, found: &mut Vec<Finding>) {
+    for (i, line) in source.raw.iter().enumerate() {
+        // Longer lines are stopped by another rule.
+        let line: String = line.chars().take(super::shape::LINE_CHARS_MAX).collect();
+        if let Some(what) = secret(&line, source.language) {
+            found.push(Finding {
+                rule: Rule::Secret,
+                path: source.path.to_owned(),
+                line: i + 1,
+                what: format!("{what}; declare it as a secret and read it from its variable"),
+            });
+        }
+    }
+}
+
+fn secret(line: &str, language: Language) -> Option<String> {
+    if let Some((what, _)) = PATTERNS.iter().find(|(_, shape)| {
+        shape
+            .find_iter(line)
+            .any(|m| !placeholder(m.as_str()) && variety(m.as_str()) > 6)
+    }) {
+        return Some(format!("it holds {what}"));
+    }
+    for named in NAMED.captures_iter(line) {
+        let value = (2..=4)
+            .find_map(|i| named.get(i))
+            .map_or("", |m| m.as_str());
+        let code = language != Language::Prose || named.get(4).is_none();
+        // What stands bare behind `=` in code is an expression, not a text.
+        let bare = named.get(4).is_some() && language == Language::Python;
+        if code && !bare && value.len() >= NAMED_MIN && random(value, NAMED_ENTROPY) {
+            return Some(format!("{} has a fixed value", &named[1]));
+        }
+    }
+    for header in HEADER.captures_iter(line) {
+        if random(&header[1], 3.3) && header[1].bytes().any(|b| b.is_ascii_digit()) {
+            return Some("it holds a fixed authorization".to_owned());
+        }
+    }
+    for url in IN_URL.captures_iter(line) {
+        if !placeholder(&url[2]) && !url[2].starts_with(['$', '{', '%', '(']) {
+            return Some("an address holds a password".to_owned());
+        }
+    }
+    let unnamed = literals(line).into_iter().any(|text| {
+        text.len() >= UNNAMED_MIN
+            && UNNAMED.is_match(&text)
+            && mixed(&text)
+            && random(&text, UNNAMED_ENTROPY)
+    });
+    unnamed.then(|| "it holds a text that looks like a key".to_owned())
+}
+
+/// Neither a placeholder nor words, and varied enough.
+fn random(value: &str, bits: f64) -> bool {
+    !placeholder(value) && !words(value) && entropy(value) >= bits
+}
+
+fn placeholder(value: &str) -> bool {
+    const TELLING: [&str; 22] = [
+        "example",
+        "changeme",
+        "change-me",
+        "change_me",
+        "placeholder",
+        "your",
+        "xxxx",
+        "dummy",
+        "redacted",
+        "not-a-",
+        "test",
+        "sample",
+        "fake",
+        "default",
+        "secret",
+        "password",
+        "passwd",
+        "insert",
+        "todo",
+        "****",
+        "....",
+        "0000",
+    ];
+    let lower = value.to_ascii_lowercase();
+    TELLING.iter().any(|word| lower.contains(word))
+        || value.contains(['<', '>', '{', '}', '$', '%'])
+        || ["env:", "file:", "vault:", "os.environ", "getenv"]
+            .iter()
+            .any(|p| lower.contains(p))
+}
+
+/// Text made of words, names, paths or an alphabet.
+fn words(value: &str) -> bool {
+    let parts: Vec<&str> = value
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|p| !p.is_empty())
+        .collect();
+    let word = |part: &&str| {
+        let small = part.len() <= 20;
+        small
+            && (part.bytes().all(|b| b.is_ascii_lowercase())
+                || part.bytes().all(|b| b.is_ascii_uppercase())
+                || part.len() <= 3)
+    };
+    let spoken =
+        parts.iter().all(|part| word(part)) && value.bytes().any(|b| !b.is_ascii_alphanumeric());
+    let single = parts.len() == 1
+        && value.len() <= 20
+        && value.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
+    let ordered = value
+        .as_bytes()
+        .windows(2)
+        .filter(|w| w[1] == w[0].wrapping_add(1))
+        .count();
+    spoken || single || ordered * 2 > value.len()
+}
+
+fn mixed(value: &str) -> bool {
+    let has = |test: fn(&u8) -> bool| value.as_bytes().iter().any(test);
+    has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase) && has(u8::is_ascii_digit)
+}
+
+fn variety(value: &str) -> usize {
+    value.bytes().collect::<BTreeSet<u8>>().len()
+}
+
+/// Shannon entropy, bits per character.
+fn entropy(value: &str) -> f64 {
+    let mut counts = [0_u32; 256];
+    for byte in value.bytes() {
+        counts[usize::from(byte)] += 1;
+    }
+    let length = value.len() as f64;
+    counts
+        .iter()
+        .filter(|count| **count > 0)
+        .map(|count| {
+            let share = f64::from(*count) / length;
+            -share * share.log2()
+        })
+        .sum()
+}
