@@ -60,7 +60,7 @@ impl From<TreeError> for Error {
 }
 
 /// Runs blocking work on files away from the async threads.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
         // Invariant: blocking tasks are never aborted, so this is a panic of the work itself.

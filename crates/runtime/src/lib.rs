@@ -5,6 +5,7 @@
 //! fires, `executions.rs` runs one firing, `actions.rs` does what a person asks.
 
 mod actions;
+mod deploying;
 mod error;
 mod executions;
 mod service;
@@ -19,7 +20,8 @@ pub mod secrets;
 pub mod tree;
 
 pub use actions::Status;
-pub use error::Error;
+pub use agentwright_store::OrgScope;
+pub use error::{Error, blocking};
 pub use executions::{Executions, real_policy};
 pub use service::Trial;
 

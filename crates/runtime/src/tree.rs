@@ -39,10 +39,7 @@ pub enum TreeError {
 }
 
 /// Attaches what was tried to an I/O error.
-pub(crate) fn io_error(
-    attempted: &'static str,
-    path: &Path,
-) -> impl FnOnce(io::Error) -> TreeError {
+pub fn io_error(attempted: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TreeError {
     let path = path.to_owned();
     move |source| TreeError::Io {
         attempted,
@@ -79,6 +76,42 @@ pub fn read(root: &Path, without: &[&str]) -> Result<Tree, TreeError> {
     Ok(Tree::new(entries))
 }
 
+/// A file with what it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TreeFile {
+    /// Below the root.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+}
+
+/// Reads a tree with its contents, as [`read`], in the order of the paths.
+///
+/// # Errors
+/// As [`read`].
+pub fn files(root: &Path, without: &[&str]) -> Result<Vec<TreeFile>, TreeError> {
+    let (mut files, mut total) = (Vec::new(), 0);
+    walk(root, without, &mut |relative, path, meta| {
+        total += meta.len();
+        if files.len() >= FILES_MAX || total > BYTES_MAX {
+            return Err(TreeError::Refused {
+                path: relative.to_owned(),
+                why: format!("the tree has more than {FILES_MAX} files or {BYTES_MAX} bytes"),
+            });
+        }
+        files.push(TreeFile {
+            path: relative.to_owned(),
+            mode: meta.permissions().mode() & 0o7777,
+            bytes: fs::read(path).map_err(io_error("read", path))?,
+        });
+        Ok(())
+    })?;
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(files)
+}
+
 /// Copies a tree into a directory that does not exist yet, and makes it durable. Only the execute bit
 /// of the mode is taken over.
 ///
@@ -99,7 +132,10 @@ pub fn copy(from: &Path, without: &[&str], to: &Path) -> Result<(), TreeError> {
 }
 
 /// Writes one file and makes it durable.
-pub(crate) fn write_file(path: &Path, bytes: &[u8], executable: bool) -> Result<(), TreeError> {
+///
+/// # Errors
+/// [`TreeError::Io`].
+pub fn write_file(path: &Path, bytes: &[u8], executable: bool) -> Result<(), TreeError> {
     let mode = if executable { 0o755 } else { 0o644 };
     let mut file = fs::OpenOptions::new()
         .write(true)

@@ -174,8 +174,7 @@ fn words(value: &str) -> bool {
                 || part.bytes().all(|b| b.is_ascii_uppercase())
                 || part.len() <= 3)
     };
-    let spoken =
-        parts.iter().all(|part| word(part)) && value.bytes().any(|b| !b.is_ascii_alphanumeric());
+    let spoken = parts.iter().all(word) && value.bytes().any(|b| !b.is_ascii_alphanumeric());
     let single = parts.len() == 1
         && value.len() <= 20
         && value.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');

@@ -60,79 +60,74 @@ pattern!(
 
 pub(super) fn check(files: &[File]) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut add = |rule, path: &str, what: String| {
-        found.push(Finding {
-            rule,
-            path: path.to_owned(),
-            line: 0,
-            what,
-        });
-    };
+    let mut together = |what: String| found.push(finding(Rule::Size, ".", what));
     if files.len() > FILES_MAX {
-        add(
-            Rule::Size,
-            ".",
-            format!("{} files, at most {FILES_MAX} are accepted", files.len()),
-        );
+        together(format!(
+            "{} files, at most {FILES_MAX} are accepted",
+            files.len()
+        ));
     }
     let total: usize = files.iter().map(|file| file.bytes.len()).sum();
     if total > TOTAL_BYTES_MAX {
-        add(
-            Rule::Size,
-            ".",
-            format!("{total} bytes in all, at most {TOTAL_BYTES_MAX} are accepted"),
-        );
+        together(format!(
+            "{total} bytes in all, at most {TOTAL_BYTES_MAX} are accepted"
+        ));
     }
     for file in files {
-        let (path, size) = (file.path.as_str(), file.bytes.len());
-        if size > FILE_BYTES_MAX {
-            add(
-                Rule::Size,
-                path,
-                format!("{size} bytes, at most {FILE_BYTES_MAX} are accepted"),
-            );
-        }
-        if file.mode & 0o7000 != 0 {
-            add(
-                Rule::File,
-                path,
-                format!(
-                    "mode {:o}: it would run with somebody else's rights",
-                    file.mode & 0o7777
-                ),
-            );
-        }
-        if FORBIDDEN_PATHS
-            .iter()
-            .any(|forbidden| forbidden.is_match(path))
-        {
-            add(
-                Rule::File,
-                path,
-                "a file of this name does not belong into code".to_owned(),
-            );
-        }
-        match std::str::from_utf8(&file.bytes) {
-            Ok(text) if !text.contains('\0') => {
-                let long = text
-                    .lines()
-                    .position(|line| line.chars().count() > LINE_CHARS_MAX);
-                if let Some(at) = long {
-                    add(
-                        Rule::Size,
-                        path,
-                        format!("line {} is longer than {LINE_CHARS_MAX} characters", at + 1),
-                    );
-                }
-            }
-            _ => add(
-                Rule::File,
-                path,
-                "it is not text: nobody can review it".to_owned(),
-            ),
-        }
+        check_file(file, &mut found);
     }
     found
+}
+
+fn finding(rule: Rule, path: &str, what: String) -> Finding {
+    Finding {
+        rule,
+        path: path.to_owned(),
+        line: 0,
+        what,
+    }
+}
+
+fn check_file(file: &File, found: &mut Vec<Finding>) {
+    let (path, size) = (file.path.as_str(), file.bytes.len());
+    let mut add = |rule, what: String| found.push(finding(rule, path, what));
+    if size > FILE_BYTES_MAX {
+        add(
+            Rule::Size,
+            format!("{size} bytes, at most {FILE_BYTES_MAX} are accepted"),
+        );
+    }
+    if file.mode & 0o7000 != 0 {
+        let mode = file.mode & 0o7777;
+        add(
+            Rule::File,
+            format!("mode {mode:o}: it would run with somebody else's rights"),
+        );
+    }
+    if FORBIDDEN_PATHS
+        .iter()
+        .any(|forbidden| forbidden.is_match(path))
+    {
+        add(
+            Rule::File,
+            "a file of this name does not belong into code".to_owned(),
+        );
+    }
+    match std::str::from_utf8(&file.bytes) {
+        Ok(text) if !text.contains('\0') => {
+            let long = text
+                .lines()
+                .position(|line| line.chars().count() > LINE_CHARS_MAX);
+            if let Some(at) = long {
+                let what = format!("line {} is longer than {LINE_CHARS_MAX} characters", at + 1);
+                add(Rule::Size, what);
+            }
+        }
+        _ => add(
+            Rule::File,
+            "it is not text: nobody can review it".to_owned(),
+        ),
+    }
 }
 
 pub(super) fn check_privileges(source: &Source<'_>, found: &mut Vec<Finding>) {

@@ -31,7 +31,6 @@ macro_rules! pattern {
     ($name:ident, $text:expr) => {
         static $name: LazyLock<Regex> = LazyLock::new(|| {
             // Invariant: the pattern is a constant, and every one is used by a test.
-            #[expect(clippy::unwrap_used, reason = "a constant pattern, used by a test")]
             Regex::new($text).unwrap()
         });
     };

@@ -1,0 +1,251 @@
+//! One match on the stage, one file for each.
+//!
+//! Every stage may be run twice, and may be killed at any point before its commit: it looks at what
+//! is there before it acts, and leaves the same state. Nothing here writes rows; what is to be written
+//! goes back in the outcome.
+
+mod deploy;
+mod generate;
+mod package;
+mod preview;
+mod register;
+mod review;
+mod spec;
+mod verify;
+
+use crate::Builds;
+use crate::repository::GitError;
+use agentwright_domain::build::{
+    BuildRequest, BuildState, Facts, FailureClass, Stage, StageOutcome,
+};
+use agentwright_domain::digest::Digest;
+use agentwright_domain::run::{Record, Run};
+use agentwright_domain::spec::Spec;
+use agentwright_engine::{Handle, ReportError};
+use agentwright_proof::{NoJson, of_json};
+use agentwright_runtime::blocking;
+use agentwright_runtime::install::InstallError;
+use agentwright_runtime::tree::{self, TreeError};
+use std::path::{Path, PathBuf};
+
+/// One stage of one build, at work.
+pub(crate) struct Work<'a> {
+    pub(crate) builds: &'a Builds,
+    pub(crate) run: &'a Run,
+    pub(crate) state: &'a BuildState,
+    pub(crate) request: &'a BuildRequest,
+    pub(crate) handle: &'a Handle,
+    pub(crate) attempt: u32,
+}
+
+/// It held.
+pub(crate) struct Done {
+    pub(crate) summary: String,
+    pub(crate) facts: Facts,
+    pub(crate) records: Vec<Record>,
+}
+
+impl Done {
+    pub(crate) fn new(summary: impl Into<String>, facts: Facts) -> Self {
+        Self {
+            summary: summary.into(),
+            facts,
+            records: Vec::new(),
+        }
+    }
+}
+
+/// It did not.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Trying again cannot help.
+    Failed(FailureClass, String),
+    /// Something outside failed; trying again may help.
+    Retry(String),
+}
+
+impl Stop {
+    pub(crate) fn refused(why: impl Into<String>) -> Self {
+        Self::Failed(FailureClass::Refused, why.into())
+    }
+
+    pub(crate) fn fault(why: impl Into<String>) -> Self {
+        Self::Failed(FailureClass::Fault, why.into())
+    }
+}
+
+impl From<NoJson> for Stop {
+    fn from(error: NoJson) -> Self {
+        Self::fault(error.to_string())
+    }
+}
+
+impl From<GitError> for Stop {
+    fn from(error: GitError) -> Self {
+        Self::Retry(error.to_string())
+    }
+}
+
+impl From<TreeError> for Stop {
+    fn from(error: TreeError) -> Self {
+        match &error {
+            TreeError::Refused { .. } => Self::Failed(FailureClass::Review, chain(&error)),
+            TreeError::Io { .. } => Self::Retry(chain(&error)),
+        }
+    }
+}
+
+impl From<InstallError> for Stop {
+    fn from(error: InstallError) -> Self {
+        match error {
+            InstallError::Tree(error) => error.into(),
+            InstallError::NoJson(error) => error.into(),
+            error @ (InstallError::Changed { .. } | InstallError::Occupied(_)) => {
+                Self::Failed(FailureClass::Deploy, chain(&error))
+            }
+        }
+    }
+}
+
+impl From<ReportError> for Stop {
+    fn from(error: ReportError) -> Self {
+        // A stale attempt's outcome is dropped by the engine, whatever it says.
+        Self::Retry(error.to_string())
+    }
+}
+
+/// An error with its sources, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text = format!("{text}: {source}");
+        next = source.source();
+    }
+    text
+}
+
+/// What a build keeps beside its repository.
+pub(crate) mod kept {
+    /// The foundation as it was when the spec was made.
+    pub(crate) const FOUNDATION: &str = "foundation";
+    /// Everything that verify saw, as one JSON text.
+    pub(crate) const EVIDENCE: &str = "evidence.json";
+    /// Digest over the host's programs at verify.
+    pub(crate) const ENVIRONMENT: &str = "environment";
+}
+
+impl Work<'_> {
+    /// Works the stage once.
+    pub(crate) async fn stage(&self, stage: Stage) -> StageOutcome {
+        let worked = match stage {
+            Stage::Spec => spec::work(self).await,
+            Stage::Package => package::work(self).await,
+            Stage::Generate => generate::work(self).await,
+            Stage::Review => review::work(self).await,
+            Stage::Verify => verify::work(self).await,
+            Stage::Preview => preview::work(self).await,
+            Stage::Deploy => deploy::work(self).await,
+            Stage::Register => register::work(self).await,
+        };
+        self.clean(stage).await;
+        match worked {
+            Ok(Done {
+                summary,
+                facts,
+                records,
+            }) => StageOutcome::Done {
+                summary,
+                facts: Box::new(facts),
+                records,
+            },
+            Err(Stop::Failed(class, reason)) => StageOutcome::Failed {
+                class,
+                reason,
+                records: Vec::new(),
+            },
+            Err(Stop::Retry(reason)) => StageOutcome::Retry {
+                reason,
+                not_before_ms: None,
+            },
+        }
+    }
+
+    /// The facts so far, to be added to.
+    pub(crate) fn facts(&self) -> Facts {
+        self.state.facts.clone()
+    }
+
+    /// The build's directory: its own, or that of the build whose result it deploys.
+    pub(crate) fn directory(&self) -> PathBuf {
+        let of = self.request.deploys.as_ref().unwrap_or(&self.run.id);
+        self.builds.runtime().layout().build(of)
+    }
+
+    pub(crate) fn repository(&self) -> PathBuf {
+        self.directory().join("repo")
+    }
+
+    /// A directory of this stage alone, emptied; gone when the stage ends.
+    pub(crate) async fn scratch(&self, stage: Stage) -> Result<PathBuf, Stop> {
+        let path = self.scratch_path(stage);
+        blocking(move || {
+            tree::remove_all(&path)?;
+            std::fs::create_dir_all(&path).map_err(tree::io_error("make the directory", &path))?;
+            Ok(path)
+        })
+        .await
+    }
+
+    fn scratch_path(&self, stage: Stage) -> PathBuf {
+        let own = self.builds.runtime().layout().build(&self.run.id);
+        own.join("scratch").join(stage.word())
+    }
+
+    async fn clean(&self, stage: Stage) {
+        let path = self.scratch_path(stage);
+        if let Err(error) = blocking(move || tree::remove_all(&path)).await {
+            tracing::warn!(run = %self.run.id, error = chain(&error), "cannot remove a scratch directory");
+        }
+    }
+
+    /// The spec on disk, if it still is the sealed one.
+    pub(crate) async fn spec(&self) -> Result<Spec, Stop> {
+        let (path, sealed) = (
+            self.repository().join("spec.json"),
+            self.state.facts.spec.clone(),
+        );
+        blocking(move || read_spec(&path, sealed.as_ref())).await
+    }
+
+    /// The time, ms.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.builds.runtime().now_ms()
+    }
+}
+
+fn read_spec(path: &Path, sealed: Option<&Digest>) -> Result<Spec, Stop> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        let what = format!("cannot read {}: {error}", path.display());
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Stop::fault(format!(
+                "{what}; the build's directory was removed, build it again"
+            )),
+            _ => Stop::Retry(what),
+        }
+    })?;
+    let spec: Spec = serde_json::from_slice(&bytes).map_err(|error| {
+        Stop::fault(format!(
+            "{} was changed: {error}; build it again",
+            path.display()
+        ))
+    })?;
+    if sealed == Some(&of_json(&spec)?) {
+        Ok(spec)
+    } else {
+        Err(Stop::fault(format!(
+            "{} is not the spec that was sealed: somebody changed it; build it again",
+            path.display()
+        )))
+    }
+}

@@ -1,0 +1,37 @@
+//! The repository: the spec, a README, the rules for whoever works on it; first commit.
+
+use super::{Done, Stop, Work};
+use crate::document;
+use crate::repository::Repository;
+use agentwright_domain::build::Stage;
+use agentwright_runtime::blocking;
+use agentwright_runtime::tree;
+
+pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
+    let spec = work.spec().await?;
+    let path = work.repository();
+    let repository = Repository::open(&path).await?;
+    let pages = [
+        ("README.md", document::readme(&spec)),
+        ("AGENTS.md", document::agents(&spec)),
+    ];
+    blocking(move || {
+        pages
+            .iter()
+            .try_for_each(|(name, page)| tree::write_file(&path.join(name), page.as_bytes(), false))
+    })
+    .await?;
+    let commit = repository
+        .commit(
+            &work.run.id,
+            Stage::Package,
+            &format!("lay out {}", spec.name),
+            work.run.created_at_ms,
+        )
+        .await?;
+    let short: String = commit.chars().take(12).collect();
+    Ok(Done::new(
+        format!("repository laid out at {short}"),
+        work.facts(),
+    ))
+}

@@ -1,0 +1,106 @@
+//! A dry run on the person's real data, read-only; and what exactly will wait at the gate.
+
+use super::{Done, Stop, Work, kept};
+use crate::digests::subject;
+use agentwright_domain::approval::Gate;
+use agentwright_domain::build::Stage;
+use agentwright_domain::digest::Digest;
+use agentwright_domain::spec::Spec;
+use agentwright_runtime::blocking;
+use agentwright_runtime::install::NOT_CODE;
+use agentwright_runtime::tree;
+use agentwright_verify::{PreviewError, PreviewReport, PreviewWork};
+
+/// Lines of output that are shown where it names no changes itself.
+const LINES_MAX: usize = 50;
+
+pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
+    let spec = work.spec().await?;
+    let mut facts = work.facts();
+    facts.preview = match &spec.preview {
+        Some(_) => lines(look(work, &spec).await?),
+        None => Vec::new(),
+    };
+    let environment = kept_environment(work).await?;
+    facts.subject = Some(subject(
+        &spec,
+        &facts,
+        &work.state.policy,
+        Gate::Deploy,
+        &environment,
+    )?);
+    let summary = match facts.preview.len() {
+        0 => "it has no dry run".to_owned(),
+        1 => facts.preview[0].clone(),
+        count => format!("{} (and {} further lines)", facts.preview[0], count - 1),
+    };
+    Ok(Done::new(summary, facts))
+}
+
+async fn look(work: &Work<'_>, spec: &Spec) -> Result<Result<PreviewReport, String>, Stop> {
+    let scratch = work.scratch(Stage::Preview).await?;
+    let (repository, app) = (work.repository(), scratch.join("app"));
+    let to = app.clone();
+    blocking(move || tree::copy(&repository, &NOT_CODE, &to)).await?;
+    let job = PreviewWork { spec, app, scratch };
+    match work
+        .builds
+        .verifier()
+        .preview(&job, &work.handle.cancelled())
+        .await
+    {
+        Ok(report) => Ok(Ok(report)),
+        Err(PreviewError::Cancelled) => Err(Stop::Retry("it was stopped".to_owned())),
+        Err(error @ PreviewError::FolderMissing(_)) => Err(Stop::Failed(
+            agentwright_domain::build::FailureClass::Deploy,
+            error.to_string(),
+        )),
+        // What a person decides on is then that there is no preview.
+        Err(error @ (PreviewError::None | PreviewError::Fault(_))) => Ok(Err(error.to_string())),
+    }
+}
+
+fn lines(seen: Result<PreviewReport, String>) -> Vec<String> {
+    let report = match seen {
+        Ok(report) => report,
+        Err(why) => return vec![format!("no preview: {why}")],
+    };
+    if !report.succeeded {
+        let words = report
+            .stderr
+            .lines()
+            .rev()
+            .find(|line| !line.trim().is_empty());
+        let words = words
+            .map(|line| format!(": {}", line.trim()))
+            .unwrap_or_default();
+        return vec![format!(
+            "the dry run did not work: {}{words}",
+            report.ending
+        )];
+    }
+    if !report.changes.is_empty() {
+        return report.changes;
+    }
+    let said = report
+        .stdout
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    let said: Vec<String> = said.take(LINES_MAX).map(str::to_owned).collect();
+    if said.is_empty() {
+        vec!["it would change nothing now".to_owned()]
+    } else {
+        said
+    }
+}
+
+/// The host's programs as verify saw them.
+pub(super) async fn kept_environment(work: &Work<'_>) -> Result<Digest, Stop> {
+    let path = work.directory().join(kept::ENVIRONMENT);
+    let text = blocking(move || std::fs::read_to_string(path)).await;
+    let digest = text.ok().and_then(|text| Digest::parse(text.trim()).ok());
+    digest.ok_or_else(|| {
+        Stop::fault("what verify left beside the repository is gone; build it again")
+    })
+}

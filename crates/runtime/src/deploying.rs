@@ -1,0 +1,141 @@
+//! What `pipeline` asks while it builds and deploys. The rows themselves are written with the build's
+//! own commit; here are the files, and what is deployed already.
+
+use crate::Runtime;
+use crate::error::{Error, blocking};
+use crate::install::{self, Installed};
+use crate::service::START_MAX;
+use crate::tree;
+use agentwright_domain::deployment::{Action, DeployedVersion};
+use agentwright_domain::digest::Digest;
+use agentwright_domain::ids::{RunId, Slug};
+use agentwright_store::OrgScope;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Pause between looks at whether a service is up.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
+
+impl Runtime {
+    /// The names that are taken, in order.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn names(&self, scope: &OrgScope) -> Result<Vec<Slug>, Error> {
+        let rows = self.store().deployments(scope).await?;
+        Ok(rows.into_iter().map(|row| row.name).collect())
+    }
+
+    /// The active version of a deployment.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`].
+    pub async fn active(&self, scope: &OrgScope, name: &Slug) -> Result<DeployedVersion, Error> {
+        Ok(self.status(scope, name).await?.version)
+    }
+
+    /// Puts a build's code in place as a version that nothing uses yet. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Files`], among them that the code is not `code`.
+    pub async fn install(
+        &self,
+        scope: &OrgScope,
+        name: &Slug,
+        build: &RunId,
+        from: PathBuf,
+        code: &Digest,
+    ) -> Result<Installed, Error> {
+        let versions = self.store().versions(scope, name).await?;
+        let taken: Vec<(u32, RunId)> = versions
+            .into_iter()
+            .map(|version| (version.version, version.build))
+            .collect();
+        let (layout, name) = (self.layout().clone(), name.clone());
+        let (build, code) = (build.clone(), code.clone());
+        let work = move || install::install(&layout, &name, &build, &from, &code, &taken);
+        Ok(blocking(work).await?)
+    }
+
+    /// Takes an installed version away again that was never recorded; with it everything of a
+    /// deployment that has no other.
+    ///
+    /// # Errors
+    /// When the files cannot be removed.
+    pub async fn discard(&self, scope: &OrgScope, name: &Slug, version: u32) -> Result<(), Error> {
+        let versions = self.store().versions(scope, name).await?;
+        if versions.iter().any(|recorded| recorded.version == version) {
+            return Ok(());
+        }
+        let (layout, name) = (self.layout().clone(), name.clone());
+        let removed = blocking(move || {
+            if versions.is_empty() {
+                install::remove(&layout, &name)
+            } else {
+                tree::remove_all(&layout.version(&name, version))
+            }
+        });
+        Ok(removed.await?)
+    }
+
+    /// Waits until the service that was just deployed answers: its address. One that does not is
+    /// taken back: the version before becomes the active one, or it is stopped.
+    ///
+    /// # Errors
+    /// Why it is not up, and what was done, for people.
+    pub async fn await_service(
+        &self,
+        scope: &OrgScope,
+        version: &DeployedVersion,
+        cancelled: &CancellationToken,
+    ) -> Result<String, String> {
+        let name = &version.name;
+        self.wake();
+        // It was well on trial; the old version may need its grace to leave.
+        let up = tokio::time::timeout(START_MAX * 2, async {
+            loop {
+                let row = self
+                    .status(scope, name)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                if let Some(endpoint) = self.answering(scope, &row).await {
+                    return Ok::<String, String>(endpoint);
+                }
+                tokio::select! {
+                    () = cancelled.cancelled() => return Err("it was stopped".to_owned()),
+                    () = tokio::time::sleep(LOOK_PAUSE) => {}
+                }
+            }
+        })
+        .await;
+        if let Ok(answer) = up {
+            return answer;
+        }
+        let taken_back = match self.rollback(scope, name, None).await {
+            Ok(before) => format!("version {before} is active again"),
+            Err(_) => match self.act(scope, name, &Action::Stop).await {
+                Ok(_) => "it was stopped".to_owned(),
+                Err(error) => format!("it could not be stopped: {error}"),
+            },
+        };
+        Err(format!(
+            "version {} of {name} did not answer after it was deployed; {taken_back}; agentwright logs {name} shows why",
+            version.version
+        ))
+    }
+
+    /// The address, if what answers is the active version.
+    async fn answering(&self, scope: &OrgScope, status: &crate::Status) -> Option<String> {
+        let run = self
+            .store()
+            .run(scope, status.current.as_ref()?)
+            .await
+            .ok()??;
+        let agentwright_domain::run::RunState::Execution(state) = &run.state else {
+            return None;
+        };
+        let active = state.version == status.row.active_version;
+        status.row.endpoint.clone().filter(|_| active)
+    }
+}
