@@ -85,6 +85,15 @@ impl Programs {
         Ok(outside)
     }
 
+    /// As [`Self::declared`] without those that are missing: a test may bring its own.
+    pub fn present(&self, spec: &Spec) -> BTreeMap<String, PathBuf> {
+        let programs = spec.permissions.programs.iter();
+        programs
+            .filter_map(|program| Some((program.clone(), self.find(program)?)))
+            .filter(|(_, path)| !path.starts_with("/usr"))
+            .collect()
+    }
+
     /// The digest over the interpreter and every declared program. Missing ones count as missing.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ use agentwright_proof::{NoJson, of_json};
 use agentwright_runtime::blocking;
 use agentwright_runtime::install::InstallError;
 use agentwright_runtime::tree::{self, TreeError};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// One stage of one build, at work.
@@ -216,6 +217,12 @@ impl Work<'_> {
             self.state.facts.spec.clone(),
         );
         blocking(move || read_spec(&path, sealed.as_ref())).await
+    }
+
+    /// Declared programs that are here and lie outside `/usr`.
+    pub(crate) async fn present_programs(&self, spec: &Spec) -> BTreeMap<String, PathBuf> {
+        let (programs, spec) = (self.builds.runtime().programs().clone(), spec.clone());
+        blocking(move || programs.present(&spec)).await
     }
 
     /// The time, ms.

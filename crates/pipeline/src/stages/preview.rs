@@ -42,7 +42,13 @@ async fn look(work: &Work<'_>, spec: &Spec) -> Result<Result<PreviewReport, Stri
     let (repository, app) = (work.repository(), scratch.join("app"));
     let to = app.clone();
     blocking(move || tree::copy(&repository, &NOT_CODE, &to)).await?;
-    let job = PreviewWork { spec, app, scratch };
+    let programs = work.present_programs(spec).await;
+    let job = PreviewWork {
+        spec,
+        app,
+        scratch,
+        programs,
+    };
     match work
         .builds
         .verifier()

@@ -42,6 +42,7 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
         app: clean,
         scratch: work_dir,
         seed,
+        programs: work.present_programs(&spec).await,
     };
     let reporter = Reports {
         handle: work.handle,
