@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::process::Child;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,7 +27,7 @@ use crate::policy::{Limits, Tier};
 use crate::publish::Published;
 use crate::report::{Ending, Limit, OutputLine, Report, Stream, Usage};
 use crate::running::{Handle, Running, Wish};
-use crate::start::read_complaints;
+use crate::start::{Mortal, read_complaints};
 use crate::wire::{self, Done, FromInit, StopReason, ToInit};
 
 /// Wishes that may wait for the attending task.
@@ -176,7 +175,7 @@ struct Around {
 struct Attendant {
     control: AsyncFd<OwnedFd>,
     pidfd: AsyncFd<OwnedFd>,
-    child: Child,
+    child: Mortal,
     complaints: OwnedFd,
     leaf: Option<Leaf>,
     limits: Limits,
@@ -236,9 +235,6 @@ impl Attendant {
 
     /// Serves wishes and messages until bubblewrap, and with it everything inside, is dead.
     async fn until_dead(&mut self) {
-        if let Some(wall_ms) = self.limits.wall_ms {
-            self.kill_at = Some(self.begun + Duration::from_millis(wall_ms) + BACKSTOP);
-        }
         let setup_until = self.begun + SETUP;
         let mut next_id = 0;
         let mut cancelled = false;
@@ -285,12 +281,12 @@ impl Attendant {
             self.kill();
         }
         let _ = self.pidfd.readable().await;
-        let _ = self.child.wait();
+        self.child.reap();
         self.pending.clear();
     }
 
     fn kill(&mut self) {
-        let _ = self.child.kill();
+        self.child.kill();
         if let Some(leaf) = &self.leaf {
             leaf.kill();
         }
@@ -302,6 +298,10 @@ impl Attendant {
                 tracing::debug!(landlock_abi, "the walls stand");
                 if let Some(Err(error)) = self.net.as_ref().map(|net| net.serve(fds)) {
                     tracing::error!(%error, "cannot serve the network of a sandbox");
+                }
+                if let Some(wall_ms) = self.limits.wall_ms {
+                    let at = Instant::now() + Duration::from_millis(wall_ms) + BACKSTOP;
+                    self.kill_at = Some(self.kill_at.map_or(at, |earlier| earlier.min(at)));
                 }
                 if let Some(started) = self.started.take() {
                     let _ = started.send(());

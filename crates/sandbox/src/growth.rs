@@ -59,7 +59,7 @@ impl Growth {
                 };
                 let bytes = now.bytes.saturating_sub(before.bytes);
                 let inodes = now.inodes.saturating_sub(before.inodes);
-                let limit = if inodes > limits.inodes || now.beyond {
+                let limit = if inodes > limits.inodes || (now.beyond && !before.beyond) {
                     Some(Limit::Inodes)
                 } else if bytes > limits.disk_bytes {
                     Some(Limit::Disk)

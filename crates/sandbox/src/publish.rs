@@ -11,12 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::Error;
-use crate::net::MAX_CONNECTIONS;
+use crate::net::{ACCEPT_AGAIN, MAX_CONNECTIONS};
 use crate::policy::Publish;
 use crate::running::{Wish, connect_inside};
-
-/// Pause after a failed accept.
-const ACCEPT_AGAIN: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// A bound address that waits for its service.
 pub(crate) struct Published {

@@ -180,19 +180,22 @@ impl Sandbox {
         };
         let net = Net::new(&policy.network, inner.settings.lookup.clone());
         let limits = policy.limits.clone();
-        let (launched, before) = on_spawner_thread(move || {
-            let before = launch::open_writable(&policy)?.before();
-            let launched = if tier == Tier::Process {
-                weak::launch(&inner.machine, &policy, &command, &inner.scratch_root)?
+        // Measuring a large folder takes a while, and must not hold up the thread that starts all sandboxes.
+        let writable = launch::open_writable(&policy)?;
+        let before = tokio::task::spawn_blocking(move || writable.before()).await;
+        let before = before
+            .map_err(|e| Error::Setup(format!("cannot measure the writable folders: {e}")))?;
+        let launched = on_spawner_thread(move || {
+            if tier == Tier::Process {
+                weak::launch(&inner.machine, &policy, &command, &inner.scratch_root)
             } else {
                 launch::launch(
                     &inner.machine,
                     &policy,
                     &command,
                     &Plan::new(&policy.network),
-                )?
-            };
-            Ok((launched, before))
+                )
+            }
         })
         .await?;
         let case = Case {
@@ -287,6 +290,8 @@ fn advice(bwrap: &Path, why: &str) -> String {
     } else if in_container() {
         "in a container, start it with --security-opt seccomp=unconfined --security-opt systempaths=unconfined \
          (and, as root, --cap-add SYS_ADMIN)"
+    } else if why.contains("Unknown option") {
+        "bubblewrap 0.8 or newer is needed"
     } else if why.contains("uid map") || why.contains("RTM_NEWADDR") || why.contains("namespace") {
         "allow unprivileged user namespaces for it: on Ubuntu install an AppArmor profile for bwrap \
          (apt install apparmor-profiles; cp /usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ \

@@ -25,11 +25,32 @@ const MAX_COMPLAINTS: usize = 4096;
 
 /// A started process.
 pub(crate) struct Started {
-    pub(crate) child: Child,
+    pub(crate) child: Mortal,
     /// Readable when it has ended.
     pub(crate) pidfd: OwnedFd,
     /// What it says itself, as opposed to the command inside.
     pub(crate) complaints: OwnedFd,
+}
+
+/// A child that never outlives its owner, not even as a zombie.
+pub(crate) struct Mortal(Child);
+
+impl Mortal {
+    pub(crate) fn kill(&mut self) {
+        let _ = self.0.kill();
+    }
+
+    /// Waits for its end; returns at once when it has been waited for.
+    pub(crate) fn reap(&mut self) {
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        self.kill();
+        self.reap();
+    }
 }
 
 /// What happens in the child between fork and exec. Everything in it was made before the fork.
@@ -94,6 +115,7 @@ pub(crate) fn spawn(
         ))
     })?;
     let pid = Pid::from_raw(child.id().cast_signed());
+    let child = Mortal(child);
     let pid = pid.ok_or_else(|| Error::Setup("the child has no process id".into()))?;
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)
         .map_err(|e| Error::io("watch the child", e))?;

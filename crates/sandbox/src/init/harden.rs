@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::PathBuf;
 
 use landlock::{
     ABI, Access as _, AccessFs, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, Scope,
@@ -87,26 +88,10 @@ fn ruleset(config: &InitConfig) -> Result<RulesetCreated, landlock::RulesetError
         .handle_access(AccessFs::from_all(abi))?
         .scope(Scope::from_all(abi))?
         .create()?;
-    let readable: Vec<&std::path::Path> = if config.namespaced {
-        vec![std::path::Path::new("/")]
+    let readable = if config.namespaced {
+        vec![PathBuf::from("/")]
     } else {
-        [
-            "/usr",
-            "/bin",
-            "/lib",
-            "/lib64",
-            "/sbin",
-            "/etc/ld.so.cache",
-            "/etc/alternatives",
-            "/etc/python3",
-            "/etc/python3.11",
-            "/etc/ssl/certs",
-            "/dev",
-        ]
-        .iter()
-        .map(std::path::Path::new)
-        .chain(config.identities.iter().map(|(path, _, _)| path.as_path()))
-        .collect()
+        base_system(config)
     };
     let device: &[&str] = if config.namespaced {
         &["/dev", "/proc"]
@@ -119,6 +104,33 @@ fn ruleset(config: &InitConfig) -> Result<RulesetCreated, landlock::RulesetError
             AccessFs::from_all(abi),
         ))?
         .add_rules(path_beneath_rules(device, AccessFs::from_all(abi)))
+}
+
+/// What a command may read where the host's own files are visible: the system's programs and its mounts.
+fn base_system(config: &InitConfig) -> Vec<PathBuf> {
+    const SYSTEM: &[&str] = &[
+        "/usr",
+        "/bin",
+        "/sbin",
+        "/lib",
+        "/lib64",
+        "/dev",
+        "/etc/ld.so.cache",
+        "/etc/alternatives",
+        "/etc/ssl/certs",
+    ];
+    let entries = std::fs::read_dir("/etc").into_iter().flatten().flatten();
+    // Debian's interpreters complain when their start-up files in /etc cannot be read.
+    let python = entries
+        .filter(|e| e.file_name().to_string_lossy().starts_with("python3"))
+        .map(|e| e.path());
+    let mounts = config.identities.iter().map(|(path, _, _)| path.clone());
+    SYSTEM
+        .iter()
+        .map(PathBuf::from)
+        .chain(python)
+        .chain(mounts)
+        .collect()
 }
 
 /// The kernel's Landlock version; 0 or less when there is none.

@@ -31,6 +31,8 @@ pub(crate) const MAX_CONNECTIONS: usize = 64;
 const MAX_DECISIONS: usize = 1000;
 /// Longest time to resolve a name, and to connect to one of its addresses.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause after a failed accept.
+pub(crate) const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 4;
 
@@ -196,7 +198,9 @@ impl Net {
     ) {
         while let Ok(permit) = Arc::clone(room).acquire_owned().await {
             let Ok((stream, _)) = listener.accept().await else {
-                return;
+                // Out of descriptors: others must close theirs first.
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+                continue;
             };
             let (net, rule) = (Arc::clone(self), rule.cloned());
             self.spawn(async move {

@@ -96,3 +96,50 @@ async fn the_layout_inside_is_always_the_same() {
     let text = output(Policy::default(), sh(script)).await;
     assert!(text.starts_with("1000\n/state\n/state\n/usr/bin/python3\n/app\n/data\n/run/bin\n/state\n/tmp\n/usr/bin/python3\ngit version"), "{text}");
 }
+
+#[tokio::test]
+async fn single_files_are_mounted_and_do_not_close_unix_sockets() {
+    let dir = folder();
+    let (given, log) = (dir.path().join("bundle.pem"), dir.path().join("log"));
+    std::fs::write(&given, "bundle").unwrap();
+    std::fs::write(&log, "").unwrap();
+    let mounts = vec![
+        reads(&given, "/run/ca/bundle.pem"),
+        writes(&log, "/data/log"),
+    ];
+    let script = "cat /run/ca/bundle.pem; echo line >> /data/log; echo x >> /run/ca/bundle.pem || echo refused; \
+                  python3 -c 'import socket;s=socket.socket(socket.AF_UNIX);s.bind(\"/tmp/s\");print(\"unix\")'";
+    assert_eq!(
+        output(
+            Policy {
+                mounts,
+                ..Policy::default()
+            },
+            sh(script)
+        )
+        .await,
+        "bundlerefused\nunix\n"
+    );
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "line\n");
+}
+
+#[tokio::test]
+async fn a_mount_below_a_mount_is_seen_there() {
+    let (outer, inner) = (folder(), folder());
+    std::fs::create_dir(outer.path().join("sub")).unwrap();
+    std::fs::write(inner.path().join("file"), "inner").unwrap();
+    let mounts = vec![
+        writes(inner.path(), "/state/sub"),
+        reads(outer.path(), "/state"),
+    ];
+    let said = output(
+        Policy {
+            mounts,
+            ..Policy::default()
+        },
+        sh("cat /state/sub/file; touch /state/sub/new; touch /state/new || echo refused"),
+    )
+    .await;
+    assert_eq!(said, "innerrefused\n");
+    assert!(inner.path().join("new").exists());
+}

@@ -286,3 +286,74 @@ async fn many_sandboxes_run_side_by_side() {
     }
     sandbox.drained().await;
 }
+
+/// The process ids of bubblewraps that this test has started.
+fn bubblewraps() -> Vec<i32> {
+    let own = std::process::id().to_string();
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let ours = |pid: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parent = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .nth(1);
+        stat.contains("(bwrap)") && parent == Some(own.as_str())
+    };
+    pids.filter(ours).collect()
+}
+
+/// Not a test of its own: kills the walls of its own sandbox. It has a process of its own, because others have theirs.
+#[tokio::test]
+async fn a_sandbox_whose_walls_are_killed() {
+    let Some(seconds) = std::env::var_os("AW_TEST_BREAK").map(|s| s.into_string().unwrap()) else {
+        return;
+    };
+    let limits = Limits {
+        wall_ms: None,
+        ..Limits::default()
+    };
+    let running = sandbox()
+        .start(
+            Policy {
+                limits,
+                ..Policy::default()
+            },
+            sh(&format!("sleep {seconds} & sleep {seconds}")),
+        )
+        .await
+        .unwrap();
+    until("the command runs", || alive(&seconds) >= 2).await;
+    for pid in bubblewraps() {
+        rustix::process::kill_process(
+            rustix::process::Pid::from_raw(pid).unwrap(),
+            rustix::process::Signal::KILL,
+        )
+        .unwrap();
+    }
+    let error = running.wait().await.unwrap_err().to_string();
+    assert!(error.contains("without an account"), "{error}");
+    until("nothing is left", || alive(&seconds) == 0).await;
+    assert!(bubblewraps().is_empty());
+    println!("BROKEN AND CLEAN");
+}
+
+#[test]
+fn killing_bubblewrap_alone_is_reported_and_leaves_nothing() {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "life::a_sandbox_whose_walls_are_killed",
+            "--nocapture",
+        ])
+        .env("AW_TEST_BREAK", word("5"))
+        .output()
+        .unwrap();
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("BROKEN AND CLEAN"),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
