@@ -13,7 +13,7 @@ echo 'remember the milk' >notes/milk.txt
 
 "$launcher" build --yes "every night, keep a zip of the folder ./notes in ./backups and keep the last 7" </dev/null
 "$launcher" list
-name=$("$launcher" deployments --json </dev/null | python3 -c 'import json,sys; print(json.load(sys.stdin)["deployments"][0]["name"])')
+name=$("$launcher" deployments --json </dev/null | python3 -c 'import json,sys; print(json.load(sys.stdin)["items"][0]["name"])')
 "$launcher" run-now "$name"
 python3 - <<'PY'
 import glob, sys, zipfile

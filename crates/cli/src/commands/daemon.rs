@@ -128,7 +128,15 @@ async fn status(app: &App) -> Result<Exit, Fault> {
     Ok(Exit::Done)
 }
 
-/// Whether the process is there.
+/// Whether the process is there, and not merely waiting to be collected by its parent.
 fn is_alive(pid: u32) -> bool {
-    std::path::Path::new("/proc").join(pid.to_string()).exists()
+    let stat = std::path::Path::new("/proc")
+        .join(pid.to_string())
+        .join("stat");
+    // The state follows the name, which is in parentheses and may hold any character.
+    std::fs::read_to_string(stat).is_ok_and(|text| {
+        text.rsplit(')')
+            .next()
+            .is_some_and(|rest| !rest.starts_with(" Z"))
+    })
 }
