@@ -182,6 +182,12 @@ const TYPES: [(&str, &[&str]); 5] = [
     ),
 ];
 
+/// Words that name a type only in brackets or behind a colon: "due date" is a name.
+const BOTH: [&str; 14] = [
+    "date", "day", "number", "count", "text", "flag", "words", "whole", "money", "currency",
+    "real", "double", "numeric", "char",
+];
+
 /// The record that the sentence describes; its first token is the noun.
 pub(crate) fn find(sentence: &Sentence) -> Option<Said<Value>> {
     let tokens = &sentence.tokens;
@@ -277,7 +283,7 @@ fn read_field(sentence: &Sentence, start: usize, mut optional: bool) -> Option<(
         if stop || words.len() >= 3 || token.text.len() > 40 {
             break;
         }
-        match type_of(&token.lower) {
+        match type_of(&token.lower).filter(|_| !BOTH.contains(&token.lower.as_str())) {
             // "number of pages" and "date" are names, "year integer" and "integer year" hold a type.
             Some(found)
                 if !words.is_empty()

@@ -64,7 +64,8 @@ pub struct Manifest {
 ///
 /// A *phrase* is a list of words compared by their stems; `_` stands for up to three words of any kind.
 /// `<url>`, `<folder>`, `<file>`, `<file:csv>`, `<path>`, `<entity>`, `<schedule>`, `<sql>`, `<quoted>`
-/// stand for something of that kind in the sentence.
+/// `<feed_url>`, `<log_path>`, `<postgres>`, `<glob>`, `<email>`, `<secret>` stand for something of that
+/// kind in the sentence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Matching {
@@ -100,6 +101,9 @@ pub struct Shape {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequireAny {
+    /// Expression: only then; absent means always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
     /// The inputs.
     pub any: Vec<String>,
     /// What is asked when none is there.

@@ -326,6 +326,9 @@ fn check_inputs(m: &Manifest, found: &mut Found) {
         }
     }
     for require in &m.require {
+        if let Some(when) = &require.when {
+            found.expression("require", when);
+        }
         for name in &require.any {
             if !names.contains(name.as_str()) {
                 found.manifest("require", format!("no input is named {name:?}"));

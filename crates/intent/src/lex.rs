@@ -170,10 +170,24 @@ fn rest(tokens: &mut Vec<Token>, found: &regex::Captures<'_>) {
         ("punct", Kind::Punct),
     ];
     for (name, kind) in kinds {
-        if let Some(text) = found.name(name) {
-            push(tokens, text.as_str(), kind);
+        let Some(text) = found.name(name).map(|m| m.as_str()) else {
+            continue;
+        };
+        // "tar.gz" and ".zip" by themselves are kinds of files, not files.
+        if name == "file"
+            && ["tar.gz", "tar.xz", "tar.bz2"].contains(&text.to_ascii_lowercase().as_str())
+        {
+            text.split('.')
+                .for_each(|part| push(tokens, part, Kind::Word));
             return;
         }
+        push(tokens, text, kind);
+        if name == "extension"
+            && let Some(token) = tokens.last_mut()
+        {
+            token.stem = vocabulary::stem(token.lower.trim_start_matches('.'));
+        }
+        return;
     }
 }
 

@@ -125,8 +125,8 @@ fn walk<V>(
             walk(rest, s, at + length, read, place)
         }
         Part::Stem(stem) => {
-            let same =
-                matches!(token.kind, Kind::Word | Kind::Number { .. }) && token.stem == *stem;
+            let same = matches!(token.kind, Kind::Word | Kind::Number { .. } | Kind::Glob)
+                && token.stem == *stem;
             if same {
                 place.tokens.push(at);
             }
@@ -161,9 +161,16 @@ fn evidence(kind: &str, s: &Sentence, at: usize, token: &Token) -> bool {
     match kind {
         "url" => token.kind == Kind::Url && !token.lower.starts_with("postgres"),
         "postgres" => token.kind == Kind::Url && token.lower.starts_with("postgres"),
+        "feed_url" => {
+            let speaks = |word| token.lower.contains(word);
+            token.kind == Kind::Url
+                && (["feed", "rss", "atom"].into_iter().any(speaks)
+                    || token.lower.ends_with(".xml"))
+        }
         "path" => token.kind == Kind::Path,
         "folder" => token.kind == Kind::Path && paths::extension(&token.text).is_none(),
         "file" => token.kind == Kind::Path && paths::extension(&token.text).is_some(),
+        "log_path" => token.kind == Kind::Path && token.lower.contains("log"),
         "glob" => token.kind == Kind::Glob,
         "quoted" => token.kind == Kind::Quoted,
         "email" => token.kind == Kind::Email,

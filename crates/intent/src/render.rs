@@ -77,6 +77,9 @@ fn environment() -> Environment<'static> {
             .rsplit_once(':')
             .map_or(String::new(), |(host, _)| host.to_owned())
     });
+    env.add_filter("url_user", |url: String| {
+        url::Url::parse(&url).map_or_else(|_| String::new(), |url| url.username().to_owned())
+    });
     env.add_filter("url_path", |url: String| {
         url::Url::parse(&url).map_or_else(|_| "/".to_owned(), |url| url.path().to_owned())
     });
@@ -84,6 +87,14 @@ fn environment() -> Environment<'static> {
         path.strip_prefix(&format!("{}/", folder.trim_end_matches('/')))
             .unwrap_or_default()
             .to_owned()
+    });
+    env.add_filter("clip", |text: String, max: usize| {
+        let short: String = text.chars().take(max).collect();
+        if short.len() < text.len() {
+            format!("{short}…")
+        } else {
+            short
+        }
     });
     env.add_filter("safe_name", |name: String| safe_name(&name));
     env.add_filter("span", |seconds: u64| span(seconds));
@@ -197,6 +208,14 @@ fn evaluate(expression: &str, scope: &Scope) -> Result<Value, String> {
         .eval(scope.view(None))
         .map_err(|why| why.to_string())?;
     serde_json::to_value(&value).map_err(|why| why.to_string())
+}
+
+/// Whether an expression holds.
+///
+/// # Errors
+/// What does not evaluate.
+pub(crate) fn holds(expression: &str, scope: &Scope) -> Result<bool, String> {
+    evaluate(expression, scope).map(|value| truthy(&value))
 }
 
 fn truthy(value: &Value) -> bool {

@@ -76,10 +76,18 @@ impl Draft<'_> {
             self.complete(input, context, &mut inputs, &mut missing, &mut notes);
         }
         for require in &m.require {
+            let scope = Scope::of(self.foundation, &inputs, "");
+            let due = require
+                .when
+                .as_ref()
+                .is_none_or(|when| render::holds(when, &scope).unwrap_or(true));
+            if !due {
+                continue;
+            }
             let none = require
                 .any
                 .iter()
-                .all(|name| inputs.get(name).is_none_or(Value::is_null));
+                .all(|name| inputs.get(name).is_none_or(unset));
             if none && !missing.iter().any(|q| require.any.contains(&q.input)) {
                 missing.push(Question {
                     input: require.any[0].clone(),
@@ -279,6 +287,11 @@ impl Draft<'_> {
         });
         free.ok_or_else(|| broken(format!("every name like {base} is taken")))
     }
+}
+
+/// Null, `false` and the empty list say nothing.
+fn unset(value: &Value) -> bool {
+    value.is_null() || *value == Value::Bool(false) || value.as_array().is_some_and(Vec::is_empty)
 }
 
 fn plain(value: &Value) -> String {

@@ -4,6 +4,7 @@ use agentwright_intent::{Context, Foundation, FoundationSource};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+mod corpus;
 mod foundations;
 
 /// A foundation's directory as bytes.
