@@ -4,38 +4,34 @@
 //! process behind, no undeclared host is tried, no limit is hit, a service stays up until it is stopped.
 //! Start at [`play`].
 
+mod service;
+
+pub use service::STOP_GRACE;
+
 use crate::clock;
 use crate::digest;
-use crate::exchange;
 use crate::fixture::lay_out;
+use crate::judge::{ending_words, judge_exit, last_words, limit_words, output, sandbox_stop};
 use crate::outcome::{Stop, tail};
-use crate::probe::plan::{self, Request};
 use crate::probe::{Plan, Runs, look};
 use crate::seal::{needs_service, service_port};
 use crate::template::Scope;
 use crate::world::{STATE, Shared, World};
-use agentwright_domain::acceptance::{Case, Check, ExpectedExit, Fixture, Holds, Step};
-use agentwright_domain::spec::{HostPort, Spec, Trigger};
+use agentwright_domain::acceptance::{Case, Check, Fixture, Holds, Step};
+use agentwright_domain::spec::{HostPort, Spec};
 use agentwright_sandbox::spec_policy::{self, Routes};
 use agentwright_sandbox::{
-    Captured, Command, Ending, Error, Limit, NetworkDecision, Policy, Report, Running, Sandbox,
-    SyntheticFile, Usage,
+    Command, Ending, NetworkDecision, Policy, Report, Running, Sandbox, SyntheticFile, Usage,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How long a service may take until it is healthy, unless the operator says otherwise.
 pub const START_LIMIT: Duration = Duration::from_secs(20);
-/// How long a service may take to end when it is asked to.
-pub const STOP_GRACE: Duration = Duration::from_secs(5);
-/// How often a starting service is asked for its health.
-const HEALTH_POLL: Duration = Duration::from_millis(20);
-/// The most bytes of each output that are kept as evidence.
-const OUTPUT_MAX: usize = 32 << 10;
 
 /// What every case of a verify is played with.
 pub(crate) struct Stage<'a> {
@@ -176,149 +172,6 @@ impl Player<'_, '_> {
         Ok(())
     }
 
-    async fn start(&mut self) -> Result<(), Stop> {
-        if self.service.is_some() {
-            return Err(Stop::Spec("the service is already running".into()));
-        }
-        let Trigger::Service {
-            port, health_path, ..
-        } = &self.stage.spec.trigger
-        else {
-            return Err(Stop::Spec("only a service is started".into()));
-        };
-        let mut policy = self.policy()?;
-        policy.limits.wall_ms = None;
-        let command = Command {
-            argv: self.stage.spec.command.clone(),
-            stdin: Vec::new(),
-        };
-        self.lines
-            .push(format!("start: {}", command.argv.join(" ")));
-        let running = self
-            .sandbox
-            .start(policy, command)
-            .await
-            .map_err(|error| sandbox_stop(&error))?;
-        self.service = Some(running.clone());
-        let health = Request {
-            port: *port,
-            method: "GET".into(),
-            path: health_path.clone(),
-            headers: Vec::new(),
-            body: String::new(),
-            status: 200,
-            content: None,
-        };
-        let started = Instant::now();
-        let until_healthy = wait_until_healthy(&running, &health);
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => Err(Stop::Cancelled),
-            ended = running.wait() => {
-                let report = ended.map_err(|error| sandbox_stop(&error))?;
-                self.service = None;
-                self.tell("service", &report);
-                self.rules(&report)?;
-                Err(Stop::Code(format!(
-                    "the service ended while it was starting: {}{}",
-                    ending_words(report.ending),
-                    last_words(&report)
-                )))
-            }
-            healthy = tokio::time::timeout(self.stage.start_limit, until_healthy) => match healthy {
-                Ok(()) => {
-                    self.lines.push(format!("healthy after {} ms", started.elapsed().as_millis()));
-                    Ok(())
-                }
-                Err(_) => Err(Stop::Code(format!(
-                    "the service did not answer 200 on {health_path} at port {port} within {} s",
-                    self.stage.start_limit.as_secs()
-                ))),
-            },
-        }
-    }
-
-    async fn request(&mut self, step: &Step) -> Result<(), Stop> {
-        let Step::Request {
-            method,
-            path,
-            headers,
-            body,
-            status,
-            save,
-        } = step
-        else {
-            return Ok(());
-        };
-        let (Some(service), Some(port)) = (self.service.clone(), service_port(self.stage.spec))
-        else {
-            return Err(Stop::Spec("the service is not running".into()));
-        };
-        let text = |template: &str| self.scope.text(template).map_err(Stop::Spec);
-        let request = Request {
-            port,
-            method: plan::method_of(method).map_err(Stop::Spec)?,
-            path: plan::request_path(&text(path)?).map_err(Stop::Spec)?,
-            headers: headers
-                .iter()
-                .map(|(name, value)| Ok((name.clone(), text(value)?)))
-                .collect::<Result<_, Stop>>()?,
-            body: text(body)?,
-            status: *status,
-            content: None,
-        };
-        let asked = format!("{} {}", request.method, request.path);
-        let answer = tokio::select! {
-            answer = exchange::ask(&service, &request) => answer,
-            () = self.cancel.cancelled() => return Err(Stop::Cancelled),
-        };
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(why) => {
-                return Err(Stop::Code(format!(
-                    "request {why}{}",
-                    self.service_words().await
-                )));
-            }
-        };
-        self.lines
-            .push(format!("request: {asked} → {}", answer.status));
-        self.steps.push(json!({
-            "step": "request", "request": asked, "status": answer.status,
-            "body": clipped(&answer.body),
-        }));
-        if answer.status != request.status {
-            return Err(Stop::Code(format!(
-                "{asked} answered {}, {} was expected: {}",
-                answer.status,
-                request.status,
-                crate::probe::matcher::shown(&answer.text())
-            )));
-        }
-        self.save(save, &asked, &answer.body)
-    }
-
-    fn save(
-        &mut self,
-        save: &BTreeMap<String, String>,
-        asked: &str,
-        body: &[u8],
-    ) -> Result<(), Stop> {
-        if save.is_empty() {
-            return Ok(());
-        }
-        let shown = crate::probe::matcher::shown(&String::from_utf8_lossy(body));
-        let json: Value = serde_json::from_slice(body)
-            .map_err(|error| Stop::Code(format!("{asked} answered no JSON ({error}): {shown}")))?;
-        for (name, pointer) in save {
-            let value = json.pointer(pointer).ok_or_else(|| {
-                Stop::Code(format!("{asked} answered nothing at {pointer:?}: {shown}"))
-            })?;
-            self.scope.save(name, value.clone());
-        }
-        Ok(())
-    }
-
     async fn arrange(&mut self, fixture: &Fixture) -> Result<(), Stop> {
         self.lines.push("the world is changed".into());
         let Some(folder) = fixture.folder().map(str::to_owned) else {
@@ -329,47 +182,6 @@ impl Player<'_, '_> {
         let after = self.world.snapshot(&folder).map_err(Stop::Code)?;
         self.world.adopt(&folder, &before, &after);
         Ok(())
-    }
-
-    /// Ends the service, if one runs, and judges its life.
-    async fn stop_service(&mut self) -> Result<(), Stop> {
-        let Some(service) = self.service.take() else {
-            return Ok(());
-        };
-        if let Ok(ended) = tokio::time::timeout(Duration::ZERO, service.wait()).await {
-            let report = ended.map_err(|error| sandbox_stop(&error))?;
-            self.tell("service", &report);
-            self.rules(&report)?;
-            return Err(Stop::Code(format!(
-                "the service ended by itself: {}{}",
-                ending_words(report.ending),
-                last_words(&report)
-            )));
-        }
-        service.stop(STOP_GRACE).await;
-        let report = service.wait().await.map_err(|error| sandbox_stop(&error))?;
-        self.tell("service", &report);
-        // What a service leaves when it is asked to end is ended with it.
-        let report = Report {
-            left_over_processes: 0,
-            ..report.as_ref().clone()
-        };
-        self.rules(&report)
-    }
-
-    /// What is known of a service that does not answer.
-    async fn service_words(&self) -> String {
-        let Some(service) = &self.service else {
-            return String::new();
-        };
-        match tokio::time::timeout(HEALTH_POLL, service.wait()).await {
-            Ok(Ok(report)) => format!(
-                "; the service ended: {}{}",
-                ending_words(report.ending),
-                last_words(&report)
-            ),
-            Ok(Err(_)) | Err(_) => String::new(),
-        }
     }
 
     fn policy(&self) -> Result<Policy, Stop> {
@@ -582,96 +394,4 @@ impl Player<'_, '_> {
             usage: self.usage,
         }
     }
-}
-
-async fn wait_until_healthy(running: &Running, health: &Request) {
-    loop {
-        if exchange::ask(running, health)
-            .await
-            .is_ok_and(|answer| answer.status == 200)
-        {
-            return;
-        }
-        tokio::time::sleep(HEALTH_POLL).await;
-    }
-}
-
-/// What a refusal or failure of the sandbox means.
-pub(crate) fn sandbox_stop(error: &Error) -> Stop {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    Stop::Fault(text)
-}
-
-fn judge_exit(report: &Report, expected: ExpectedExit) -> Result<(), Stop> {
-    match (report.ending, expected) {
-        (Ending::Exited(0), ExpectedExit::Success) => Ok(()),
-        (Ending::Exited(0), ExpectedExit::Failure) => Err(Stop::Code(
-            "it ended with 0 although it could not do its work: the failure is hidden".into(),
-        )),
-        (Ending::Exited(code @ (126 | 127)), _) => Err(Stop::Code(format!(
-            "the command could not be started (exit code {code}){}",
-            last_words(report)
-        ))),
-        (Ending::Exited(_), ExpectedExit::Failure) => Ok(()),
-        (ending, _) => Err(Stop::Code(format!(
-            "it {}{}",
-            ending_words(ending),
-            last_words(report)
-        ))),
-    }
-}
-
-/// How it ended, for people.
-pub(crate) fn ending_words(ending: Ending) -> String {
-    match ending {
-        Ending::Exited(code) => format!("ended with exit code {code}"),
-        Ending::Signalled(signal) => format!("was ended by signal {signal}"),
-        Ending::Stopped(limit) => limit_words(limit).to_owned(),
-        Ending::Cancelled => "was cancelled".to_owned(),
-    }
-}
-
-fn limit_words(limit: Limit) -> &'static str {
-    match limit {
-        Limit::Wall => "it was stopped by the time limit",
-        Limit::Cpu => "it was stopped by the processor time limit",
-        Limit::Memory => "it was stopped by the memory limit",
-        Limit::Disk => "it was stopped by the disk limit",
-        Limit::Inodes => "it was stopped by the limit on new files",
-        Limit::Output => "it was stopped by the output limit",
-    }
-}
-
-/// The last line of what it said, for a summary.
-pub(crate) fn last_words(report: &Report) -> String {
-    let said = |captured: &Captured| {
-        captured
-            .text()
-            .lines()
-            .rev()
-            .find(|line| !line.trim().is_empty())
-            .map(crate::probe::matcher::cut)
-    };
-    match said(&report.stderr).or_else(|| said(&report.stdout)) {
-        Some(line) => format!("; its last words: {}", line.trim()),
-        None => String::new(),
-    }
-}
-
-fn output(captured: &Captured) -> Value {
-    json!({
-        "text": clipped(&captured.bytes),
-        "bytes": captured.bytes.len(),
-        "dropped_bytes": captured.truncated_bytes,
-    })
-}
-
-fn clipped(bytes: &[u8]) -> String {
-    let from = bytes.len().saturating_sub(OUTPUT_MAX);
-    String::from_utf8_lossy(&bytes[from..]).into_owned()
 }

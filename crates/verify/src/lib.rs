@@ -14,6 +14,7 @@ mod level;
 mod case;
 mod exchange;
 mod fixture;
+mod judge;
 mod world;
 
 mod beneath;

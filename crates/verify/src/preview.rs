@@ -4,7 +4,7 @@
 //! what the spec declares public is. `/state` is empty, as at the first run.
 
 use crate::beneath::Root;
-use crate::case::{ending_words, sandbox_stop};
+use crate::judge::{ending_words, sandbox_stop};
 use crate::probe::matcher::cut;
 use crate::verifier::Verifier;
 use agentwright_domain::spec::Spec;

@@ -3,7 +3,7 @@
 
 use super::code::{self, Language};
 use super::{answer, inspect};
-use crate::case::{ending_words, last_words, sandbox_stop};
+use crate::judge::{ending_words, last_words, sandbox_stop};
 use crate::outcome::{Stop, tail};
 use crate::verifier::{Seen, Verifier, Work, json_evidence};
 use agentwright_domain::acceptance::{Case, Fixture};

@@ -5,7 +5,7 @@ pub(crate) mod deployment;
 pub(crate) mod dockerfile;
 pub(crate) mod structure;
 
-use crate::case::{ending_words, last_words, sandbox_stop};
+use crate::judge::{ending_words, last_words, sandbox_stop};
 use crate::outcome::Stop;
 use crate::verifier::{Seen, Verifier};
 use agentwright_sandbox::{Access, Command, Ending, Limits, Mount, Network, Policy, Report, Tier};
