@@ -21,8 +21,8 @@ pub(crate) const PREVIEW_LIMIT_S: u64 = 120;
 pub(crate) const CHANGES_MAX: usize = 200;
 /// The most bytes of output that are shown.
 const OUTPUT_MAX: usize = 16 << 10;
-/// How lines begin that say what would change.
-const WOULD: &[&str] = &["would ", "[dry-run]", "[dry run]", "dry-run:", "dry run:"];
+/// Lines that say what would change: after a time, a level or a name of a logger, `would …` or `dry run …`.
+const WOULD: &str = r"(?i)^(\[?\d{4}-\d\d-\d\d([T ][\d:.,+Z-]+)?\]?\s+)?(\[?\w+\]?:?\s+){0,1}(would\s|\[?dry[- ]run\]?[:\s])";
 
 /// What is previewed.
 #[derive(Clone, Debug)]
@@ -169,13 +169,13 @@ fn told(report: &Report) -> PreviewReport {
 }
 
 fn changes(stdout: &str) -> Vec<String> {
-    stdout
-        .lines()
-        .map(str::trim)
-        .filter(|line| {
-            let lower = line.to_ascii_lowercase();
-            WOULD.iter().any(|would| lower.starts_with(would))
-        })
+    // Invariant: a fixed expression that a test uses.
+    let Ok(would) = regex::Regex::new(WOULD) else {
+        return Vec::new();
+    };
+    let lines = stdout.lines().map(str::trim);
+    lines
+        .filter(|line| would.is_match(line))
         .take(CHANGES_MAX)
         .map(cut)
         .collect()
@@ -192,12 +192,17 @@ mod tests {
 
     #[test]
     fn only_lines_that_say_what_would_change_are_changes() {
-        let found = changes(
-            "reading\n  Would create a.zip\nwould delete 2\nI would rather not\n[dry-run] move x\n",
-        );
+        let text = "reading\n  Would create a.zip\n2026-11-21T03:00:00 would delete 2\nINFO: would move x\n\
+                    if it were so it would\nI had hoped it would work\n[dry-run] send\ndry run: ask\n";
         assert_eq!(
-            found,
-            ["Would create a.zip", "would delete 2", "[dry-run] move x"]
+            changes(text),
+            [
+                "Would create a.zip",
+                "2026-11-21T03:00:00 would delete 2",
+                "INFO: would move x",
+                "[dry-run] send",
+                "dry run: ask"
+            ]
         );
         assert_eq!(
             changes(&"would x\n".repeat(CHANGES_MAX + 1)).len(),

@@ -7,6 +7,7 @@
 )]
 
 mod cheats;
+mod foundations;
 mod hosts;
 mod levels;
 mod preview;
