@@ -36,7 +36,7 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 /// So many looks in a row without an answer, and it is started anew.
 const LOOKS_MISSED_MAX: u32 = 3;
 /// How long it may take to end when it is asked to.
-const STOP_GRACE: Duration = Duration::from_secs(10);
+const STOP_GRACE: Duration = Duration::from_secs(8);
 /// The live log is started anew when it is larger; the one before is kept.
 pub(crate) const LIVE_LOG_MAX: u64 = 1 << 20;
 /// A state up to this size is copied for a trial start; a larger one is left out.
