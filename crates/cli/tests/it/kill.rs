@@ -1,5 +1,5 @@
-//! `kill -9` of the real daemon at random moments of real builds. The seed is printed; each build is killed
-//! once and must go on by itself.
+//! `kill -9` of the real daemon at random moments of real builds. The moments are the same in every run; each
+//! build is killed once and must go on by itself.
 
 use crate::home::{Home, README_WISH, alive, eventually, kill, mounts_in, processes_in};
 use rand::rngs::StdRng;
@@ -18,7 +18,6 @@ const SPREAD_MS: u64 = 1_600;
 const SEED: u64 = 20_261_121;
 
 fn killed_builds(nth: u32) {
-    println!("seed {SEED}, home {nth}");
     let mut random = StdRng::seed_from_u64(SEED + u64::from(nth));
     let home = Home::with_notes();
     for round in 0..KILLS / HOMES {
@@ -47,7 +46,9 @@ fn each_stage_once(end: &Value, killed_after: Duration) {
     let mut done: BTreeMap<&str, usize> = BTreeMap::new();
     for stage in end["build"]["stages"].as_array().expect("stages") {
         if stage["status"] == "done" {
-            *done.entry(stage["stage"].as_str().unwrap()).or_default() += 1;
+            *done
+                .entry(stage["stage"].as_str().expect("a name"))
+                .or_default() += 1;
         }
     }
     let stages = [

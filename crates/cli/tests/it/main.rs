@@ -9,6 +9,7 @@
 )]
 
 mod daemon;
+mod foundation;
 mod help;
 mod home;
 mod kill;
