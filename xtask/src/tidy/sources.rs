@@ -14,7 +14,8 @@ const SILENT: [&str; 2] = [concat!("#[al", "low("), concat!("#![al", "low(")];
 /// Complaints about the file at `path` with this text.
 pub(crate) fn check(path: &str, text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
-    if !text.starts_with("//!") {
+    // A `tests.rs` belongs to the module whose tests it holds.
+    if !text.starts_with("//!") && !path.ends_with("/tests.rs") {
         complaints.push(format!(
             "{path}: begins without a //! header (what it is, what it is not, where to start)"
         ));
