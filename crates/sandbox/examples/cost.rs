@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use agentwright_sandbox::{Access, Command, Mount, Policy, Sandbox, Settings};
 use tokio_util::sync::CancellationToken;
 
+/// bubblewrap alone, with the same namespaces and next to no mounts.
+const BUBBLEWRAP: &str = "/usr/bin/bwrap --unshare-all --ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 --proc /proc --dev /dev /usr/bin/true";
 const DEFAULT_ROUNDS: usize = 100;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -37,15 +39,20 @@ async fn measure(rounds: usize) -> Result<(), Box<dyn std::error::Error>> {
         mounts: vec![mount("/app", Access::Read), mount("/state", Access::Write)],
         ..Policy::default()
     };
-    let (mut bare, mut empty, mut folders) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare, mut alone, mut empty, mut folders) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let begun = Instant::now();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the bare process to compare with"
-        )]
-        std::process::Command::new("/usr/bin/true").status()?;
-        bare.push(begun.elapsed());
+        for (line, times) in [("/usr/bin/true", &mut bare), (BUBBLEWRAP, &mut alone)] {
+            let mut words = line.split_whitespace();
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the bare processes to compare with"
+            )]
+            let mut command = std::process::Command::new(words.next().unwrap_or_default());
+            let begun = Instant::now();
+            command.args(words).status()?;
+            times.push(begun.elapsed());
+        }
         for (policy, times) in [
             (Policy::default(), &mut empty),
             (with_folders.clone(), &mut folders),
@@ -63,13 +70,19 @@ async fn measure(rounds: usize) -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     std::fs::remove_dir_all(&scratch)?;
-    let (bare, empty, folders) = (percentiles(bare), percentiles(empty), percentiles(folders));
+    let (bare, alone, empty, folders) = (
+        percentiles(bare),
+        percentiles(alone),
+        percentiles(empty),
+        percentiles(folders),
+    );
     #[expect(clippy::print_stdout, reason = "the result")]
     {
         println!(
-            "{{\"bench\":\"sandbox_start\",\"tier\":\"{tier}\",\"rounds\":{rounds},\"bare_p50_ms\":{:.2},\"p50_ms\":{:.2},\
+            "{{\"bench\":\"sandbox_start\",\"tier\":\"{tier}\",\"rounds\":{rounds},\"bare_p50_ms\":{:.2},\"bwrap_alone_p50_ms\":{:.2},\"p50_ms\":{:.2},\
              \"p99_ms\":{:.2},\"over_p50_ms\":{:.2},\"folders_p50_ms\":{:.2},\"folders_over_p50_ms\":{:.2}}}",
             bare.0,
+            alone.0,
             empty.0,
             empty.1,
             empty.0 - bare.0,

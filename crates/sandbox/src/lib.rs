@@ -5,6 +5,12 @@
 //! Start at [`Sandbox::start`]: it turns a [`Policy`] and a [`Command`] into a [`Running`], which ends as a
 //! [`Report`]. A program that uses this crate calls [`run_init_if_requested`] first in `main`, because
 //! the inner init is the same executable, started again inside.
+//!
+//! What a command finds inside, in every policy: uid 1000, `/app` (code), `/state` (its home and working
+//! directory), `/data/<name>` (declared folders), `/tmp` and `/dev/shm` in memory, the host's `/usr` read-only,
+//! `/run/bin` first on `PATH`, a loopback of its own and nothing else. It cannot make namespaces or mounts, so a
+//! program that brings a sandbox of its own must be told to leave it off. Unix sockets are refused as soon as a
+//! folder of somebody else is mounted (connected pairs stay possible), and no file can get the set-user-id bit.
 
 mod attend;
 mod cgroup;
