@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::attend::{self, Case};
 use crate::cgroup::Cgroups;
+use crate::disk::Size;
 use crate::error::Error;
 use crate::launch::{self, Machine};
 use crate::net::{Net, Plan};
@@ -182,9 +183,13 @@ impl Sandbox {
         let limits = policy.limits.clone();
         // Measuring a large folder takes a while, and must not hold up the thread that starts all sandboxes.
         let writable = launch::open_writable(&policy)?;
-        let before = tokio::task::spawn_blocking(move || writable.before()).await;
-        let before = before
-            .map_err(|e| Error::Setup(format!("cannot measure the writable folders: {e}")))?;
+        let before = if writable.roots.is_empty() {
+            Size::default()
+        } else {
+            let measured = tokio::task::spawn_blocking(move || writable.before()).await;
+            measured
+                .map_err(|e| Error::Setup(format!("cannot measure the writable folders: {e}")))?
+        };
         let launched = on_spawner_thread(move || {
             if tier == Tier::Process {
                 weak::launch(&inner.machine, &policy, &command, &inner.scratch_root)

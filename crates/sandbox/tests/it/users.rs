@@ -2,7 +2,8 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use agentwright_sandbox::Policy;
+use agentwright_sandbox::{Policy, Sandbox, Settings};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{folder, init, is_root, output, reads, sandbox, sh, writes};
 
@@ -84,4 +85,32 @@ async fn a_folder_below_a_closed_home_works_and_what_is_written_is_the_owners() 
         (meta.uid(), meta.gid(), meta.mode() & 0o777),
         (4321, 4322, 0o644)
     );
+}
+
+#[tokio::test]
+async fn an_executable_that_only_root_can_reach_still_becomes_the_init() {
+    for mode in [0o755, 0o700] {
+        let closed = folder();
+        let copy = closed.path().join("agentwright");
+        std::fs::copy(init(), &copy).unwrap();
+        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(mode)).unwrap();
+        let scratch = folder();
+        let sandbox = Sandbox::new(&copy, scratch.path(), Settings::default()).unwrap();
+        // An upgrade replaces the file while the daemon runs.
+        std::fs::remove_file(&copy).unwrap();
+        let report = sandbox
+            .run(
+                Policy::default(),
+                sh("echo alive"),
+                CancellationToken::new(),
+            )
+            .await
+            .unwrap();
+        assert_eq!(
+            report.stdout.text(),
+            "alive\n",
+            "{mode:o} {}",
+            report.stderr.text()
+        );
+    }
 }
