@@ -14,8 +14,9 @@ use serde_json::{Map, Value, json};
 pub(crate) const RENDERED_MAX: usize = 16 << 20;
 /// The most steps of one rendering.
 const FUEL: u64 = 5_000_000;
-/// Stands for a value that a request step will keep, before that step was made.
-const NOT_YET_SAVED: &str = "not-yet-saved";
+/// Stands for a value that a request step will keep, before that step was made. A number, because that
+/// is JSON and part of a path alike.
+const NOT_YET_SAVED: u64 = 4_040_404_040;
 
 /// What templates can see.
 #[derive(Clone, Debug)]

@@ -240,7 +240,16 @@ macro_rules! foundations {
 }
 
 foundations! {
+    claude_agent: "claude-agent",
+    crud_service: "crud-service",
+    csv_report: "csv-report",
+    feed_digest: "feed-digest",
     folder_backup: "folder-backup",
+    folder_tidy: "folder-tidy",
+    log_digest: "log-digest",
+    sql_export: "sql-export",
+    url_watch: "url-watch",
+    webhook_inbox: "webhook-inbox",
 }
 
 #[test]

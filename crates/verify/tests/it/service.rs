@@ -152,9 +152,11 @@ async fn an_answer_without_what_is_kept_is_stopped() {
 
 #[tokio::test]
 async fn a_service_that_ends_by_itself_is_stopped() {
+    // Ends when it is asked a second time, before it answers.
     let code = NOTES.replace(
-        "http.server.ThreadingHTTPServer((\"127.0.0.1\", 8123), Handler).serve_forever()",
-        "server = http.server.ThreadingHTTPServer((\"127.0.0.1\", 8123), Handler)\nserver.handle_request(); server.handle_request()",
+        "        if self.path == \"/health\":\n",
+        "        if self.path == \"/health\":\n            import os, pathlib\n            seen = pathlib.Path(\"/tmp/seen\")\n            \
+         if seen.exists(): os._exit(0)\n            seen.touch()\n",
     );
     stopped(
         &code,

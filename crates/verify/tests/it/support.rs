@@ -19,6 +19,8 @@ pub(crate) struct Kept {
     pub(crate) progress: Mutex<Vec<(u8, String)>>,
     /// Refuses to keep what has this name.
     pub(crate) refuses: Option<&'static str>,
+    /// Cancels when this is begun.
+    pub(crate) cancels: Option<(&'static str, CancellationToken)>,
 }
 
 impl Kept {
@@ -34,6 +36,11 @@ impl Kept {
 #[async_trait]
 impl Reporter for Kept {
     async fn progress(&self, percent: u8, message: &str) {
+        if let Some((when, cancel)) = &self.cancels
+            && *when == message
+        {
+            cancel.cancel();
+        }
         self.progress
             .lock()
             .unwrap()
