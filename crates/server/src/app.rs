@@ -1,6 +1,7 @@
 //! The wiring: store → sandbox → runtime → pipeline → engine, and what routes share.
 
 use crate::config::{Config, NotifyChannel};
+use crate::later::Later;
 use agentwright_api::{Health, Time};
 use agentwright_domain::run::RunKind;
 use agentwright_engine::{Clock, Engine, Executor, SystemClock};
@@ -42,9 +43,6 @@ pub enum StartError {
     /// The sandbox cannot be prepared.
     #[error("cannot prepare the sandbox")]
     Sandbox(#[source] agentwright_sandbox::Error),
-    /// A foundation is broken.
-    #[error("cannot load the foundations: {0}")]
-    Foundations(String),
     /// A channel for notices cannot be made.
     #[error("cannot set up the notices of the configuration: {0}")]
     Notify(String),
@@ -60,6 +58,7 @@ struct Inner {
     config: Config,
     store: Store,
     engine: Engine,
+    builds: Later,
     runtime: Runtime,
     sandbox: Sandbox,
     layout: Layout,
@@ -92,9 +91,10 @@ impl App {
             programs: Programs::new(config.program_dirs()),
             variables: crate::config::variables(),
         });
+        let builds = Later::new(&config, &runtime);
         let supervised = matches!(work, Work::Real);
         let executors = match work {
-            Work::Real => real(&config, &runtime)?,
+            Work::Real => real(&builds, &runtime),
             Work::Given(executors) => executors,
         };
         let settings = engine_settings(&config, channels);
@@ -107,6 +107,7 @@ impl App {
                 config,
                 store,
                 engine,
+                builds,
                 runtime,
                 sandbox,
                 layout,
@@ -154,6 +155,10 @@ impl App {
     /// What it was started with.
     pub fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    pub(crate) fn builds(&self) -> &Later {
+        &self.inner.builds
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {
@@ -249,10 +254,10 @@ fn sandbox(config: &Config) -> Result<Sandbox, StartError> {
     Sandbox::new(PathBuf::from(INIT), scratch, settings).map_err(StartError::Sandbox)
 }
 
-fn real(config: &Config, runtime: &Runtime) -> Result<Executors, StartError> {
-    let _ = config;
+fn real(builds: &Later, runtime: &Runtime) -> Executors {
+    let builds: Arc<dyn Executor> = Arc::new(builds.clone());
     let executions: Arc<dyn Executor> = Arc::new(Executions::new(runtime.clone()));
-    Ok(vec![(RunKind::Execution, executions)])
+    vec![(RunKind::Build, builds), (RunKind::Execution, executions)]
 }
 
 fn engine_settings(

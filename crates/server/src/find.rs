@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::Who;
+use agentwright_api::code;
 use agentwright_domain::ids::{RunId, Slug};
 use agentwright_domain::run::{Run, RunKind};
 use agentwright_store::DeploymentRow;
@@ -19,10 +20,17 @@ pub(crate) async fn run(app: &App, who: &Who, kind: RunKind, text: &str) -> Resu
     {
         return Ok(run);
     }
-    store
-        .run_by_label(&who.scope, Some(kind), text)
-        .await?
-        .ok_or_else(|| ApiError::no(kind.word(), text))
+    if let Some(run) = store.run_by_label(&who.scope, Some(kind), text).await? {
+        return Ok(run);
+    }
+    let candidates = store.runs_by_prefix(&who.scope, Some(kind), text).await?;
+    if candidates.len() > 1 {
+        return Err(ApiError::Conflict(
+            code::AMBIGUOUS,
+            format!("{text:?} is the beginning of several ids: give more of it, or the label"),
+        ));
+    }
+    Err(ApiError::no(kind.word(), text))
 }
 
 /// The deployment of that name.

@@ -13,6 +13,7 @@ mod error;
 mod extract;
 mod find;
 mod firing;
+mod later;
 mod live;
 mod planned;
 mod router;

@@ -3,13 +3,65 @@
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::Who;
-use agentwright_api::{Plan, PlanRequest, code};
+use agentwright_api::{Choice, Difference, Missing, Plan, PlanRequest, PlanVerdict, code};
+use agentwright_domain::build::BuildRequest;
+use agentwright_pipeline::Verdict;
 
 /// What would be built.
 pub(crate) async fn plan(app: &App, who: &Who, request: PlanRequest) -> Result<Plan, ApiError> {
-    let _ = (app, who, request);
-    Err(ApiError::Unavailable(
-        code::UNAVAILABLE,
-        "planning is not wired yet".into(),
-    ))
+    let request = BuildRequest {
+        intent: request.intent,
+        spec: request.spec,
+        inputs: request.inputs,
+        base_dir: request.base_dir,
+        zone: request.zone,
+        changes: request.changes,
+        deploys: None,
+        foundations: request.foundations,
+    };
+    let unable = |why| ApiError::Unavailable(code::UNAVAILABLE, why);
+    let builds = app.builds().builds().await.map_err(unable)?;
+    let plan = builds.plan(&who.scope, &request).await.map_err(unable)?;
+    Ok(worded(plan))
+}
+
+fn worded(plan: agentwright_pipeline::Plan) -> Plan {
+    let verdict = match plan.verdict {
+        Verdict::Ready => PlanVerdict::Ready,
+        Verdict::Incomplete => PlanVerdict::Incomplete,
+        Verdict::Refused => PlanVerdict::Refused,
+    };
+    let missing = plan.missing.into_iter().map(|question| Missing {
+        name: question.input,
+        question: question.question,
+        examples: question.examples,
+    });
+    let possible = plan.possible.into_iter().map(|possible| Choice {
+        foundation: possible.foundation,
+        does: possible.does,
+        example: Some(possible.example),
+    });
+    let differs = plan.differs.into_iter().map(|difference| Difference {
+        at: difference.at,
+        before: difference.before,
+        after: difference.after,
+    });
+    Plan {
+        verdict,
+        reason: plan.reason,
+        foundation: plan.foundation,
+        name: plan.name,
+        kind: plan.kind,
+        purpose: plan.purpose,
+        trigger: plan.trigger,
+        inputs: plan.inputs,
+        missing: missing.collect(),
+        permissions: plan.permissions,
+        acceptance: plan.acceptance,
+        permissions_digest: plan.permissions_digest,
+        spec: plan.spec,
+        possible: possible.collect(),
+        notes: plan.notes,
+        differs: differs.collect(),
+    }
 }

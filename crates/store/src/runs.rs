@@ -31,7 +31,7 @@ crate::db::statements! {
     BY_PREFIX = "finding a run by the beginning of its id":
         "SELECT id FROM runs WHERE organization_id = $1 AND id LIKE CAST($2 AS TEXT)
            AND (CAST($3 AS TEXT) IS NULL OR kind = CAST($3 AS TEXT))
-         ORDER BY id DESC LIMIT 1";
+         ORDER BY id DESC LIMIT 2";
     ROW = "reading a line of a run":
         "SELECT r.id, r.kind, r.label, r.priority, r.status, r.stage, r.attempt, r.event_seq, r.repeats,
            r.worked_ms, r.created_at_ms, r.started_at_ms, r.progress_at_ms, r.ended_at_ms,
@@ -105,28 +105,48 @@ impl Store {
         rows.first().map(|row| run_row(row, now_ms)).transpose()
     }
 
-    /// The newest run with that label, or the one whose id begins so (at least 8 characters).
+    /// The runs whose id begins so (at least 8 characters), newest first; more than two are not told apart
+    /// from two.
+    pub async fn runs_by_prefix(
+        &self,
+        scope: &OrgScope,
+        kind: Option<RunKind>,
+        text: &str,
+    ) -> Result<Vec<RunId>, Error> {
+        let id_like =
+            text.len() >= PREFIX_MIN && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        if !id_like {
+            return Ok(Vec::new());
+        }
+        let prefix = format!("{}%", text.to_ascii_lowercase());
+        let kind = Arg::OptText(kind.map(RunKind::word));
+        let mut held = self.inner.db.reader().await?;
+        let args = [scope.arg(), Arg::Text(&prefix), kind];
+        let found = held.conn().fetch(&BY_PREFIX, &args).await?;
+        found
+            .iter()
+            .map(|row| Ok(RunId::new(row.text("id")?)))
+            .collect()
+    }
+
+    /// The newest run with that label, or the only one whose id begins so (at least 8 characters).
     pub async fn run_by_label(
         &self,
         scope: &OrgScope,
         kind: Option<RunKind>,
         text: &str,
     ) -> Result<Option<Run>, Error> {
-        let kind = Arg::OptText(kind.map(RunKind::word));
+        let word = Arg::OptText(kind.map(RunKind::word));
         let mut held = self.inner.db.reader().await?;
-        let args = [scope.arg(), Arg::Text(text), kind];
-        let mut found = held.conn().fetch(&BY_LABEL, &args).await?;
-        let id_like =
-            text.len() >= PREFIX_MIN && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-        if found.is_empty() && id_like {
-            let prefix = format!("{}%", text.to_ascii_lowercase());
-            let args = [scope.arg(), Arg::Text(&prefix), kind];
-            found = held.conn().fetch(&BY_PREFIX, &args).await?;
-        }
+        let args = [scope.arg(), Arg::Text(text), word];
+        let found = held.conn().fetch(&BY_LABEL, &args).await?;
         drop(held);
-        match found.first() {
-            Some(row) => self.run(scope, &RunId::new(row.text("id")?)).await,
-            None => Ok(None),
+        if let Some(row) = found.first() {
+            return self.run(scope, &RunId::new(row.text("id")?)).await;
+        }
+        match self.runs_by_prefix(scope, kind, text).await?.as_slice() {
+            [only] => self.run(scope, only).await,
+            [] | [_, ..] => Ok(None),
         }
     }
 

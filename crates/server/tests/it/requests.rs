@@ -1,7 +1,7 @@
 //! Every bad request is answered as a problem with its own code, and changes nothing.
 
 use crate::support::{World, raw, spec, text};
-use agentwright_api::{BODY_MAX_BYTES, code};
+use agentwright_api::{BODY_MAX_BYTES, BuildQuery, PlanRequest, PlanVerdict, code};
 use serde_json::Value;
 
 const JSON: &str = "application/json";
@@ -209,5 +209,38 @@ async fn the_doctor_looks_at_everything_and_says_what_to_do() {
         .iter()
         .filter(|check| check.detail.starts_with("not found"));
     assert!(missing.into_iter().all(|check| check.fix.is_some()));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_plan_says_what_would_be_built_what_is_missing_or_why_not() {
+    let world = World::new().await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let plan = |intent: &str| PlanRequest {
+        intent: intent.into(),
+        base_dir: folder.path().display().to_string(),
+        zone: "Europe/Berlin".into(),
+        ..PlanRequest::default()
+    };
+    std::fs::create_dir(folder.path().join("notes")).unwrap();
+    let zip =
+        plan("every night, keep a zip of the folder ./notes in ./backups and keep the last 7");
+    let ready = world.client.plan(&zip).await.unwrap();
+    assert_eq!(
+        ready.foundation.as_deref(),
+        Some("folder-backup"),
+        "{ready:?}"
+    );
+    let vague = world.client.plan(&plan("make it better")).await.unwrap();
+    assert_eq!(vague.verdict, PlanVerdict::Refused);
+    assert!(vague.reason.is_some() && !vague.possible.is_empty());
+    let missing = world
+        .client
+        .plan(&plan("back up a folder every night"))
+        .await
+        .unwrap();
+    assert_ne!(missing.verdict, PlanVerdict::Ready, "{missing:?}");
+    let list = world.client.builds(&BuildQuery::default()).await.unwrap();
+    assert_eq!(list.items, [], "a plan leaves no build");
     world.end().await;
 }
