@@ -368,6 +368,13 @@ fn replaced(value: &Value, expression: &str, index: usize) -> Value {
             .iter()
             .map(|v| replaced(v, expression, index))
             .collect(),
+        // An inner `each` has an `each_item` of its own.
+        Value::Object(map) if map.contains_key("each") => {
+            let mut inner = map.clone();
+            let own = replaced(&map["each"], expression, index);
+            inner.insert("each".to_owned(), own);
+            Value::Object(inner)
+        }
         Value::Object(map) => map
             .iter()
             .map(|(k, v)| {

@@ -53,9 +53,9 @@ if [ ! -d "$folder" ]; then
     exit 1
 fi
 if [ -n "$dry" ]; then
-    log "would run claude -p with at most $turns steps on $(find "$folder" -type f | wc -l | tr -d ' ') files"
+    echo "would run claude -p with at most $turns steps on $(find "$folder" -type f | wc -l | tr -d ' ') files"
     log "task: $task"
-    log "would write ${output##*/}"
+    echo "would write ${output##*/}"
     exit 0
 fi
 if ! command -v claude >/dev/null 2>&1; then

@@ -224,7 +224,7 @@ def run(options):
     log(f"{result['total'].rows} rows, {len(result['tallies'])} groups, {result['skipped']} values left out")
     if options.dry_run:
         for name in texts:
-            log(f"would write {name}")
+            print(f"would write {name}")
         print(markdown(result, options, title), end="")
         return 0
     if not os.path.isdir(options.output):

@@ -257,7 +257,7 @@ def run(options):
     if options.dry_run:
         for title, items in groups:
             for item in items:
-                log(f"would list: {title}: {item['title']}")
+                print(f"would list: {title}: {item['title']}")
         return 1 if failed else 0
     if groups:
         base = time.strftime("digest-%Y-%m-%d-%H%M%S")

@@ -195,9 +195,9 @@ def free_name(options, stamp):
 def dry_run(options, stamp):
     files = [(relative, info.st_size) for relative, info in entries(options) if stat.S_ISREG(info.st_mode)]
     name = free_name(options, stamp)
-    log(f"would create {name} with {len(files)} files, {sum(size for _, size in files)} bytes before compression")
+    print(f"would create {name} with {len(files)} files, {sum(size for _, size in files)} bytes before compression")
     for old in doomed([name] + own_archives(options), options, time.time()):
-        log(f"would delete {old}")
+        print(f"would delete {old}")
     return 0
 
 

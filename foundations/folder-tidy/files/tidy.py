@@ -133,7 +133,7 @@ def run(options):
     for name in chosen(options):
         source, folder = os.path.join(options.folder, name), place(options, name)
         if options.dry_run:
-            log(f"would delete {name}" if folder is None else f"would move {name} to {os.path.relpath(folder, options.folder) if options.action != 'move' else folder}")
+            print(f"would delete {name}" if folder is None else f"would move {name} to {os.path.relpath(folder, options.folder) if options.action != 'move' else folder}")
             done += 1
             continue
         try:

@@ -146,7 +146,7 @@ def run(options):
     if len(set(names)) != len(names) and options.format == "json":
         raise Broken(f"JSON needs different column names; these are {', '.join(names)}")
     if options.dry_run:
-        log(f"would write {sum(1 for _ in rows)} rows with the columns {', '.join(names)} to {os.path.basename(options.output)}")
+        print(f"would write {sum(1 for _ in rows)} rows with the columns {', '.join(names)} to {os.path.basename(options.output)}")
         return 0
     folder = os.path.dirname(options.output) or "."
     partial = os.path.join(folder, f".{os.path.basename(options.output)}.partial")

@@ -175,7 +175,7 @@ def run(options):
     found = judge(options, state, seen)
     if options.dry_run:
         for event, message in found:
-            log(f"would alert ({event}): {message}")
+            print(f"would alert ({event}): {message}")
         log("nothing was changed")
         return 0
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
