@@ -174,12 +174,14 @@ pub(crate) fn config_file(config: &InitConfig) -> Result<OwnedFd, Error> {
 }
 
 /// The init's command line. It is executed through its descriptor, so its path need not exist inside.
-pub(crate) fn inner_command(machine: &Machine, ends: &Ends, config: &OwnedFd) -> [String; 4] {
+pub(crate) fn inner_command(machine: &Machine, ends: &Ends, config: &OwnedFd) -> [String; 5] {
     [
         format!("/proc/self/fd/{}", machine.init.as_raw_fd()),
         INIT_ARGUMENT.into(),
         ends.control.1.as_raw_fd().to_string(),
         config.as_raw_fd().to_string(),
+        // By which a later daemon recognises what was left behind.
+        std::process::id().to_string(),
     ]
 }
 

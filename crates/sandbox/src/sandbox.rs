@@ -22,6 +22,7 @@ use crate::running::Running;
 use crate::scratch;
 use crate::spawner::on_spawner_thread;
 use crate::stage::{self, Pool};
+use crate::start;
 use crate::weak;
 
 /// Resolves a host name and port to addresses; blocking.
@@ -93,6 +94,7 @@ impl Sandbox {
         settings: Settings,
     ) -> Result<Self, Error> {
         let scratch_root = scratch_root.as_ref().to_owned();
+        start::sweep();
         scratch::open_root(&scratch_root)
             .map_err(|e| Error::io(format!("prepare {}", scratch_root.display()), e))?;
         let root = rustix::process::geteuid().is_root();

@@ -17,6 +17,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use crate::error::Error;
 use crate::launch::pipes;
 use crate::stage::{self, Stage};
+use crate::wire::INIT_ARGUMENT;
 
 /// Under memory pressure of the whole machine a sandbox goes before the daemon.
 const OOM_SCORE: &[u8] = b"500";
@@ -161,9 +162,13 @@ impl Ritual {
         if self.own_session {
             rustix::process::setsid().map_err(|_| "leave the terminal")?;
         }
-        // After the change of identity, which clears it.
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-            .map_err(|_| "die with the daemon")?;
+        if self.own_session {
+            // After the change of identity, which clears it. Not for bubblewrap: killed between its own fork and
+            // the moment it lets its child go on, it would leave that child waiting for ever. It arranges its
+            // death by itself later, and an init whose daemon is gone ends at once.
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+                .map_err(|_| "die with the daemon")?;
+        }
         if rustix::process::getppid()
             .is_none_or(|p| p.as_raw_nonzero().get().cast_unsigned() != self.parent)
         {
@@ -184,4 +189,28 @@ pub(crate) fn read_complaints(pipe: &OwnedFd) -> String {
     let mut buffer = [0_u8; MAX_COMPLAINTS];
     let count = rustix::io::read(pipe, &mut buffer).unwrap_or(0);
     String::from_utf8_lossy(&buffer[..count]).trim().to_owned()
+}
+
+/// Kills what the sandboxes of daemons that are gone left behind, should there be anything: a bubblewrap whose
+/// daemon died in the very instant before it let its child go on.
+pub(crate) fn sweep() {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        let Some(marker) = words
+            .iter()
+            .position(|word| *word == INIT_ARGUMENT.as_bytes())
+        else {
+            continue;
+        };
+        let daemon = words
+            .get(marker + 3)
+            .and_then(|word| std::str::from_utf8(word).ok()?.parse::<u32>().ok());
+        let orphaned =
+            daemon.is_some_and(|daemon| !Path::new("/proc").join(daemon.to_string()).exists());
+        if let (true, Some(pid)) = (orphaned, Pid::from_raw(pid)) {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+    }
 }

@@ -84,6 +84,9 @@ fn run(control: &OwnedFd, config: OwnedFd) -> Result<(), String> {
     let listeners = listen(&config.listeners)?;
     harden::drop_capabilities()?;
     let signals = harden::child_signals()?;
+    if supervisor_is_gone(control) {
+        std::process::exit(1);
+    }
     let started = Instant::now();
     let command = start_command(&config);
     let descriptors: Vec<BorrowedFd<'_>> = listeners.iter().map(AsFd::as_fd).collect();
@@ -124,6 +127,16 @@ fn run(control: &OwnedFd, config: OwnedFd) -> Result<(), String> {
     watch.until_ended();
     watch.clean_up();
     crate::wire::send(control, &FromInit::Done(watch.settle()), &[]).map_err(|e| e.to_string())
+}
+
+/// Asks only whether the other end was closed.
+fn supervisor_is_gone(control: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(control, PollFlags::empty())];
+    let now = rustix::event::Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    rustix::event::poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
 fn empty_account() -> Done {

@@ -357,3 +357,99 @@ fn killing_bubblewrap_alone_is_reported_and_leaves_nothing() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+/// Not a test of its own: starts sandboxes without end, for the next test to kill.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_supervisor_that_never_rests() {
+    if std::env::var_os("AW_TEST_CHURN").is_none() {
+        return;
+    }
+    let sandbox = sandbox();
+    sandbox.probe().await;
+    println!("HOLDING");
+    loop {
+        let runs = (0..3).map(|_| {
+            sandbox.run(
+                Policy::default(),
+                sh("sleep 0.002"),
+                CancellationToken::new(),
+            )
+        });
+        for run in runs.map(Box::pin).collect::<Vec<_>>() {
+            run.await.unwrap();
+        }
+    }
+}
+
+/// Processes of sandboxes that this supervisor has started.
+fn sandboxes_of(supervisor: u32) -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines
+        .filter(|line| line.contains("__sandbox-init") && line.contains(&format!(" {supervisor} ")))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_supervisor_killed_at_any_moment_of_a_start_leaves_nothing() {
+    for round in 0..40_u64 {
+        let mut supervisor = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "life::a_supervisor_that_never_rests",
+                "--nocapture",
+            ])
+            .env("AW_TEST_CHURN", "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(supervisor.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("HOLDING")));
+        tokio::time::sleep(Duration::from_micros(round * 331 % 9000)).await;
+        supervisor.kill().unwrap();
+        supervisor.wait().unwrap();
+        until("nothing is left", || {
+            sandboxes_of(supervisor.id()).is_empty()
+        })
+        .await;
+    }
+}
+
+#[test]
+fn what_a_dead_daemon_left_is_killed_by_the_next_one() {
+    let mut left = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "read x",
+            "bwrap",
+            "__sandbox-init",
+            "5",
+            "6",
+            "999999999",
+        ])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut other = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "read x",
+            "bwrap",
+            "__sandbox-init",
+            "5",
+            "6",
+            &std::process::id().to_string(),
+        ])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    sandbox();
+    assert!(!left.wait().unwrap().success());
+    assert!(
+        other.try_wait().unwrap().is_none(),
+        "a living daemon's sandboxes are not touched"
+    );
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
