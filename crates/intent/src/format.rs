@@ -79,7 +79,7 @@ pub struct Matching {
     /// Further words that belong to its subject and need no explanation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub words: Vec<String>,
-    /// Demands (see `agentwright_intent::DEMANDS`) that it meets.
+    /// Demands (see `agentwright_intent::demands`) that it meets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub can: Vec<String>,
     /// Demands that it meets when the named input is filled: demand → input.

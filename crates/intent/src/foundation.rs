@@ -262,10 +262,7 @@ fn check_matching(m: &Manifest, found: &mut Found) {
     }
     let demands = m.matching.can.iter().chain(m.matching.can_with.keys());
     for demand in demands {
-        if !crate::demands::DEMANDS
-            .iter()
-            .any(|known| known.id == demand)
-        {
+        if !crate::demands::demands().any(|known| known.id == demand) {
             found.manifest("match.can", format!("the demand {demand:?} is not known"));
         }
     }

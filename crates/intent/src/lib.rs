@@ -24,7 +24,7 @@ mod values;
 mod vocabulary;
 
 pub use amend::amend;
-pub use demands::{DEMANDS, Demand};
+pub use demands::{Demand, demands};
 pub use format::*;
 pub use foundation::{Foundation, FoundationSource, Problem};
 pub use plan::{Context, INTENT_MAX, Plan, Possible, Question, Refusal};

@@ -5,7 +5,7 @@
 //! foundation does not meet, a place without an input, or an unknown deed refuses the match by name:
 //! a confident wrong match is worse than a refusal. Start at [`choose`].
 
-use crate::demands::DEMANDS;
+use crate::demands::demands;
 use crate::fill::{self, Filled};
 use crate::foundation::Foundation;
 use crate::lex::{Kind, Token};
@@ -240,7 +240,7 @@ pub(crate) fn too_much(
         ));
     }
     let matching = &c.foundation.manifest.matching;
-    for demand in DEMANDS {
+    for demand in demands() {
         let met = matching.can.iter().any(|can| can == demand.id)
             || matching
                 .can_with

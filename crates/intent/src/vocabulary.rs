@@ -257,8 +257,7 @@ impl Vocabulary {
                     .for_each(|text| add(text));
             }
         }
-        crate::demands::DEMANDS
-            .iter()
+        crate::demands::demands()
             .flat_map(|d| d.phrases)
             .for_each(|text| add(text));
         crate::schedule::WORDS.split_whitespace().for_each(&mut add);
