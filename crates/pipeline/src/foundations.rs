@@ -144,7 +144,7 @@ pub fn read_source(directory: &Path) -> Result<FoundationSource, FoundationError
     let files = tree::files(directory, &[".git", "__pycache__"]).map_err(|error| {
         FoundationError::Unreadable {
             place: directory.display().to_string(),
-            why: crate::stages::chain(&error),
+            why: agentwright_runtime::chain(&error),
         }
     })?;
     let kept = files.into_iter().filter(|file| !file.path.contains(CACHE));

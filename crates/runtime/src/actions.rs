@@ -184,7 +184,7 @@ impl Runtime {
         let versions = self.store().versions(scope, name).await?;
         self.store().remove_deployment(scope, name).await?;
         let (layout, name) = (self.layout().clone(), name.clone());
-        let removed = blocking(move || {
+        let removed = self.writing(move || {
             for version in &versions {
                 tree::remove_all(&layout.build(&version.build))?;
             }

@@ -2,7 +2,7 @@
 //! own commit; here are the files, and what is deployed already.
 
 use crate::Runtime;
-use crate::error::{Error, blocking};
+use crate::error::Error;
 use crate::install::{self, Installed};
 use crate::service::START_MAX;
 use crate::tree;
@@ -55,7 +55,7 @@ impl Runtime {
         let (layout, name) = (self.layout().clone(), name.clone());
         let (build, code) = (build.clone(), code.clone());
         let work = move || install::install(&layout, &name, &build, &from, &code, &taken);
-        Ok(blocking(work).await?)
+        Ok(self.writing(work).await?)
     }
 
     /// Takes an installed version away again that was never recorded; with it everything of a
@@ -69,7 +69,7 @@ impl Runtime {
             return Ok(());
         }
         let (layout, name) = (self.layout().clone(), name.clone());
-        let removed = blocking(move || {
+        let removed = self.writing(move || {
             if versions.is_empty() {
                 install::remove(&layout, &name)
             } else {

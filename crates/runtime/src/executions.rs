@@ -74,7 +74,7 @@ impl From<agentwright_sandbox::Error> for Failure {
 }
 
 /// An error with its sources, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {

@@ -22,7 +22,7 @@ pub mod tree;
 pub use actions::Status;
 pub use agentwright_store::OrgScope;
 pub use error::{Error, blocking};
-pub use executions::{Executions, real_policy};
+pub use executions::{Executions, chain, real_policy};
 pub use service::Trial;
 
 use agentwright_engine::{Clock, Engine};
@@ -31,7 +31,7 @@ use agentwright_store::Store;
 use environment::Programs;
 use layout::Layout;
 use secrets::Variables;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::Notify;
 
 /// What the runtime works with.
@@ -61,6 +61,7 @@ struct Inner {
     parts: Parts,
     engine: OnceLock<Engine>,
     wake: Notify,
+    files: Arc<Mutex<()>>,
 }
 
 impl Runtime {
@@ -72,6 +73,7 @@ impl Runtime {
                 parts,
                 engine: OnceLock::new(),
                 wake: Notify::new(),
+                files: Arc::default(),
             }),
         }
     }
@@ -85,6 +87,17 @@ impl Runtime {
     /// Lets the supervisor look at once: something was deployed, ended or asked for.
     pub fn wake(&self) {
         self.inner.wake.notify_one();
+    }
+
+    /// Runs blocking work that writes below the data directory, one at a time: what a cancelled
+    /// attempt still writes is finished before the next attempt looks.
+    pub async fn writing<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let files = Arc::clone(&self.inner.files);
+        blocking(move || {
+            let _alone = files.lock().unwrap_or_else(PoisonError::into_inner);
+            work()
+        })
+        .await
     }
 
     /// Where files lie.

@@ -71,9 +71,11 @@ fn failed(why: impl Into<String>) -> Stop {
 
 fn not_installed(error: RuntimeError) -> Stop {
     match error {
-        RuntimeError::Files(error @ InstallError::Tree(_)) => Stop::Retry(super::chain(&error)),
+        RuntimeError::Files(error @ InstallError::Tree(_)) => {
+            Stop::Retry(agentwright_runtime::chain(&error))
+        }
         RuntimeError::Files(error) => error.into(),
-        error => Stop::Retry(super::chain(&error)),
+        error => Stop::Retry(agentwright_runtime::chain(&error)),
     }
 }
 

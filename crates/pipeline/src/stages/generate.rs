@@ -6,7 +6,6 @@ use crate::repository::Repository;
 use agentwright_domain::build::{FailureClass, Stage};
 use agentwright_domain::spec::Spec;
 use agentwright_intent::Foundation;
-use agentwright_runtime::blocking;
 use agentwright_runtime::install::{NOT_CODE, code_digest};
 use agentwright_runtime::tree;
 use std::path::Path;
@@ -16,7 +15,11 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     let (path, foundation) = (work.repository(), work.directory().join(kept::FOUNDATION));
     let repository = Repository::open(&path).await?;
     let this = spec.clone();
-    let (count, code) = blocking(move || write(&this, &foundation, &path)).await?;
+    let (count, code) = work
+        .builds
+        .runtime()
+        .writing(move || write(&this, &foundation, &path))
+        .await?;
     let subject = format!("write {} from its foundation", spec.name);
     let commit = repository
         .commit(

@@ -23,9 +23,9 @@ use agentwright_domain::run::{Record, Run};
 use agentwright_domain::spec::Spec;
 use agentwright_engine::{Handle, ReportError};
 use agentwright_proof::{NoJson, of_json};
-use agentwright_runtime::blocking;
 use agentwright_runtime::install::InstallError;
 use agentwright_runtime::tree::{self, TreeError};
+use agentwright_runtime::{blocking, chain};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -113,17 +113,6 @@ impl From<ReportError> for Stop {
         // A stale attempt's outcome is dropped by the engine, whatever it says.
         Self::Retry(error.to_string())
     }
-}
-
-/// An error with its sources, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text
 }
 
 /// What a build keeps beside its repository.

@@ -4,7 +4,6 @@ use super::{Done, Stop, Work};
 use crate::document;
 use crate::repository::Repository;
 use agentwright_domain::build::Stage;
-use agentwright_runtime::blocking;
 use agentwright_runtime::tree;
 
 pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
@@ -15,12 +14,13 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
         ("README.md", document::readme(&spec)),
         ("AGENTS.md", document::agents(&spec)),
     ];
-    blocking(move || {
+    let runtime = work.builds.runtime();
+    let write = move || {
         pages
             .iter()
             .try_for_each(|(name, page)| tree::write_file(&path.join(name), page.as_bytes(), false))
-    })
-    .await?;
+    };
+    runtime.writing(write).await?;
     let commit = repository
         .commit(
             &work.run.id,

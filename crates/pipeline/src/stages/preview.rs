@@ -91,7 +91,7 @@ fn lines(seen: Result<PreviewReport, String>) -> Vec<String> {
     let said = report
         .stdout
         .lines()
-        .map(str::trim)
+        .map(without_time)
         .filter(|line| !line.is_empty());
     let said: Vec<String> = said.take(LINES_MAX).map(str::to_owned).collect();
     if said.is_empty() {
@@ -99,6 +99,20 @@ fn lines(seen: Result<PreviewReport, String>) -> Vec<String> {
     } else {
         said
     }
+}
+
+/// A line of a log without the time it begins with: people are told what, not when it was looked.
+fn without_time(line: &str) -> &str {
+    let line = line.trim();
+    let Some((time, rest)) = line.split_once(' ') else {
+        return line;
+    };
+    let shaped = time.len() >= 19
+        && time.as_bytes()[10] == b'T'
+        && time
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b"-:T.,Z+".contains(&b));
+    if shaped { rest.trim_start() } else { line }
 }
 
 /// The host's programs as verify saw them.
@@ -109,4 +123,20 @@ pub(super) async fn kept_environment(work: &Work<'_>) -> Result<Digest, Stop> {
     digest.ok_or_else(|| {
         Stop::fault("what verify left beside the repository is gone; build it again")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_time;
+
+    #[test]
+    fn the_time_of_a_log_line_is_left_out_and_nothing_else() {
+        assert_eq!(
+            without_time("2026-11-21T11:23:17 would delete 2"),
+            "would delete 2"
+        );
+        assert_eq!(without_time(" 2026-11-21T11:23:17.123Z  x"), "x");
+        assert_eq!(without_time("2026-11-21 report"), "2026-11-21 report");
+        assert_eq!(without_time("would create a"), "would create a");
+    }
 }

@@ -20,7 +20,7 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     let active = runtime
         .active(scope, &name)
         .await
-        .map_err(|error| Stop::Retry(super::chain(&error)))?;
+        .map_err(|error| Stop::Retry(agentwright_runtime::chain(&error)))?;
     let ours = active.build == work.run.id;
     let endpoint = if ours && matches!(active.spec.trigger, Trigger::Service { .. }) {
         let up = runtime

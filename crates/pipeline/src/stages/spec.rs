@@ -60,15 +60,15 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     let summary = format!("{}: {}", spec.name, spec.purpose.trim());
     let (repository, directory) = (work.repository(), work.directory());
     let source = ready.source;
-    blocking(move || {
+    let write = move || {
         write(
             &spec,
             &source,
             &repository,
             &directory.join(kept::FOUNDATION),
         )
-    })
-    .await?;
+    };
+    work.builds.runtime().writing(write).await?;
     Ok(Done::new(summary, facts))
 }
 

@@ -1,10 +1,11 @@
 //! Builds from an intent to a deployed automation: real store, real engine, real sandbox.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on panics"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod approvals;
+mod life;
+mod refusals;
+mod repeated;
+mod services;
 mod support;
 mod thin_line;

@@ -13,7 +13,8 @@ use agentwright_runtime::layout::Layout;
 use agentwright_runtime::{Executions, OrgScope, Runtime};
 use agentwright_sandbox::{Sandbox, Settings as SandboxSettings};
 use agentwright_store::Store;
-use agentwright_testkit::{eventually, sqlite};
+use agentwright_store::{Location, Options};
+use agentwright_testkit::{TestClock, eventually};
 use agentwright_verify::{Settings as VerifySettings, Verifier};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub(crate) struct World {
     pub(crate) engine: Engine,
     pub(crate) runtime: Runtime,
     pub(crate) builds: Builds,
+    pub(crate) clock: TestClock,
     stop: CancellationToken,
     supervisor: Option<tokio::task::JoinHandle<()>>,
 }
@@ -63,11 +65,17 @@ impl World {
         std::fs::create_dir_all(dir.path().join("home")).unwrap();
         let data = dir.path().join("data");
         std::fs::create_dir_all(&data).unwrap();
-        let store = sqlite(&data).await;
+        let test_clock = TestClock::at(SystemClock.now_ms());
+        let options = Options {
+            time: test_clock.for_store(),
+            ..Options::new(&data)
+        };
+        let place = Location::Sqlite(data.join("agentwright.db"));
+        let store = Store::open(place, options).await.unwrap();
         let init = PathBuf::from(env!("CARGO_BIN_EXE_pipeline-init"));
         let sandbox =
             Sandbox::new(init, data.join("sandboxes"), SandboxSettings::default()).unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(test_clock.clone());
         let runtime = Runtime::new(agentwright_runtime::Parts {
             store: store.clone(),
             sandbox: sandbox.clone(),
@@ -102,6 +110,7 @@ impl World {
             engine,
             runtime,
             builds,
+            clock: test_clock,
             stop,
             supervisor: Some(supervisor),
         }
@@ -151,6 +160,8 @@ impl World {
     /// Waits until it waits or has ended.
     pub(crate) async fn settled(&self, id: &RunId) -> Run {
         eventually("the run waits or has ended", async || {
+            // Time goes on: what is to be tried again is tried again.
+            self.clock.advance(10);
             let run = self.store.run(&scope(), id).await.unwrap()?;
             let settled =
                 run.status.ended() || run.status == agentwright_domain::run::RunStatus::Waiting;

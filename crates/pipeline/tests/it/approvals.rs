@@ -1,0 +1,268 @@
+//! A yes is a yes to exactly this.
+
+use crate::support::{World, auto, facts, failure, names, phase, scope};
+use agentwright_domain::build::{
+    ApprovalMode, BuildPolicy, BuildRequest, BuildState, FailureClass, Phase,
+};
+use agentwright_domain::digest::Digest;
+use agentwright_domain::ids::{ApprovalId, RunId};
+use agentwright_domain::run::{Decision, Run, RunStatus, Signal};
+use std::path::Path;
+
+const SENTENCE: &str =
+    "every night, keep a zip of the folder ./notes in ./backups and keep the last 7";
+
+fn final_mode() -> BuildPolicy {
+    BuildPolicy {
+        mode: ApprovalMode::Final,
+        ..auto()
+    }
+}
+
+fn yes(subject: Option<Digest>) -> Signal {
+    Signal::Decided(Decision {
+        id: ApprovalId::new("approval-1"),
+        approved: true,
+        by: "ann".into(),
+        notes: None,
+        subject,
+    })
+}
+
+async fn waiting(world: &World) -> Run {
+    world.write("notes/a.txt", "one\n");
+    let run = world.build(SENTENCE, final_mode()).await;
+    assert_eq!(
+        run.status,
+        RunStatus::Waiting,
+        "{}",
+        world.story(&run.id).await
+    );
+    run
+}
+
+async fn approved(world: &World, id: &RunId) -> Run {
+    world.engine.signal(&scope(), id, yes(None)).await.unwrap();
+    world.settled(id).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_waits_with_a_preview_of_the_real_data_and_deploys_after_the_yes() {
+    let world = World::new().await;
+    let run = waiting(&world).await;
+    let seen = facts(&run).clone();
+    assert!(!seen.preview.is_empty(), "the preview is empty");
+    assert!(
+        !world.home().join("backups").exists(),
+        "a preview changes nothing"
+    );
+    assert!(names(&world.runtime.layout().data().join("deployments")).is_empty());
+
+    let subject = seen.subject.unwrap();
+    let other = yes(Some(Digest::from_sha256([1; 32])));
+    let stale = world
+        .engine
+        .signal(&scope(), &run.id, other)
+        .await
+        .unwrap_err();
+    assert!(stale.to_string().contains("look again"), "{stale}");
+    let right = yes(Some(subject.digest));
+    world.engine.signal(&scope(), &run.id, right).await.unwrap();
+    let run = world.settled(&run.id).await;
+    assert_eq!(
+        phase(&run),
+        &Phase::Completed { deployed: true },
+        "{}",
+        world.story(&run.id).await
+    );
+    let name = facts(&run).name.clone().unwrap();
+    let grant = &world.store.grants(&scope(), &name).await.unwrap()[0];
+    assert_eq!(grant.approval, Some(ApprovalId::new("approval-1")));
+    assert!(world.home().join("backups").is_dir());
+    world.end().await;
+}
+
+async fn tampered(change: impl FnOnce(&World, &Path), expected: &str) {
+    let world = World::new().await;
+    let run = waiting(&world).await;
+    change(&world, &world.runtime.layout().build(&run.id));
+    let run = approved(&world, &run.id).await;
+    let (class, reason) = failure(&run);
+    assert!(reason.contains(expected), "{reason}");
+    assert!(
+        matches!(class, FailureClass::Deploy | FailureClass::Fault),
+        "{class:?}"
+    );
+    assert!(names(&world.runtime.layout().data().join("deployments")).is_empty());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_that_was_changed_while_it_waited_is_not_deployed() {
+    tampered(
+        |_, build| std::fs::write(build.join("repo/backup.py"), "print(1)\n").unwrap(),
+        "the code changed after it was approved",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_added_while_it_waited_is_not_deployed() {
+    tampered(
+        |_, build| std::fs::write(build.join("repo/sitecustomize.py"), "print(1)\n").unwrap(),
+        "the code changed",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spec_that_was_changed_while_it_waited_is_not_deployed() {
+    tampered(
+        |_, build| {
+            let path = build.join("repo/spec.json");
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, text.replace("notes", "other")).unwrap();
+        },
+        "not the spec that was sealed",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_that_was_changed_while_it_waited_is_noticed() {
+    tampered(
+        |_, build| {
+            let path = build.join("evidence.json");
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, text.replace("pass", "fail")).unwrap();
+        },
+        "the evidence changed",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_folder_behind_the_same_path_is_noticed() {
+    tampered(
+        |world, _| {
+            std::fs::rename(world.home().join("notes"), world.home().join("was")).unwrap();
+            world.write("notes/other.txt", "x\n");
+        },
+        "a folder or a program of this machine changed",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yes_in_advance_holds_for_the_plan_that_was_shown_and_for_no_other() {
+    let world = World::new().await;
+    world.write("notes/a.txt", "one\n");
+    let request = world.request(SENTENCE);
+    let policy = world.advance(&request).await;
+    let id = world.submit(request, policy.clone()).await;
+    let run = world.settled(&id).await;
+    assert_eq!(
+        phase(&run),
+        &Phase::Completed { deployed: true },
+        "{}",
+        world.story(&id).await
+    );
+    let approval = &world.store.approvals(&scope(), &id).await.unwrap()[0];
+    assert!(approval.in_advance && approval.by == "ann");
+
+    let other = world.request(
+        "every night, keep a zip of the folder ./notes in ./elsewhere and keep the last 7",
+    );
+    let id = world.submit(other, policy).await;
+    let run = world.settled(&id).await;
+    assert_eq!(run.status, RunStatus::Waiting, "{}", world.story(&id).await);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn places_of_keys_ask_a_person_whatever_the_mode() {
+    let world = World::new().await;
+    world.write(".ssh/known_hosts", "x\n");
+    let request = world
+        .request("every night, keep a zip of the folder ./.ssh in ./backups and keep the last 7");
+    let policy = BuildPolicy {
+        mode: ApprovalMode::Auto,
+        ..world.advance(&request).await
+    };
+    let id = world.submit(request, policy).await;
+    let run = world.settled(&id).await;
+    assert_eq!(run.status, RunStatus::Waiting, "{}", world.story(&id).await);
+    assert_eq!(facts(&run).risks.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_ask_after_the_spec_and_again_before_deploy() {
+    let world = World::new().await;
+    world.write("notes/a.txt", "one\n");
+    let policy = BuildPolicy {
+        mode: ApprovalMode::Checkpoints,
+        ..auto()
+    };
+    let run = world.build(SENTENCE, policy).await;
+    assert!(
+        run.state.stage().contains("spec gate"),
+        "{}",
+        world.story(&run.id).await
+    );
+    assert!(facts(&run).subject.as_ref().unwrap().code.is_none());
+    let run = approved(&world, &run.id).await;
+    assert!(
+        run.state.stage().contains("deploy gate"),
+        "{}",
+        world.story(&run.id).await
+    );
+    let again = Signal::Decided(Decision {
+        id: ApprovalId::new("approval-2"),
+        approved: true,
+        by: "ann".into(),
+        notes: None,
+        subject: None,
+    });
+    world.engine.signal(&scope(), &run.id, again).await.unwrap();
+    let run = world.settled(&run.id).await;
+    assert_eq!(
+        phase(&run),
+        &Phase::Completed { deployed: true },
+        "{}",
+        world.story(&run.id).await
+    );
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verified_build_that_was_not_deployed_can_be_deployed_later() {
+    let world = World::new().await;
+    world.write("notes/a.txt", "one\n");
+    let policy = BuildPolicy {
+        auto_deploy: false,
+        ..auto()
+    };
+    let first = world.build(SENTENCE, policy.clone()).await;
+    assert_eq!(phase(&first), &Phase::Completed { deployed: false });
+    let request = BuildRequest {
+        deploys: Some(first.id.clone()),
+        ..world.request(SENTENCE)
+    };
+    let id = world
+        .submit_state(request, BuildState::deploying(policy, facts(&first)))
+        .await;
+    let run = world.settled(&id).await;
+    assert_eq!(
+        phase(&run),
+        &Phase::Completed { deployed: true },
+        "{}",
+        world.story(&id).await
+    );
+    let name = facts(&run).name.clone().unwrap();
+    assert_eq!(
+        world.runtime.active(&scope(), &name).await.unwrap().build,
+        id
+    );
+    world.end().await;
+}

@@ -1,0 +1,1 @@
+//! Services: tried before they replace anything, watched, started anew, reached where they say.
