@@ -178,7 +178,11 @@ impl Player<'_, '_> {
             return lay_out(&mut self.world, fixture, &self.scope).await;
         };
         let before = self.world.snapshot(&folder).map_err(Stop::Code)?;
-        lay_out(&mut self.world, fixture, &self.scope).await?;
+        // The code was here before us: what is in the way now, it put there.
+        match lay_out(&mut self.world, fixture, &self.scope).await {
+            Err(Stop::Fault(why)) => return Err(Stop::Code(why)),
+            laid_out => laid_out?,
+        }
         let after = self.world.snapshot(&folder).map_err(Stop::Code)?;
         self.world.adopt(&folder, &before, &after);
         Ok(())

@@ -7,7 +7,8 @@
 use crate::digest;
 use agentwright_domain::spec::{HostPort, Spec};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::value::{Rest, Serde, ValueOrKwargs};
+use minijinja::{Environment, State, UndefinedBehavior, context};
 use serde_json::{Map, Value, json};
 
 /// The longest rendered text, in bytes.
@@ -21,9 +22,10 @@ const NOT_YET_SAVED: u64 = 4_040_404_040;
 /// What templates can see.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
-    inputs: Value,
-    draw: Value,
-    data: Map<String, Value>,
+    inputs: minijinja::Value,
+    draw: minijinja::Value,
+    drawn: Value,
+    data: minijinja::Value,
     today: String,
     saved: Map<String, Value>,
     index: Option<u64>,
@@ -38,9 +40,10 @@ impl Scope {
             data.insert(name.to_owned(), json!(format!("/data/{name}")));
         }
         Self {
-            inputs: json!(spec.inputs),
-            draw,
-            data,
+            inputs: minijinja::Value::from(Serde(&spec.inputs)),
+            draw: minijinja::Value::from(Serde(&draw)),
+            drawn: draw,
+            data: minijinja::Value::from(Serde(&data)),
             today,
             saved: Map::new(),
             index: None,
@@ -77,7 +80,7 @@ impl Scope {
 
     /// What was drawn.
     pub(crate) fn drawn(&self) -> &Value {
-        &self.draw
+        &self.drawn
     }
 
     /// The date that `today` renders to.
@@ -90,18 +93,19 @@ impl Scope {
         if !template.contains('{') {
             return Ok(template.to_owned());
         }
-        let mut context = json!({
-            "inputs": self.inputs,
-            "draw": self.draw,
-            "data": self.data,
-            "today": self.today,
-            "saved": self.saved,
-        });
-        if let Some(index) = self.index {
-            context["index"] = json!(index);
-        }
+        // An index that is not there stays undefined, and so an error where it is used.
+        let index = self
+            .index
+            .map_or(minijinja::Value::UNDEFINED, minijinja::Value::from);
         let shown: String = template.chars().take(120).collect();
-        let context = minijinja::Value::from(minijinja::value::Serde(&context));
+        let context = context! {
+            inputs => self.inputs.clone(),
+            draw => self.draw.clone(),
+            data => self.data.clone(),
+            today => self.today.clone(),
+            saved => minijinja::Value::from(Serde(&self.saved)),
+            index => index,
+        };
         let text = environment()
             .and_then(|environment| environment.render_str(template, context))
             .map_err(|error| format!("template {shown:?}: {error}"))?;
@@ -182,6 +186,8 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
     );
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
+    environment.remove_filter("indent");
+    environment.add_filter("format", format);
     environment.add_filter("sha256", |text: &str| {
         digest::of(text.as_bytes()).hex().to_owned()
     });
@@ -190,6 +196,27 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
     });
     environment.add_filter("days", |date: &str, days: i64| shift(date, days));
     Ok(environment)
+}
+
+/// minijinja's own, without widths that make much out of little.
+fn format(
+    state: &mut State<'_, '_>,
+    pattern: &minijinja::Value,
+    arguments: Rest<ValueOrKwargs>,
+) -> Result<minijinja::Value, minijinja::Error> {
+    const DIGITS_MAX: usize = 3;
+    let wide = pattern.as_str().is_some_and(|pattern| {
+        let mut runs = pattern.split(|c: char| !c.is_ascii_digit());
+        pattern.contains('*') || runs.any(|run| run.len() > DIGITS_MAX)
+    });
+    if wide {
+        let kind = minijinja::ErrorKind::InvalidOperation;
+        return Err(minijinja::Error::new(
+            kind,
+            "a width has at most three digits",
+        ));
+    }
+    minijinja::filters::format(state, pattern, arguments)
 }
 
 fn shift(date: &str, days: i64) -> Result<String, minijinja::Error> {
@@ -249,6 +276,10 @@ pub(crate) mod tests {
         );
         assert_eq!(scope.text("{{ today|days(1) }}").unwrap(), "2026-03-01");
         assert_eq!(scope.text("{{ 2.5|fixed(2) }}").unwrap(), "2.50");
+        assert_eq!(
+            scope.text("{{ '%.2f %s'|format(2.5, 'x') }}").unwrap(),
+            "2.50 x"
+        );
         assert!(
             scope
                 .text("{{ 'a'|sha256 }}")
@@ -275,6 +306,24 @@ pub(crate) mod tests {
         assert_eq!(scope.age_s("2m").unwrap(), 120);
         for age in ["", "d", "12", "-1d", "1w", "99999999999d"] {
             assert!(scope.age_s(age).is_err(), "{age:?}");
+        }
+    }
+
+    #[test]
+    fn an_index_is_there_only_in_a_repetition() {
+        assert_eq!(scope().at(4).text("{{ index }}").unwrap(), "4");
+        assert!(scope().text("{{ index }}").is_err());
+    }
+
+    #[test]
+    fn a_template_that_makes_much_out_of_little_is_stopped() {
+        for template in [
+            "{{ 'x' * 4000000000 }}",
+            "{{ '%4000000000d'|format(1) }}",
+            "{{ 'x'|indent(4000000000, true) }}",
+            "{{ range(4000000000)|list }}",
+        ] {
+            assert!(scope().text(template).is_err(), "{template}");
         }
     }
 

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 /// What the operator decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Below this tier nothing above the structure level runs.
+    /// Below this tier nothing above the structure level runs. Less than [`Tier::Full`] counts as that.
     pub minimum: Tier,
     /// How long a service may take until it is healthy.
     pub start_limit: Duration,
@@ -57,7 +57,8 @@ pub struct Work<'a> {
     pub spec: &'a Spec,
     /// The directory of the code; it is copied, the copy is tested.
     pub app: PathBuf,
-    /// An empty directory of ours. The caller removes it afterwards.
+    /// An empty directory of ours, absolute and without symbolic links on its way. The caller removes it
+    /// afterwards.
     pub scratch: PathBuf,
     /// Drawn by the caller after the code was committed.
     pub seed: [u8; 32],
@@ -170,13 +171,14 @@ impl Verify<'_> {
 
     /// No walls, no run.
     async fn walls(&mut self, reasons: &[String]) -> Result<(), Ended> {
-        if self.tier >= self.verifier.settings.minimum {
+        let needed = self.verifier.settings.minimum.max(Tier::Full);
+        if self.tier >= needed {
             return Ok(());
         }
         let why = format!(
             "nothing above the structure level was run: the sandbox offers tier {}, {} is needed: {}",
             self.tier,
-            self.verifier.settings.minimum,
+            needed,
             reasons.join("; ")
         );
         self.end(

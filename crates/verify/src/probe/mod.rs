@@ -11,6 +11,7 @@ pub(crate) mod matcher;
 pub(crate) mod plan;
 pub(crate) mod rows;
 mod service;
+pub(crate) mod sql;
 
 pub(crate) use plan::{FileWant, Plan};
 

@@ -105,12 +105,16 @@ impl Plan {
                 path,
                 query,
                 rows,
-            } => Ok(Self::SqliteRows {
-                folder: folder.clone(),
-                glob: glob::one(&scope.path(path)?)?,
-                query: scope.text(query)?,
-                rows: rows_of(rows, scope)?,
-            }),
+            } => {
+                let query = scope.text(query)?;
+                super::sql::check(&query)?;
+                Ok(Self::SqliteRows {
+                    folder: folder.clone(),
+                    glob: glob::one(&scope.path(path)?)?,
+                    query,
+                    rows: rows_of(rows, scope)?,
+                })
+            }
             Check::PostgresRows {
                 host,
                 database,

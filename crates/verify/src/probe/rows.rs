@@ -177,6 +177,9 @@ pub(crate) fn check_shape(rows: &Value) -> Result<(), String> {
 /// Runs statements on a new SQLite file.
 pub(crate) async fn make_sqlite(file: &Path, statements: &[String]) -> Result<(), String> {
     let failed = |error: sqlx::Error| error.to_string();
+    for statement in statements {
+        super::sql::check(statement)?;
+    }
     let mut connection = SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(true)

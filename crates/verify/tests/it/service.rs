@@ -78,14 +78,8 @@ async fn an_honest_service_passes() {
 }
 
 async fn stopped(code: &str, level: Level, why: &str) {
-    let verifier = verifier_with(Settings {
-        start_limit: Duration::from_secs(2),
-        ..Settings::default()
-    });
-    let app = app(&[("main.py", code)]);
-    verify_at(&verifier, &notes_spec(), app.path(), [5; 32])
-        .await
-        .assert_stopped(level, why);
+    let done = verify(&notes_spec(), &[("main.py", code)]).await;
+    done.assert_stopped(level, why);
 }
 
 #[tokio::test]
@@ -108,12 +102,16 @@ async fn a_service_that_ends_at_once_is_stopped() {
 
 #[tokio::test]
 async fn a_service_that_never_becomes_healthy_is_stopped() {
-    stopped(
-        "import time\ntime.sleep(600)",
+    let verifier = verifier_with(Settings {
+        start_limit: Duration::from_secs(2),
+        ..Settings::default()
+    });
+    let app = app(&[("main.py", "import time\ntime.sleep(600)")]);
+    let done = verify_at(&verifier, &notes_spec(), app.path(), [5; 32]).await;
+    done.assert_stopped(
         Level::Smoke,
         "did not answer 200 on /health at port 8123 within 2 s",
-    )
-    .await;
+    );
 }
 
 #[tokio::test]
