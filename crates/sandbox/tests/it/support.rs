@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use agentwright_sandbox::{Access, Command, Mount, Policy, Report, Sandbox, Settings};
 use tokio_util::sync::CancellationToken;
@@ -18,9 +17,14 @@ pub(crate) fn init() -> PathBuf {
     }
 }
 
-pub(crate) fn scratch() -> &'static Path {
-    static SCRATCH: OnceLock<tempfile::TempDir> = OnceLock::new();
-    SCRATCH.get_or_init(|| tempfile::tempdir().unwrap()).path()
+/// One for all tests of a user; a spare identity must be able to enter it.
+pub(crate) fn scratch() -> PathBuf {
+    let path = std::env::temp_dir().join(format!(
+        "sandbox-scratch-{}",
+        rustix::process::geteuid().as_raw()
+    ));
+    std::fs::create_dir_all(&path).unwrap();
+    path
 }
 
 pub(crate) fn sandbox() -> Sandbox {
