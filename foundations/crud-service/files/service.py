@@ -1,343 +1,384 @@
 #!/usr/bin/env python3
-"""A JSON service for one kind of record, kept in SQLite.
+"""A JSON service that keeps one kind of record in SQLite. What a record holds is said in a description file.
 
-The record is described in a file: {"name", "plural", "fields": [{"name", "type", "required"}]} with the types
-text, integer, number, boolean and date (YYYY-MM-DD). For books:
+GET    /RECORDS      all; ?limit= (1 to 500), ?offset=, ?sort=FIELD or -FIELD, ?FIELD=VALUE, ?q=TEXT, ?fields=A,B
+POST   /RECORDS      makes one: 201 with its id
+GET    /RECORDS/ID   one; ?fields=A,B
+PUT    /RECORDS/ID   all its fields anew; PATCH: some of them
+DELETE /RECORDS/ID   deletes it: 204
+GET    /openapi.json the description of all this (OpenAPI 3.1)
+And the service contract: /health /capabilities /state /dependencies /message
 
-POST   /books            creates; 201 with the record and its id
-GET    /books?limit=&after=&FIELD=VALUE   a page in the order of ids; "next_after" leads to the next one
-GET    /books/ID         PUT replaces, PATCH changes, DELETE removes (204)
-GET    /health /capabilities /state /dependencies, POST /message   the service contract
-
-Bad input is answered with 422 and a list of what is wrong; unknown fields are refused.
-Exit codes: 0 stopped, 1 failed, 2 wrong usage.
+Exit codes: 0 ended by a signal, 1 could not start, 2 wrong usage.
 """
 
 import argparse
-import datetime
-import http.server
 import json
 import math
-import os
 import re
-import resource
-import signal
 import sqlite3
 import sys
 import threading
-import time
-import urllib.parse
+from datetime import date
+
+from contract import Answer, Problem, Service, allow, log, now, serve
 
 VERSION = "1.0.0"
-BODY_MAX = 256 << 10
-LIST_MAX = 200
-TEXT_MAX = 10_000
-SQL_TYPES = {"text": "TEXT", "integer": "INTEGER", "number": "REAL", "boolean": "INTEGER", "date": "TEXT"}
+TYPES = {"text": "string", "integer": "integer", "number": "number", "boolean": "boolean", "date": "string"}
+COLUMNS = {"text": "TEXT", "integer": "INTEGER", "number": "REAL", "boolean": "INTEGER", "date": "TEXT"}
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
+TEXT_MAX = 10_000             # characters of a text field
+INTEGER_MAX = 2 ** 63 - 1
+OWN = ("limit", "offset", "sort", "q", "fields")
+RESERVED = ("health", "capabilities", "state", "dependencies", "message")
 
 
-def log(text):
-    print(time.strftime("%Y-%m-%dT%H:%M:%S"), text, flush=True)
+def main(argv):
+    options = arguments(argv)
+    try:
+        entity = Entity(options.entity)
+        records = Records(options, entity)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print("crud-service: the description %s cannot be used: %s" % (options.entity, error), file=sys.stderr)
+        return 1
+    except sqlite3.Error as error:
+        print("crud-service: cannot open the database %s: %s" % (options.database, error), file=sys.stderr)
+        return 1
+    service = Service("%s-service" % entity.name.replace("_", "-"), VERSION, ["create", "read", "update", "delete", "filter", "sort", "openapi"],
+                      records.answer, records.check, queries={"count": lambda _: records.count()})
+    return serve(service, options.host, options.port, records.close)
 
 
-def now():
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def arguments():
-    parser = argparse.ArgumentParser(description="A JSON service for one kind of record, kept in SQLite.")
-    parser.add_argument("--port", type=int, required=True, help="port to listen on")
-    parser.add_argument("--state", required=True, help="folder for the database")
-    parser.add_argument("--entity", required=True, help="JSON file that describes the record")
-    return parser.parse_args()
-
-
-class Invalid(Exception):
-    """What is wrong with a request's body: a list of {field, problem}."""
-
-
-class Refused(Exception):
-    """A request that is not read: status and detail."""
+def arguments(argv):
+    parser = argparse.ArgumentParser(
+        prog="crud-service", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--entity", default="/app/entity.json", help="description of a record (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--database", default="/state/records.db", help="SQLite file (default: %(default)s)")
+    parser.add_argument("--max-bytes", type=int, default=200_000, help="largest request body (default: %(default)s)")
+    parser.add_argument("--max-records", type=int, default=1_000_000, help="most records that are kept (default: %(default)s)")
+    options = parser.parse_args(argv)
+    if not 0 < options.port < 65_536:
+        parser.error("--port must be from 1 to 65535")
+    if options.max_bytes < 1 or options.max_records < 1:
+        parser.error("--max-bytes and --max-records must be at least 1")
+    return options
 
 
 class Entity:
+    """What a record holds: {"name", "plural", "fields": [{"name", "type", "required"}]}."""
+
     def __init__(self, path):
-        with open(path, encoding="utf-8") as stream:
-            value = json.load(stream)
-        self.name, self.plural, self.fields = value["name"], value["plural"], value["fields"]
-        for name in [self.name, self.plural] + [field["name"] for field in self.fields]:
-            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-                raise ValueError(f"{name!r} is not a usable name")
-        if not self.fields or any(field["type"] not in SQL_TYPES for field in self.fields):
-            raise ValueError("every field needs a type out of " + ", ".join(SQL_TYPES))
-        self.by_name = {field["name"]: field for field in self.fields}
+        with open(path, encoding="utf-8") as file:
+            data = json.load(file)
+        self.name, self.plural = data["name"], data["plural"]
+        self.fields = {field["name"]: field for field in data["fields"]}
+        for name in [self.name, self.plural, *self.fields]:
+            if not NAME.match(name) or name == "id":
+                raise ValueError("%r is no usable name" % name)
+        for field in data["fields"]:
+            if field["type"] not in TYPES:
+                raise ValueError("%s has the unknown type %r" % (field["name"], field["type"]))
+        if not self.fields or len(self.fields) != len(data["fields"]):
+            raise ValueError("it needs fields, each of another name")
+        # A field of that name takes the place of our own time stamp.
+        self.stamps = [name for name in ("created_at", "updated_at") if name not in self.fields]
+        self.path = ["api", self.plural] if self.plural in RESERVED else [self.plural]
 
-    def check(self, value, partial):
-        """The values to store; with `partial` only those that are given."""
-        if not isinstance(value, dict):
-            raise Invalid([{"field": "", "problem": "the body must be a JSON object"}])
-        wrong = [{"field": name, "problem": "there is no such field"} for name in value if name not in self.by_name]
-        good = {}
-        for field in self.fields:
-            name = field["name"]
-            if name not in value and partial:
-                continue
-            given = value.get(name)
-            if given is None:
-                if field["required"]:
-                    wrong.append({"field": name, "problem": "is required"})
-                good[name] = None
-                continue
-            problem = mismatch(field["type"], given)
-            if problem:
-                wrong.append({"field": name, "problem": problem})
-            good[name] = given
-        if wrong:
-            raise Invalid(wrong)
-        return good
+    def columns(self):
+        return ["id", *self.fields, *self.stamps]
 
 
-def mismatch(kind, value):
+def checked(field, value):
+    """A value as it is kept, or ValueError with what would fit."""
+    kind = field["type"]
     if kind == "text":
-        return None if isinstance(value, str) and len(value) <= TEXT_MAX else f"must be a text of at most {TEXT_MAX} characters"
-    if kind == "integer":
-        return None if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63 else "must be a whole number"
-    if kind == "number":
-        fits = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300 and math.isfinite(value)
-        return None if fits else "must be a number"
+        if not isinstance(value, str) or len(value) > TEXT_MAX:
+            raise ValueError("must be a text of at most %d characters" % TEXT_MAX)
+        if field["required"] and not value.strip():
+            raise ValueError("must not be empty")
+        value.encode("utf-8")
+        return value
     if kind == "boolean":
-        return None if isinstance(value, bool) else "must be true or false"
+        if not isinstance(value, bool):
+            raise ValueError("must be true or false")
+        return int(value)
+    if kind == "date":
+        try:
+            if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+                raise ValueError
+            return date.fromisoformat(value).isoformat()
+        except ValueError:
+            raise ValueError("must be a date such as 2026-01-31")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("must be a whole number" if kind == "integer" else "must be a number")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    if kind == "integer":
+        if value != int(value) or abs(value) > INTEGER_MAX:
+            raise ValueError("must be a whole number of at most 63 bits")
+        return int(value)
+    if abs(value) > 1e300:
+        raise ValueError("is too large")
+    return value
+
+
+def from_query(field, text):
+    """A value of a filter."""
+    kind = field["type"]
     try:
-        datetime.date.fromisoformat(value)
-        return None
-    except (TypeError, ValueError):
-        return "must be a date YYYY-MM-DD"
+        if kind == "boolean":
+            return {"true": 1, "1": 1, "false": 0, "0": 0}[text.lower()]
+        if kind == "integer":
+            return checked(field, int(text))
+        if kind == "number":
+            return checked(field, float(text))
+        return checked(dict(field, required=False), text)
+    except (KeyError, ValueError) as error:
+        why = str(error) if kind not in ("boolean",) else "must be true or false"
+        raise Problem(400, "bad_query", "%s %s" % (field["name"], why if "must" in why else "must be of the type %s" % kind))
 
 
-class Store:
-    """The records. One connection, one lock."""
+class Records:
+    """The table. One connection, one writer at a time."""
 
-    def __init__(self, path, entity):
-        self.entity, self.lock = entity, threading.Lock()
-        self.db = sqlite3.connect(path, check_same_thread=False)
+    def __init__(self, options, entity):
+        self.options, self.entity = options, entity
+        self.lock = threading.Lock()
+        self.db = sqlite3.connect(options.database, check_same_thread=False, timeout=10, isolation_level=None)
+        self.db.row_factory = sqlite3.Row
         self.db.execute("PRAGMA journal_mode=WAL")
         self.db.execute("PRAGMA synchronous=FULL")
-        columns = "".join(f', "{field["name"]}" {SQL_TYPES[field["type"]]}' for field in entity.fields)
-        self.db.execute(f'CREATE TABLE IF NOT EXISTS "{entity.plural}" (id INTEGER PRIMARY KEY AUTOINCREMENT{columns})')
-        # A later version of the service may know more fields.
-        known = {row[1] for row in self.db.execute(f'PRAGMA table_info("{entity.plural}")')}
-        for field in entity.fields:
-            if field["name"] not in known:
-                self.db.execute(f'ALTER TABLE "{entity.plural}" ADD COLUMN "{field["name"]}" {SQL_TYPES[field["type"]]}')
-        self.db.commit()
-        self.names = ["id"] + [field["name"] for field in entity.fields]
-        self.select = f'SELECT {", ".join(chr(34) + name + chr(34) for name in self.names)} FROM "{entity.plural}"'
+        self.prepare()
+        log("%d records kept" % self.count())
 
-    def record(self, row):
-        record = dict(zip(self.names, row))
-        for field in self.entity.fields:
-            if field["type"] == "boolean" and record[field["name"]] is not None:
-                record[field["name"]] = bool(record[field["name"]])
-        return record
+    def prepare(self):
+        """Makes the table; a field that is new in this version is added to what an older one kept."""
+        self.db.execute("CREATE TABLE IF NOT EXISTS records (id INTEGER PRIMARY KEY AUTOINCREMENT, _created_at TEXT NOT NULL, _updated_at TEXT NOT NULL)")
+        there = {row["name"] for row in self.db.execute("PRAGMA table_info(records)")}
+        for name, field in self.entity.fields.items():
+            if name not in there:
+                self.db.execute('ALTER TABLE records ADD COLUMN "%s" %s' % (name, COLUMNS[field["type"]]))
 
-    def one(self, at):
-        row = self.db.execute(self.select + " WHERE id = ?", (at,)).fetchone()
-        return self.record(row) if row else None
-
-    def get(self, at):
+    def close(self):
         with self.lock:
-            return self.one(at)
+            self.db.close()
 
-    def page(self, limit, after, filters):
-        sql, values = self.select + " WHERE id > ?", [after]
-        for name, value in filters:
-            sql, values = sql + f' AND "{name}" = ?', values + [value]
+    def check(self):
         with self.lock:
-            return [self.record(row) for row in self.db.execute(sql + " ORDER BY id LIMIT ?", values + [limit])]
+            self.db.execute("SELECT 1 FROM records LIMIT 1").fetchone()
 
-    def create(self, values):
-        names = ", ".join(f'"{name}"' for name in values)
-        with self.lock, self.db:
-            sql = f'INSERT INTO "{self.entity.plural}" ({names}) VALUES ({", ".join("?" * len(values))})'
-            return self.one(self.db.execute(sql, list(values.values())).lastrowid)
+    def all(self, sql, values=()):
+        with self.lock:
+            return self.db.execute(sql, values).fetchall()
 
-    def change(self, at, values):
-        with self.lock, self.db:
-            if values:
-                sets = ", ".join(f'"{name}" = ?' for name in values)
-                self.db.execute(f'UPDATE "{self.entity.plural}" SET {sets} WHERE id = ?', list(values.values()) + [at])
-            return self.one(at)
+    def count(self):
+        return self.all("SELECT count(*) FROM records")[0][0]
 
-    def delete(self, at):
-        with self.lock, self.db:
-            return self.db.execute(f'DELETE FROM "{self.entity.plural}" WHERE id = ?', (at,)).rowcount > 0
+    def answer(self, request):
+        parts = request.parts
+        if request.path == "/openapi.json":
+            allow(request, "GET")
+            return Answer(200, openapi(self.entity))
+        base = self.entity.path
+        rest = parts[len(base):]
+        if parts[:len(base)] != base or len(rest) > 1:
+            return None
+        if not rest or rest == [""]:
+            allow(request, "GET", "POST")
+            return self.create(request) if request.method == "POST" else self.list(request)
+        allow(request, "GET", "PUT", "PATCH", "DELETE")
+        if not (rest[0].isascii() and rest[0].isdigit() and len(rest[0]) < 19):
+            raise self.missing(rest[0])
+        number = int(rest[0])
+        if request.method == "DELETE":
+            return self.delete(number)
+        if request.method in ("PUT", "PATCH"):
+            return self.change(request, number)
+        self.known(request, ("fields",))
+        return Answer(200, self.shown(self.row(number), self.wanted(request)))
 
+    def missing(self, number):
+        return Problem(404, "not_found", "there is no %s %s" % (self.entity.name, str(number)[:40]))
 
-class Counters:
-    def __init__(self):
-        self.started, self.since = time.monotonic(), now()
-        self.total, self.recent, self.errors = 0, [], []
+    def row(self, number):
+        rows = self.all("SELECT * FROM records WHERE id = ?", (number,))
+        if not rows:
+            raise self.missing(number)
+        return rows[0]
 
-    def count(self, status):
-        at = time.monotonic()
-        self.total += 1
-        self.recent = [t for t in self.recent if at - t < 60][-9_999:] + [at]
-        self.errors = [t for t in self.errors if at - t < 3600][-9_999:] + ([at] if status >= 500 else [])
+    def shown(self, row, columns):
+        item = {}
+        for name in columns:
+            field = self.entity.fields.get(name)
+            value = row["_" + name if name in self.entity.stamps else name]
+            item[name] = bool(value) if field and field["type"] == "boolean" and value is not None else value
+        return item
 
+    def wanted(self, request):
+        """The columns that are asked for."""
+        if "fields" not in request.query:
+            return self.entity.columns()
+        names = [name.strip() for name in request.query["fields"].split(",") if name.strip()]
+        unknown = [name for name in names if name not in self.entity.columns()]
+        if unknown or not names:
+            raise Problem(400, "bad_query", "fields must be some of: %s" % ", ".join(self.entity.columns()))
+        return names
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_version, sys_version = "crud-service", ""
-    timeout = 30
+    def known(self, request, names):
+        unknown = sorted(set(request.query) - set(names))
+        if unknown:
+            raise Problem(400, "bad_query", "the parameter %s is not known" % unknown[0][:80])
 
-    def log_message(self, form, *values):
-        pass
+    def list(self, request):
+        fields = self.entity.fields
+        self.known(request, [*OWN, *fields])
+        where, values = [], []
+        for name, text in request.query.items():
+            if name in fields and name not in OWN:
+                if text == "":
+                    where.append('("%s" IS NULL OR "%s" = \'\')' % (name, name))
+                else:
+                    where.append('"%s" = ?' % name)
+                    values.append(from_query(fields[name], text))
+        if request.query.get("q"):
+            texts = [name for name, field in fields.items() if field["type"] in ("text", "date")]
+            pattern = "%" + re.sub(r"([\\%_])", r"\\\1", request.query["q"][:200]) + "%"
+            where.append("(%s)" % (" OR ".join('"%s" LIKE ? ESCAPE \'\\\'' % name for name in texts) or "0"))
+            values += [pattern] * len(texts)
+        order = request.query.get("sort", "id")
+        column = order.lstrip("-")
+        if column not in self.entity.columns() or order.count("-") > 1:
+            raise Problem(400, "bad_query", "sort must be one of: %s (with - before it: descending)" % ", ".join(self.entity.columns()))
+        column = "_" + column if column in self.entity.stamps else column
+        limit, offset = request.number("limit", 50, 1, 500), request.number("offset", 0, 0, 10 ** 9)
+        condition = " WHERE " + " AND ".join(where) if where else ""
+        direction = "DESC" if order.startswith("-") else "ASC"
+        columns = self.wanted(request)
+        total = self.all("SELECT count(*) FROM records" + condition, values)[0][0]
+        rows = self.all('SELECT * FROM records%s ORDER BY "%s" %s, id %s LIMIT ? OFFSET ?' % (condition, column, direction, direction),
+                        [*values, limit, offset])
+        return Answer(200, {"items": [self.shown(row, columns) for row in rows], "total": total, "limit": limit, "offset": offset})
 
-    def answer(self, status, value=None, **headers):
-        body = b"" if value is None else json.dumps(value, ensure_ascii=False).encode()
-        self.server.counters.count(status)
-        self.send_response(status)
-        if value is not None:
-            self.send_header("Content-Type", "application/json")
-        if status != 204:
-            self.send_header("Content-Length", str(len(body)))
-        for name, text in headers.items():
-            self.send_header(name, text)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+    def read(self, request, partial):
+        """The fields of a body, checked; everything that is wrong is named at once."""
+        body = request.json(self.options.max_bytes)
+        if not isinstance(body, dict):
+            raise Problem(400, "invalid", "the body must be a JSON object")
+        fields, wrong, values = self.entity.fields, [], {}
+        for name, value in body.items():
+            if name not in fields:
+                # What was read may be sent back; it is not changed by that.
+                if request.method == "POST" or name not in self.entity.columns():
+                    wrong.append({"field": name[:80], "problem": "is not known" if name not in self.entity.columns() else "is set by the service"})
+                continue
+            if value is None:
+                values[name] = None
+                continue
+            try:
+                values[name] = checked(fields[name], value)
+            except (ValueError, OverflowError) as error:
+                wrong.append({"field": name, "problem": str(error)})
+        for name, field in fields.items():
+            absent = name not in body and not partial
+            if absent:
+                values.setdefault(name, None)
+            if field["required"] and (absent or (name in body and body[name] is None)):
+                wrong.append({"field": name, "problem": "is required"})
+        if wrong:
+            raise Problem(400, "invalid", "; ".join("%(field)s %(problem)s" % w for w in wrong[:10]), details=wrong[:50])
+        return values
 
-    def problem(self, status, detail, errors=None):
-        if self.command in ("POST", "PUT", "PATCH"):
-            self.close_connection = True
-        self.answer(status, {"detail": detail} if errors is None else {"detail": detail, "errors": errors})
+    def create(self, request):
+        values = self.read(request, partial=False)
+        at = now()
+        names = ['"%s"' % name for name in values] + ["_created_at", "_updated_at"]
+        sql = "INSERT INTO records (%s) VALUES (%s)" % (", ".join(names), ", ".join("?" * len(names)))
+        if self.count() >= self.options.max_records:
+            raise Problem(507, "full", "no more than %d records are kept" % self.options.max_records)
+        with self.lock:
+            number = self.write(sql, [*values.values(), at, at]).lastrowid
+        return Answer(201, self.shown(self.row(number), self.entity.columns()),
+                      headers={"Location": "/%s/%d" % ("/".join(self.entity.path), number)})
 
-    def handle_one(self):
+    def change(self, request, number):
+        self.row(number)
+        values = self.read(request, partial=request.method == "PATCH")
+        if values:
+            sets = ", ".join('"%s" = ?' % name for name in values)
+            with self.lock:
+                done = self.write("UPDATE records SET %s, _updated_at = ? WHERE id = ?" % sets, [*values.values(), now(), number])
+            if not done.rowcount:
+                raise self.missing(number)
+        return Answer(200, self.shown(self.row(number), self.entity.columns()))
+
+    def delete(self, number):
+        with self.lock:
+            if not self.write("DELETE FROM records WHERE id = ?", [number]).rowcount:
+                raise self.missing(number)
+        return Answer(204)
+
+    def write(self, sql, values):
         try:
-            self.route()
-        except Refused as error:
-            self.problem(*error.args)
-        except Invalid as error:
-            self.problem(422, "the record is not valid", error.args[0])
+            return self.db.execute(sql, values)
         except sqlite3.Error as error:
-            log(f"error: the store failed: {error}")
-            self.problem(500, "the store failed")
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_one
-
-    def route(self):
-        url, entity = urllib.parse.urlsplit(self.path), self.server.entity
-        method = "GET" if self.command == "HEAD" else self.command
-        fixed = {"/health": self.health, "/capabilities": self.capabilities, "/state": self.state, "/dependencies": self.dependencies}
-        if url.path in fixed and method == "GET":
-            return fixed[url.path]()
-        if url.path == "/message" and method == "POST":
-            return self.message()
-        if url.path == f"/{entity.plural}":
-            if method == "GET":
-                return self.page(urllib.parse.parse_qs(url.query, keep_blank_values=True))
-            if method == "POST":
-                return self.create()
-            return self.problem(405, "GET lists, POST creates")
-        match = re.fullmatch(rf"/{entity.plural}/(\d{{1,18}})", url.path)
-        if match:
-            return self.single(method, int(match.group(1)))
-        return self.problem(404, f"not found; the records are under /{entity.plural}")
-
-    def body(self):
-        """The request's JSON."""
-        length = self.headers.get("Content-Length", "")
-        if not length.isdigit():
-            raise Refused(411, "send a body with a Content-Length")
-        if int(length) > BODY_MAX:
-            raise Refused(413, f"at most {BODY_MAX} bytes are taken")
-        try:
-            return json.loads(self.rfile.read(int(length)), parse_constant=lambda text: text)
-        except (ValueError, RecursionError):
-            self.close_connection = True
-            raise Invalid([{"field": "", "problem": "the body is not JSON"}]) from None
-
-    def create(self):
-        record = self.server.store.create(self.server.entity.check(self.body(), False))
-        return self.answer(201, record, Location=f"/{self.server.entity.plural}/{record['id']}")
-
-    def single(self, method, at):
-        store, missing = self.server.store, f"no {self.server.entity.name} {at}"
-        if method == "GET":
-            record = store.get(at)
-        elif method == "DELETE":
-            return self.answer(204) if store.delete(at) else self.problem(404, missing)
-        elif method in ("PUT", "PATCH"):
-            record = store.change(at, self.server.entity.check(self.body(), method == "PATCH"))
-        else:
-            return self.problem(405, "GET, PUT, PATCH or DELETE")
-        return self.answer(200, record) if record else self.problem(404, missing)
-
-    def page(self, query):
-        limit, after = query.pop("limit", ["50"])[-1], query.pop("after", ["0"])[-1]
-        if not (limit.isdigit() and 1 <= int(limit) <= LIST_MAX and after.isdigit() and len(after) < 19):
-            return self.problem(422, f"limit is a number from 1 to {LIST_MAX}, after is an id")
-        filters = []
-        for name, values in query.items():
-            field = self.server.entity.by_name.get(name)
-            if field is None:
-                return self.problem(422, f"there is no field {name}")
-            filters.append((name, {"true": 1, "false": 0}.get(values[-1], values[-1]) if field["type"] == "boolean" else values[-1]))
-        records = self.server.store.page(int(limit), int(after), filters)
-        more = records[-1]["id"] if len(records) == int(limit) else None
-        return self.answer(200, {self.server.entity.plural: records, "next_after": more})
-
-    def health(self):
-        self.answer(200, {"status": "active", "service": self.server.entity.plural, "version": VERSION, "timestamp": now()})
-
-    def capabilities(self):
-        entity = self.server.entity
-        self.answer(200, {
-            "version": VERSION, "features": ["create", "read", "update", "delete", "list"], "dependencies": [], "udc_version": "1.0",
-            "metadata": {"entity": entity.name, "path": f"/{entity.plural}", "fields": entity.fields},
-        })
-
-    def state(self):
-        counters, usage = self.server.counters, resource.getrusage(resource.RUSAGE_SELF)
-        self.answer(200, {
-            "uptime_seconds": int(time.monotonic() - counters.started), "requests_total": counters.total, "requests_per_minute": len(counters.recent),
-            "errors_last_hour": len(counters.errors), "last_restart": counters.since,
-            "resource_usage": {"cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3), "memory_kib": usage.ru_maxrss},
-        })
-
-    def dependencies(self):
-        self.answer(200, {"required": [], "optional": [], "missing": []})
-
-    def message(self):
-        value = self.body()
-        if not isinstance(value, dict) or "trace_id" not in value or "message_type" not in value:
-            return self.problem(422, "a message is a JSON object with trace_id and message_type")
-        if value["message_type"] == "command":
-            return self.problem(403, "commands are not taken")
-        return self.answer(200, {"received": True, "trace_id": str(value["trace_id"]), "processed_at": now(), "result": None})
+            log("error: %s" % error)
+            raise Problem(503, "not_kept", "the change could not be kept; try again later")
 
 
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-
-def main():
-    options = arguments()
-    try:
-        entity = Entity(options.entity)
-        store = Store(os.path.join(options.state, "records.sqlite"), entity)
-        server = Server(("", options.port), Handler)
-    except (OSError, sqlite3.Error, ValueError, KeyError, TypeError) as error:
-        log(f"error: starting on port {options.port} failed: {error}")
-        return 1
-    server.entity, server.store, server.counters = entity, store, Counters()
-    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-    log(f"/{entity.plural} on port {options.port}")
-    server.serve_forever(poll_interval=0.1)
-    server.server_close()
-    log("stopped")
-    return 0
+def openapi(entity):
+    """The service, described in OpenAPI 3.1."""
+    name = entity.name
+    properties = {}
+    for field in entity.fields.values():
+        schema = {"type": TYPES[field["type"]] if field["required"] else [TYPES[field["type"]], "null"]}
+        if field["type"] == "date":
+            schema["format"] = "date"
+        if field["type"] == "text":
+            schema["maxLength"] = TEXT_MAX
+        properties[field["name"]] = schema
+    required = [field["name"] for field in entity.fields.values() if field["required"]]
+    own = {"id": {"type": "integer", "readOnly": True}}
+    own.update({stamp: {"type": "string", "format": "date-time", "readOnly": True} for stamp in entity.stamps})
+    record = {"type": "object", "properties": {**own, **properties}, "required": ["id", *required]}
+    new = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    some = {"type": "object", "properties": properties, "additionalProperties": False}
+    body = lambda which: {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/" + which}}}}
+    gives = lambda text, schema: {"description": text, "content": {"application/json": {"schema": schema}}}
+    one = gives("the %s" % name, {"$ref": "#/components/schemas/record"})
+    wrong = gives("what is wrong with the request", {"$ref": "#/components/schemas/error"})
+    absent = gives("there is none", {"$ref": "#/components/schemas/error"})
+    page = gives("a page", {"type": "object", "properties": {
+        "items": {"type": "array", "items": {"$ref": "#/components/schemas/record"}}, "total": {"type": "integer"},
+        "limit": {"type": "integer"}, "offset": {"type": "integer"}}})
+    query = lambda key, schema: {"name": key, "in": "query", "required": False, "schema": schema}
+    text, whole = {"type": "string"}, {"type": "integer"}
+    filters = [query(key, {"type": TYPES[field["type"]]}) for key, field in entity.fields.items() if key not in OWN]
+    number = {"name": "id", "in": "path", "required": True, "schema": whole}
+    base = "/" + "/".join(entity.path)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "%s service" % name, "version": VERSION},
+        "paths": {
+            base: {
+                "get": {"summary": "list", "parameters": [query("limit", whole), query("offset", whole), query("sort", text),
+                                                           query("q", text), query("fields", text), *filters],
+                        "responses": {"200": page, "400": wrong}},
+                "post": {"summary": "create", "requestBody": body("new"), "responses": {"201": one, "400": wrong}},
+            },
+            base + "/{id}": {
+                "parameters": [number],
+                "get": {"summary": "read", "parameters": [query("fields", text)], "responses": {"200": one, "404": absent}},
+                "put": {"summary": "replace", "requestBody": body("new"), "responses": {"200": one, "400": wrong, "404": absent}},
+                "patch": {"summary": "change", "requestBody": body("some"), "responses": {"200": one, "400": wrong, "404": absent}},
+                "delete": {"summary": "delete", "responses": {"204": {"description": "deleted"}, "404": absent}},
+            },
+        },
+        "components": {"schemas": {"record": record, "new": new, "some": some, "error": {
+            "type": "object", "properties": {"error": {"type": "object", "properties": {"code": text, "message": text}}}}}},
+    }
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,264 +1,242 @@
 #!/usr/bin/env python3
-"""A service that receives webhooks and stores them in SQLite.
+"""A webhook inbox: takes what others post, keeps it in SQLite, hands it out again.
 
-POST /hooks or /hooks/NAME   stores the body; 201 with its id. With --signed the header X-Hub-Signature-256
-                             (or X-Signature), "sha256=" and the HMAC-SHA256 of the body under the secret in the
-                             environment variable HOOK_SECRET, must fit; otherwise 401 and nothing is stored.
-GET  /hooks?limit=&before=&name=   the newest first
-GET  /hooks/ID               one, with its body
-GET  /health /capabilities /state /dependencies, POST /message   the service contract
+POST   /hooks/NAME           keeps the body; 201 with its id (200 when the same delivery came before)
+GET    /hooks                all names with their counts
+GET    /hooks/NAME           what came, newest first; ?limit= (1 to 500), ?before=ID for the next page
+GET    /hooks/NAME/ID        one with its headers and body
+GET    /hooks/NAME/ID/body   the very bytes that came
+DELETE /hooks/NAME/ID        one; DELETE /hooks/NAME: all of that name
+And the service contract: /health /capabilities /state /dependencies /message
 
-The newest --keep hooks stay; older ones are dropped. Exit codes: 0 stopped, 1 failed, 2 wrong usage.
+With the variable WEBHOOK_SECRET set, a delivery is taken only with a right X-Hub-Signature-256 or X-Signature (the
+HMAC-SHA256 of the body, hexadecimal) or with the secret itself in X-Gitlab-Token or X-Webhook-Token.
+
+Exit codes: 0 ended by a signal, 1 could not start, 2 wrong usage.
 """
 
 import argparse
 import base64
-import datetime
-import hashlib
 import hmac
-import http.server
 import json
 import os
 import re
-import resource
-import signal
 import sqlite3
 import sys
 import threading
 import time
-import urllib.parse
+
+from contract import Answer, Problem, Service, allow, log, now, same_signature, serve
 
 VERSION = "1.0.0"
-BODY_MAX = 1 << 20
-LIST_MAX = 200
-TEXT_TYPES = ("text/", "application/json", "application/x-www-form-urlencoded", "application/xml")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+ID_MAX = 2 ** 63 - 1
+HEADERS_MAX = 16 * 1024       # characters of headers that are kept
+SWEEP_S = 60                  # seconds between two looks for what is too old
+SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "x-gitlab-token", "x-webhook-token", "x-api-key",
+                  "x-hub-signature", "x-hub-signature-256", "x-signature"}
+DELIVERY = ["Idempotency-Key", "X-GitHub-Delivery", "Webhook-Id"]
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS deliveries (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, hook TEXT NOT NULL, received_at TEXT NOT NULL, received_s INTEGER NOT NULL,
+  content_type TEXT NOT NULL, headers TEXT NOT NULL, delivery TEXT, body BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS deliveries_by_hook ON deliveries (hook, id);
+CREATE INDEX IF NOT EXISTS deliveries_by_age ON deliveries (received_s);
+CREATE UNIQUE INDEX IF NOT EXISTS deliveries_once ON deliveries (hook, delivery) WHERE delivery IS NOT NULL;
+"""
 
 
-def log(text):
-    print(time.strftime("%Y-%m-%dT%H:%M:%S"), text, flush=True)
+def main(argv):
+    options = arguments(argv)
+    try:
+        inbox = Inbox(options)
+    except sqlite3.Error as error:
+        print("webhook-inbox: cannot open the database %s: %s" % (options.database, error), file=sys.stderr)
+        return 1
+    features = ["hooks", "paging", "retention", "deduplication"] + (["signatures"] if inbox.secret else [])
+    service = Service("webhook-inbox", VERSION, features, inbox.answer, inbox.check,
+                      commands={"prune": lambda _: {"deleted": inbox.prune()}},
+                      queries={"hooks": lambda _: inbox.names(), "count": lambda _: sum(h["count"] for h in inbox.names())})
+    return serve(service, options.host, options.port, inbox.close)
 
 
-def now():
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def arguments(argv):
+    parser = argparse.ArgumentParser(
+        prog="webhook-inbox", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--database", default="/state/inbox.db", help="SQLite file (default: %(default)s)")
+    parser.add_argument("--max-bytes", type=int, default=1_000_000, help="largest body that is taken (default: %(default)s)")
+    parser.add_argument("--keep-seconds", type=int, default=0, help="older deliveries are deleted (default: none)")
+    parser.add_argument("--keep-count", type=int, default=100_000, help="at most so many are kept, the newest (default: %(default)s)")
+    parser.add_argument("--hook", action="append", default=[], metavar="NAME", help="take only this name; may be given several times (default: any)")
+    options = parser.parse_args(argv)
+    if not 0 < options.port < 65_536:
+        parser.error("--port must be from 1 to 65535")
+    if not 1 <= options.max_bytes <= 64_000_000:
+        parser.error("--max-bytes must be from 1 to 64000000")
+    if options.keep_seconds < 0 or options.keep_count < 1:
+        parser.error("--keep-seconds cannot be negative, --keep-count must be at least 1")
+    for name in options.hook:
+        if not NAME.match(name):
+            parser.error("--hook %s: a name is letters, digits, '.', '_' and '-', at most 64" % name)
+    return options
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description="Receive webhooks and store them in SQLite.")
-    parser.add_argument("--port", type=int, required=True, help="port to listen on")
-    parser.add_argument("--state", required=True, help="folder for the database")
-    parser.add_argument("--signed", action="store_true", help="refuse hooks whose signature does not fit (secret in HOOK_SECRET)")
-    parser.add_argument("--keep", type=int, default=10_000, help="how many hooks are kept (default 10000)")
-    return parser.parse_args()
+class Inbox:
+    """The deliveries. One connection, one writer at a time."""
 
-
-class Store:
-    """The hooks. One connection, one lock: SQLite writes one at a time anyway."""
-
-    def __init__(self, path, keep):
-        self.lock, self.keep = threading.Lock(), keep
-        self.db = sqlite3.connect(path, check_same_thread=False)
+    def __init__(self, options):
+        self.options = options
+        self.secret = os.environ.get("WEBHOOK_SECRET", "")
+        self.lock = threading.Lock()
+        self.swept = 0.0
+        self.db = sqlite3.connect(options.database, check_same_thread=False, timeout=10, isolation_level=None)
+        self.db.row_factory = sqlite3.Row
         self.db.execute("PRAGMA journal_mode=WAL")
         self.db.execute("PRAGMA synchronous=FULL")
-        self.db.execute(
-            "CREATE TABLE IF NOT EXISTS hooks (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, received_at TEXT NOT NULL,"
-            " content_type TEXT NOT NULL, headers TEXT NOT NULL, body BLOB NOT NULL)"
-        )
-        self.db.commit()
+        self.db.executescript(SCHEMA)
+        log("%d deliveries kept, %d pruned" % (self.one("SELECT count(*) FROM deliveries")[0], self.prune()))
 
-    def add(self, name, content_type, headers, body):
-        with self.lock, self.db:
-            at = self.db.execute(
-                "INSERT INTO hooks (name, received_at, content_type, headers, body) VALUES (?, ?, ?, ?, ?)", (name, now(), content_type, json.dumps(headers), body)
-            ).lastrowid
-            self.db.execute("DELETE FROM hooks WHERE id <= ?", (at - self.keep,))
-            return at
-
-    def list(self, limit, before, name):
-        sql = "SELECT id, name, received_at, content_type, length(body) FROM hooks WHERE id < ?"
-        values = [before]
-        if name:
-            sql, values = sql + " AND name = ?", values + [name]
+    def close(self):
         with self.lock:
-            rows = self.db.execute(sql + " ORDER BY id DESC LIMIT ?", values + [limit]).fetchall()
-        return [dict(zip(("id", "name", "received_at", "content_type", "size"), row)) for row in rows]
+            self.db.close()
 
-    def get(self, at):
+    def check(self):
         with self.lock:
-            row = self.db.execute("SELECT id, name, received_at, content_type, headers, body FROM hooks WHERE id = ?", (at,)).fetchone()
+            self.db.execute("SELECT 1 FROM deliveries LIMIT 1").fetchone()
+
+    def one(self, sql, *values):
+        with self.lock:
+            return self.db.execute(sql, values).fetchone()
+
+    def all(self, sql, *values):
+        with self.lock:
+            return self.db.execute(sql, values).fetchall()
+
+    def answer(self, request):
+        parts = request.parts
+        if parts[0] != "hooks" or len(parts) > 4 or (len(parts) == 4 and parts[3] != "body"):
+            return None
+        if len(parts) == 1 or parts[1:] == [""]:
+            allow(request, "GET")
+            return Answer(200, {"hooks": self.names()})
+        hook = parts[1]
+        if not NAME.match(hook):
+            raise Problem(400, "bad_name", "a hook's name is letters, digits, '.', '_' and '-', at most 64")
+        if len(parts) == 2:
+            allow(request, "GET", "POST", "DELETE")
+            return {"POST": self.take, "DELETE": self.clear}.get(request.method, self.list)(request, hook)
+        if not (parts[2].isascii() and parts[2].isdigit() and 0 < len(parts[2]) < 19):
+            raise Problem(404, "not_found", "a delivery's id is a number")
+        if len(parts) == 4:
+            allow(request, "GET")
+            row = self.row(hook, int(parts[2]))
+            return Answer(200, bytes(row["body"]), headers={"Content-Security-Policy": "sandbox; default-src 'none'"})
+        allow(request, "GET", "DELETE")
+        if request.method == "DELETE":
+            return self.delete(hook, int(parts[2]))
+        return Answer(200, whole(self.row(hook, int(parts[2]))))
+
+    def names(self):
+        rows = self.all("SELECT hook, count(*) AS n, max(received_at) AS last FROM deliveries GROUP BY hook ORDER BY hook LIMIT 10000")
+        return [{"hook": row["hook"], "count": row["n"], "last_received_at": row["last"]} for row in rows]
+
+    def take(self, request, hook):
+        if self.options.hook and hook not in self.options.hook:
+            raise Problem(404, "not_found", "there is no hook %s here" % hook)
+        body = request.body(self.options.max_bytes)
+        self.check_sender(request, body)
+        headers = {}
+        for name, value in request.headers.items():
+            if name.lower() not in SECRET_HEADERS and sum(map(len, headers)) + len(value) < HEADERS_MAX:
+                headers[name.lower()] = value[:4096]
+        delivery = next((request.headers[name][:200] for name in DELIVERY if request.headers.get(name)), None)
+        kind = (request.headers.get("Content-Type") or "")[:200]
+        at = now()
+        with self.lock:
+            before = delivery and self.db.execute(
+                "SELECT id, received_at FROM deliveries WHERE hook = ? AND delivery = ?", (hook, delivery)).fetchone()
+            if before:
+                return Answer(200, {"id": before["id"], "hook": hook, "received_at": before["received_at"], "duplicate": True})
+            try:
+                number = self.db.execute(
+                    "INSERT INTO deliveries (hook, received_at, received_s, content_type, headers, delivery, body) VALUES (?,?,?,?,?,?,?)",
+                    (hook, at, int(time.time()), kind, json.dumps(headers), delivery, body)).lastrowid
+            except sqlite3.Error as error:
+                log("error: cannot keep a delivery of %d bytes: %s" % (len(body), error))
+                raise Problem(503, "not_kept", "the delivery could not be kept; send it again later")
+        if time.monotonic() - self.swept > SWEEP_S:
+            self.prune()
+        return Answer(201, {"id": number, "hook": hook, "received_at": at, "size": len(body)},
+                      headers={"Location": "/hooks/%s/%d" % (hook, number)})
+
+    def check_sender(self, request, body):
+        """Refuses a delivery that does not know the secret."""
+        if not self.secret:
+            return
+        signatures = [request.headers.get(name) for name in ("X-Hub-Signature-256", "X-Signature")]
+        tokens = [request.headers.get(name) or "" for name in ("X-Gitlab-Token", "X-Webhook-Token")]
+        known = any(same_signature(self.secret, body, given) for given in signatures)
+        if not known and not any(hmac.compare_digest(self.secret.encode(), token.encode("utf-8", "replace")) for token in tokens):
+            raise Problem(401, "bad_signature", "the signature of the delivery is missing or wrong")
+
+    def list(self, request, hook):
+        limit = request.number("limit", 50, 1, 500)
+        before = request.number("before", ID_MAX, 1, ID_MAX)
+        rows = self.all("SELECT id, hook, received_at, content_type, length(body) AS size FROM deliveries"
+                        " WHERE hook = ? AND id < ? ORDER BY id DESC LIMIT ?", hook, before, limit + 1)
+        items = [dict(row) for row in rows[:limit]]
+        total = self.one("SELECT count(*) FROM deliveries WHERE hook = ?", hook)[0]
+        return Answer(200, {"items": items, "total": total, "next_before": items[-1]["id"] if len(rows) > limit else None})
+
+    def row(self, hook, number):
+        row = self.one("SELECT * FROM deliveries WHERE hook = ? AND id = ?", hook, number)
         if row is None:
-            return None
-        hook = dict(zip(("id", "name", "received_at", "content_type"), row))
-        hook["headers"] = json.loads(row[4])
-        text = hook["content_type"].startswith(TEXT_TYPES) or not hook["content_type"]
-        try:
-            hook["body"] = row[5].decode() if text else None
-        except UnicodeDecodeError:
-            hook["body"] = None
-        if hook["body"] is None:
-            hook["body_base64"] = base64.b64encode(row[5]).decode()
-        return hook
+            raise Problem(404, "not_found", "there is no delivery %d of %s" % (number, hook))
+        return row
+
+    def delete(self, hook, number):
+        with self.lock:
+            gone = self.db.execute("DELETE FROM deliveries WHERE hook = ? AND id = ?", (hook, number)).rowcount
+        if not gone:
+            raise Problem(404, "not_found", "there is no delivery %d of %s" % (number, hook))
+        return Answer(204)
+
+    def clear(self, _request, hook):
+        with self.lock:
+            gone = self.db.execute("DELETE FROM deliveries WHERE hook = ?", (hook,)).rowcount
+        return Answer(200, {"deleted": gone})
+
+    def prune(self):
+        """Deletes what is too old or too much; how many."""
+        self.swept = time.monotonic()
+        with self.lock:
+            gone = 0
+            if self.options.keep_seconds:
+                oldest = int(time.time()) - self.options.keep_seconds
+                gone += self.db.execute("DELETE FROM deliveries WHERE received_s < ?", (oldest,)).rowcount
+            gone += self.db.execute(
+                "DELETE FROM deliveries WHERE id <= (SELECT id FROM deliveries ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                (self.options.keep_count,)).rowcount
+            return gone
 
 
-class Counters:
-    def __init__(self):
-        self.started, self.since = time.monotonic(), now()
-        self.total, self.recent, self.errors = 0, [], []
-
-    def count(self, status):
-        at = time.monotonic()
-        self.total += 1
-        self.recent = [t for t in self.recent if at - t < 60][-9_999:] + [at]
-        self.errors = [t for t in self.errors if at - t < 3600][-9_999:] + ([at] if status >= 500 else [])
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_version, sys_version = "webhook-inbox", ""
-    timeout = 30
-
-    def log_message(self, form, *values):
-        pass
-
-    def answer(self, status, value, **headers):
-        body = json.dumps(value, ensure_ascii=False).encode()
-        self.server.counters.count(status)
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        for name, text in headers.items():
-            self.send_header(name.replace("_", "-"), text)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def problem(self, status, detail):
-        if self.command == "POST":
-            self.close_connection = True
-        self.answer(status, {"detail": detail})
-
-    def body(self):
-        """The request's body, or None when it was refused."""
-        if "chunked" in self.headers.get("Transfer-Encoding", ""):
-            self.problem(411, "send the body with a Content-Length")
-            return None
-        length = self.headers.get("Content-Length", "0")
-        if not length.isdigit():
-            self.problem(400, "the Content-Length is not a number")
-            return None
-        if int(length) > BODY_MAX:
-            self.problem(413, f"at most {BODY_MAX} bytes are taken")
-            return None
-        return self.rfile.read(int(length))
-
-    def do_GET(self):
-        url = urllib.parse.urlsplit(self.path)
-        fixed = {"/health": self.health, "/capabilities": self.capabilities, "/state": self.state, "/dependencies": self.dependencies}
-        try:
-            if url.path in fixed:
-                return fixed[url.path]()
-            if url.path == "/hooks":
-                return self.list(urllib.parse.parse_qs(url.query))
-            match = re.fullmatch(r"/hooks/(\d{1,18})", url.path)
-            hook = self.server.store.get(int(match.group(1))) if match else None
-            if hook is None:
-                return self.problem(404, "not found")
-            return self.answer(200, hook)
-        except sqlite3.Error as error:
-            log(f"error: reading failed: {error}")
-            return self.problem(500, "the store could not be read")
-
-    do_HEAD = do_GET
-
-    def do_POST(self):
-        body = self.body()
-        if body is None:
-            return None
-        path = urllib.parse.urlsplit(self.path).path
-        if path == "/message":
-            return self.message(body)
-        match = re.fullmatch(r"/(?:hooks(?:/([A-Za-z0-9._-]{1,100}))?/?)?", path)
-        if not match:
-            return self.problem(404, "post to /hooks or /hooks/NAME")
-        if self.server.secret is not None and not self.signed(body):
-            return self.problem(401, "the signature does not fit")
-        headers = {name: text for name, text in self.headers.items() if name.lower() not in ("authorization", "cookie")}
-        try:
-            at = self.server.store.add(match.group(1) or "", self.headers.get("Content-Type", ""), headers, body)
-        except sqlite3.Error as error:
-            log(f"error: storing failed: {error}")
-            return self.problem(500, "the hook could not be stored")
-        log(f"stored hook {at} ({len(body)} bytes)")
-        return self.answer(201, {"id": at}, Location=f"/hooks/{at}")
-
-    def signed(self, body):
-        given = self.headers.get("X-Hub-Signature-256") or self.headers.get("X-Signature") or ""
-        right = hmac.new(self.server.secret, body, hashlib.sha256).hexdigest()
-        return hmac.compare_digest(given.removeprefix("sha256=").strip().lower().encode(), right.encode())
-
-    def list(self, query):
-        one = lambda name: query.get(name, [""])[-1]
-        limit, before = one("limit") or "50", one("before") or str(1 << 62)
-        if not (limit.isdigit() and 1 <= int(limit) <= LIST_MAX and before.isdigit() and len(before) < 20):
-            return self.problem(422, f"limit is a number from 1 to {LIST_MAX}, before is an id")
-        hooks = self.server.store.list(int(limit), min(int(before), 1 << 62), one("name"))
-        more = hooks[-1]["id"] if len(hooks) == int(limit) else None
-        return self.answer(200, {"hooks": hooks, "next_before": more})
-
-    def health(self):
-        self.answer(200, {"status": "active", "service": "webhook-inbox", "version": VERSION, "timestamp": now()})
-
-    def capabilities(self):
-        features = ["receive", "store", "list"] + (["signature"] if self.server.secret is not None else [])
-        self.answer(200, {"version": VERSION, "features": features, "dependencies": [], "udc_version": "1.0", "metadata": {}})
-
-    def state(self):
-        counters, usage = self.server.counters, resource.getrusage(resource.RUSAGE_SELF)
-        self.answer(200, {
-            "uptime_seconds": int(time.monotonic() - counters.started), "requests_total": counters.total, "requests_per_minute": len(counters.recent),
-            "errors_last_hour": len(counters.errors), "last_restart": counters.since,
-            "resource_usage": {"cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3), "memory_kib": usage.ru_maxrss},
-        })
-
-    def dependencies(self):
-        self.answer(200, {"required": [], "optional": [], "missing": []})
-
-    def message(self, body):
-        try:
-            message = json.loads(body)
-            trace, kind = str(message["trace_id"]), message["message_type"]
-        except (ValueError, KeyError, TypeError):
-            return self.problem(422, "a message is a JSON object with trace_id and message_type")
-        if kind == "command":
-            return self.problem(403, "commands are not taken")
-        result = {"latest": self.server.store.list(1, 1 << 62, "")} if kind == "query" else None
-        return self.answer(200, {"received": True, "trace_id": trace, "processed_at": now(), "result": result})
-
-
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-
-def main():
-    options = arguments()
-    secret = os.environ.get("HOOK_SECRET", "") if options.signed else None
-    if secret == "":
-        log("error: --signed needs the secret in the environment variable HOOK_SECRET")
-        return 1
+def whole(row):
+    """A delivery with its body: as text where it is text, as JSON where it says so and is, else in base64."""
+    item = {name: row[name] for name in ("id", "hook", "received_at", "content_type")}
+    body = bytes(row["body"])
+    item.update(size=len(body), headers=json.loads(row["headers"]), body=None, body_base64=None, json=None)
     try:
-        store = Store(os.path.join(options.state, "inbox.sqlite"), options.keep)
-        server = Server(("", options.port), Handler)
-    except (OSError, sqlite3.Error) as error:
-        log(f"error: starting on port {options.port} failed: {error}")
-        return 1
-    server.store, server.counters, server.secret = store, Counters(), secret.encode() if secret else None
-    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-    log(f"listening on port {options.port}")
-    server.serve_forever(poll_interval=0.1)
-    server.server_close()
-    log("stopped")
-    return 0
+        item["body"] = body.decode("utf-8")
+        if "json" in row["content_type"].lower():
+            item["json"] = json.loads(item["body"])
+    except UnicodeDecodeError:
+        item["body_base64"] = base64.b64encode(body).decode("ascii")
+    except (ValueError, RecursionError):
+        pass
+    return item
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
