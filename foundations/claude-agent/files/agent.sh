@@ -91,9 +91,9 @@ if [ -n "$folder" ]; then
 fi
 
 if [ "$dry" = yes ]; then
-    say "dry run: would run: claude $*${folder:+ (in $folder)}, for at most $limit s, with this task:"
+    printf '%s\n' "would run: claude $*${folder:+ (in $folder)}, for at most $limit s, with this task:"
     head -n 20 -- "$prompt" | cut -c 1-300 | sed 's/^/  /'
-    say "dry run: would write the answer to $(target)"
+    printf 'would write the answer to %s\n' "$(target)"
     exit 0
 fi
 

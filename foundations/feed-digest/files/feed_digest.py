@@ -110,7 +110,7 @@ def digest(options):
     if options.dry_run:
         if count:
             print(text)
-            print("feed-digest: dry run: would write %d items to %s" % (count, target(options)))
+            print("would write %d items to %s" % (count, target(options)))
         return 0
     if count:
         path = target(options)

@@ -505,7 +505,7 @@ def publish(options, report):
     to_markdown, to_json = report_paths(options)
     if options.dry_run:
         print(text)
-        print("log-digest: dry run: would write %s and %s" % (to_markdown, to_json))
+        print("would write %s and %s" % (to_markdown, to_json))
         return
     errors = report["levels"]["ERROR"] + report["levels"]["FATAL"]
     if options.alert_over is not None and errors > options.alert_over:

@@ -345,7 +345,7 @@ class Output:
         if self.options.dry_run:
             for line in self.shown:
                 print("sql-export: %s" % (line if isinstance(line, str) else ", ".join(map(str, line))))
-            print("sql-export: dry run: would write %d rows to %s%s" % (self.count, self.options.output, cut))
+            print("would write %d rows to %s%s" % (self.count, self.options.output, cut))
             return
         self.file.flush()
         os.fsync(self.file.fileno())
