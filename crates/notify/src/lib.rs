@@ -3,7 +3,14 @@
 //! A channel tries once and says how it went; when to try again is the outbox's business
 //! (`engine`). The same notice may come twice after a crash: its id is the same.
 
+mod command;
+mod webhook;
+
+pub use command::Command;
+pub use webhook::{Webhook, WebhookError};
+
 use agentwright_domain::run::Notice;
+use serde_json::{Value, json};
 
 /// A notice on its way out.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +25,21 @@ pub struct Message {
     pub at_ms: i64,
     /// What is said.
     pub notice: Notice,
+}
+
+impl Message {
+    /// What channels send: the same JSON for all of them (docs/formats.md, "Notices").
+    pub fn to_json(&self) -> Value {
+        json!({
+            "id": self.id,
+            "type": self.notice.topic,
+            "organization": self.organization,
+            "run": self.run,
+            "at_ms": self.at_ms,
+            "title": self.notice.title,
+            "body": self.notice.body,
+        })
+    }
 }
 
 /// Why a message did not arrive.
@@ -38,4 +60,24 @@ pub trait Channel: Send + Sync {
     fn name(&self) -> &str;
     /// Tries once.
     async fn send(&self, message: &Message) -> Result<(), SendError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Message;
+    use agentwright_domain::run::Notice;
+
+    pub(crate) fn message() -> Message {
+        Message {
+            id: "run-1-0".to_owned(),
+            organization: "local".to_owned(),
+            run: "run".to_owned(),
+            at_ms: 12_345,
+            notice: Notice {
+                topic: "build.failed".to_owned(),
+                title: "backup failed at verify".to_owned(),
+                body: "the archive is empty".to_owned(),
+            },
+        }
+    }
 }

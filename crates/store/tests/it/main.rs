@@ -1,6 +1,12 @@
 //! The conformance suite: every case on both engines, and what is special to one.
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails by panicking")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests wait for the tasks that they spawn"
+)]
+#![expect(clippy::print_stdout, reason = "which case it was, when one fails")]
+#![expect(clippy::too_many_lines, reason = "a case tells its story in one piece")]
 
 mod bed;
 mod claims;
