@@ -1,2 +1,97 @@
-//! Skeleton.
-fn main() {}
+//! Measurements of design §10. Each prints one JSON line; none is a test.
+//!
+//! The daemon runs in a process of its own with an executor that answers at once, so that only ours
+//! is measured; requests go over its socket. The limit of the disk is measured in the same run, on
+//! the same file system.
+
+#![expect(clippy::print_stdout, reason = "the result")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "measures real time, starts the server that it kills"
+)]
+
+mod limit;
+mod load;
+mod served;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+#[derive(Parser)]
+#[command(about = "Measures agentwright; prints one JSON line")]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Builds of empty stages over HTTP, many clients at a time.
+    W1(Load),
+    /// `kill -9` with everything in flight, restart, until all have ended.
+    W3(Load),
+    /// One such build after the other.
+    One(Load),
+    /// The server (started by the others).
+    #[command(hide = true)]
+    Serve {
+        #[arg(long)]
+        data: PathBuf,
+        #[arg(long)]
+        store: String,
+        /// How long each stage takes, ms.
+        #[arg(long, default_value_t = 0)]
+        stage_ms: u64,
+    },
+}
+
+#[derive(Parser, Clone)]
+struct Load {
+    /// Where the tables are.
+    #[arg(long, value_enum, default_value_t = Engine::Sqlite)]
+    store: Engine,
+    /// How many builds.
+    #[arg(long, default_value_t = 1_000)]
+    n: usize,
+    /// How many clients at a time.
+    #[arg(long, default_value_t = 64)]
+    clients: usize,
+    /// Where the data directory is made; must be a real disk.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+impl Engine {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let line = match Args::parse().what {
+            What::W1(load) => load::w1(&load).await?,
+            What::W3(load) => load::w3(&load).await?,
+            What::One(load) => load::one(&load).await?,
+            What::Serve {
+                data,
+                store,
+                stage_ms,
+            } => return served::serve(&data, &store, stage_ms).await,
+        };
+        println!("{line}");
+        Ok(())
+    })
+}

@@ -10,6 +10,8 @@ mod dispatch;
 mod handle;
 mod outbox;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod worker;
 
 pub use clock::{Clock, SystemClock};

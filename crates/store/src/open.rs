@@ -21,7 +21,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 
 /// Read-only connections to SQLite.
 const READERS: u32 = 4;
@@ -92,7 +92,7 @@ pub(crate) struct Inner {
 pub(crate) enum Db {
     /// One writer, whose owner holds the lock file; several readers.
     Sqlite {
-        writer: Arc<Mutex<Writing>>,
+        writer: Arc<Mutex<Option<Writing>>>,
         readers: sqlx::SqlitePool,
     },
     /// A pool.
@@ -111,7 +111,7 @@ pub(crate) struct Writing {
 /// A connection taken for a while.
 pub(crate) enum Held {
     Reader(PoolConnection<Sqlite>),
-    Writer(OwnedMutexGuard<Writing>),
+    Writer(OwnedMappedMutexGuard<Option<Writing>, Writing>),
     Postgres(PoolConnection<Postgres>),
 }
 
@@ -138,7 +138,12 @@ impl Db {
     /// A connection for writing: on SQLite the only one.
     pub(crate) async fn writer(&self) -> Result<Held, Error> {
         match self {
-            Self::Sqlite { writer, .. } => Ok(Held::Writer(Arc::clone(writer).lock_owned().await)),
+            Self::Sqlite { writer, .. } => {
+                let writing = Arc::clone(writer).lock_owned().await;
+                OwnedMutexGuard::try_map(writing, Option::as_mut)
+                    .map(Held::Writer)
+                    .map_err(|_| Error::Closed)
+            }
             Self::Postgres { pool, .. } => pool
                 .acquire()
                 .await
@@ -149,7 +154,14 @@ impl Db {
 
     async fn close(&self) {
         match self {
-            Self::Sqlite { readers, .. } => readers.close().await,
+            Self::Sqlite { readers, writer } => {
+                readers.close().await;
+                if let Some(writing) = writer.lock().await.take() {
+                    // The last connection: the log is folded into the database. What cannot be
+                    // folded now is at the next start.
+                    let _ = writing.conn.close().await;
+                }
+            }
             Self::Postgres { pool, .. } => pool.close().await,
         }
     }
@@ -183,7 +195,8 @@ impl Store {
         })
     }
 
-    /// Writes what is waiting, then closes the connections. Calls after it answer `Closed`.
+    /// Writes what is waiting, closes the connections and lets go of the lock. Calls after it answer
+    /// an error.
     pub async fn close(&self) {
         self.inner.committers.close().await;
         self.inner.db.close().await;
@@ -294,7 +307,7 @@ async fn open_sqlite(path: &Path) -> Result<Db, OpenError> {
         .test_before_acquire(false)
         .acquire_timeout(CONNECT_TIMEOUT)
         .connect_lazy_with(base.read_only(true).pragma("cache_size", "-2000"));
-    let writer = Arc::new(Mutex::new(Writing { conn, _lock: lock }));
+    let writer = Arc::new(Mutex::new(Some(Writing { conn, _lock: lock })));
     Ok(Db::Sqlite { writer, readers })
 }
 
