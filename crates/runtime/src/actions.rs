@@ -173,7 +173,7 @@ impl Runtime {
         let row = self.row(scope, name).await?;
         if let Some(run) = self.current(scope, &row).await? {
             self.end(scope, &run, "the automation is removed").await?;
-            let engine = self.engine()?.clone();
+            let engine = self.engine()?;
             let ended = tokio::time::timeout(END_MAX, until_ended(self, &engine, scope, &run.id));
             ended.await.map_err(|_| Error::StillRunning(name.clone()))?;
             // The run's end is recorded at once, its processes may take a moment longer.

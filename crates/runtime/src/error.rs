@@ -42,8 +42,8 @@ pub enum Error {
     /// What runs did not end in time; nothing was removed.
     #[error("{0} did not stop in time; nothing was removed, try again")]
     StillRunning(Slug),
-    /// The daemon is still starting.
-    #[error("the daemon is still starting; try again")]
+    /// The daemon is starting or stopping.
+    #[error("the daemon is just starting or stopping; try again")]
     Starting,
     /// Files could not be read or written.
     #[error(transparent)]

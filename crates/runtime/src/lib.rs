@@ -31,7 +31,7 @@ use agentwright_store::Store;
 use environment::Programs;
 use layout::Layout;
 use secrets::Variables;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::Notify;
 
 /// What the runtime works with.
@@ -59,7 +59,7 @@ pub struct Runtime {
 
 struct Inner {
     parts: Parts,
-    engine: OnceLock<Engine>,
+    engine: RwLock<Option<Engine>>,
     wake: Notify,
     files: Arc<Mutex<()>>,
 }
@@ -71,17 +71,26 @@ impl Runtime {
         Self {
             inner: Arc::new(Inner {
                 parts,
-                engine: OnceLock::new(),
+                engine: RwLock::new(None),
                 wake: Notify::new(),
                 files: Arc::default(),
             }),
         }
     }
 
-    /// Hands in the engine. Called once; a second call changes nothing.
+    /// Hands in the engine. It is let go of when [`Self::supervise`] ends: the two hold each other.
     pub fn attach(&self, engine: Engine) {
-        let _ = self.inner.engine.set(engine);
+        self.set_engine(Some(engine));
         self.wake();
+    }
+
+    fn set_engine(&self, engine: Option<Engine>) {
+        let mut held = self
+            .inner
+            .engine
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *held = engine;
     }
 
     /// Lets the supervisor look at once: something was deployed, ended or asked for.
@@ -128,7 +137,12 @@ impl Runtime {
         &self.inner.parts.variables
     }
 
-    pub(crate) fn engine(&self) -> Result<&Engine, Error> {
-        self.inner.engine.get().ok_or(Error::Starting)
+    pub(crate) fn engine(&self) -> Result<Engine, Error> {
+        let held = self
+            .inner
+            .engine
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        held.clone().ok_or(Error::Starting)
     }
 }

@@ -50,7 +50,7 @@ impl Runtime {
             for (scope, run) in runs {
                 let new = lock(&watched).insert(run.clone());
                 if new && let Ok(engine) = self.engine() {
-                    let (runtime, engine) = (self.clone(), engine.clone());
+                    let runtime = self.clone();
                     let (watched, stop) = (std::sync::Arc::clone(&watched), stop.clone());
                     watches.spawn(async move {
                         tokio::select! {
@@ -74,6 +74,7 @@ impl Runtime {
         }
         watches.close();
         watches.wait().await;
+        self.set_engine(None);
     }
 
     /// One look at every deployment: when to look again, and which runs to wait for.

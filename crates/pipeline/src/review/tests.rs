@@ -371,3 +371,38 @@ fn findings_are_bounded() {
         FINDINGS_MAX
     );
 }
+
+#[test]
+fn no_built_in_foundation_raises_an_alarm_for_any_of_its_examples() {
+    let foundations = crate::Foundations::load(&[]).unwrap();
+    let context = agentwright_intent::Context {
+        base_dir: "/home/ann/work".into(),
+        home: Some("/home/ann".into()),
+        zone: "Europe/Berlin".into(),
+        ..Default::default()
+    };
+    let mut looked_at = 0;
+    for example in foundations.list().iter().flat_map(|f| &f.manifest.examples) {
+        let plan = agentwright_intent::understand(example, &context, foundations.list()).unwrap();
+        let foundation = foundations.named(&plan.foundation).unwrap();
+        let Ok(spec) = agentwright_intent::spec(&plan, foundation) else {
+            continue;
+        };
+        let files = foundation.files(&spec.inputs, spec.name.as_str()).unwrap();
+        let files: Vec<File> = files
+            .into_iter()
+            .map(|(path, bytes)| File {
+                path,
+                mode: 0o644,
+                bytes,
+            })
+            .collect();
+        let alarms: Vec<String> = review(&files, &spec)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert!(alarms.is_empty(), "{example}: {alarms:?}");
+        looked_at += 1;
+    }
+    assert!(looked_at >= 10, "{looked_at}");
+}

@@ -258,7 +258,9 @@ async fn what_is_paused_runs_only_by_hand_and_makes_up_for_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn failing_again_and_again_pauses_it() {
     let world = World::new().await;
-    let name = deployed(&world, NIGHTLY).await;
+    let name = deployed(&world, "zip ./notes into ./backups once, now").await;
+    let first = eventually("it fired", async || executions(&world, &name).await.pop()).await;
+    world.settled(&first.id).await;
     std::fs::remove_dir_all(world.home().join("notes")).unwrap();
     let pause_after = world
         .runtime

@@ -61,7 +61,16 @@ impl World {
 
     /// With something between the engine and the builds.
     pub(crate) async fn with(wrap: impl FnOnce(Builds) -> Arc<dyn Executor>) -> Self {
-        let dir = folder();
+        Self::open(folder(), wrap).await
+    }
+
+    /// Ends the daemon and starts it again on the same data directory.
+    pub(crate) async fn restarted(self) -> Self {
+        let dir = self.end().await;
+        Self::open(dir, |builds| Arc::new(builds)).await
+    }
+
+    async fn open(dir: tempfile::TempDir, wrap: impl FnOnce(Builds) -> Arc<dyn Executor>) -> Self {
         std::fs::create_dir_all(dir.path().join("home")).unwrap();
         let data = dir.path().join("data");
         std::fs::create_dir_all(&data).unwrap();
@@ -70,8 +79,12 @@ impl World {
             time: test_clock.for_store(),
             ..Options::new(&data)
         };
-        let place = Location::Sqlite(data.join("agentwright.db"));
-        let store = Store::open(place, options).await.unwrap();
+        // The lock of a daemon before goes with the last of its tasks.
+        let store = eventually("the store opens", async || {
+            let place = Location::Sqlite(data.join("agentwright.db"));
+            Store::open(place, options.clone()).await.ok()
+        })
+        .await;
         let init = PathBuf::from(env!("CARGO_BIN_EXE_pipeline-init"));
         let sandbox =
             Sandbox::new(init, data.join("sandboxes"), SandboxSettings::default()).unwrap();
@@ -197,7 +210,7 @@ impl World {
         }
     }
 
-    pub(crate) async fn end(mut self) {
+    pub(crate) async fn end(mut self) -> tempfile::TempDir {
         self.stop.cancel();
         if let Some(supervisor) = self.supervisor.take() {
             supervisor.await.unwrap();
@@ -205,6 +218,7 @@ impl World {
         self.engine.stop(Duration::from_secs(20)).await;
         self.runtime.sandbox().drained().await;
         self.store.close().await;
+        self.dir
     }
 }
 
