@@ -163,3 +163,12 @@ async fn a_service_that_ends_by_itself_is_stopped() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_read_to_its_end() {
+    let code = NOTES.replace(
+        "        self.answer(200, {\"id\": row[0], \"text\": row[1]}) if row",
+        "        self.answer(200, {\"id\": row[0], \"text\": row[1], \"more\": \"x\" * (5 << 20)}) if row",
+    );
+    stopped(&code, Level::Assertion, "length limit exceeded").await;
+}
