@@ -32,6 +32,7 @@ VERSION = "1.0.0"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 ID_MAX = 2 ** 63 - 1
 HEADERS_MAX = 16 * 1024       # characters of headers that are kept
+SMALL = 5_000                 # a limit up to this is kept at every moment
 SWEEP_S = 60                  # seconds between two looks for what is too old
 SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "x-gitlab-token", "x-webhook-token", "x-api-key",
                   "x-hub-signature", "x-hub-signature-256", "x-signature"}
@@ -166,7 +167,7 @@ class Inbox:
             except sqlite3.Error as error:
                 log("error: cannot keep a delivery of %d bytes: %s" % (len(body), error))
                 raise Problem(503, "not_kept", "the delivery could not be kept; send it again later")
-        if time.monotonic() - self.swept > SWEEP_S:
+        if self.options.keep_count <= SMALL or time.monotonic() - self.swept > SWEEP_S:
             self.prune()
         return Answer(201, {"id": number, "hook": hook, "received_at": at, "size": len(body)},
                       headers={"Location": "/hooks/%s/%d" % (hook, number)})
