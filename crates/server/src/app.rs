@@ -12,15 +12,11 @@ use agentwright_runtime::{Executions, Parts, Runtime};
 use agentwright_sandbox::Sandbox;
 use agentwright_store::{Location, OpenError, Options, Store};
 use axum::Router;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// The executable that becomes the inner init of a sandbox: this one.
-const INIT: &str = "/proc/self/exe";
 
 /// Who works each kind of run.
 pub type Executors = Vec<(RunKind, Arc<dyn Executor>)>;
@@ -251,7 +247,7 @@ fn sandbox(config: &Config) -> Result<Sandbox, StartError> {
         ..agentwright_sandbox::Settings::default()
     };
     let scratch = config.data_dir.join("sandboxes");
-    Sandbox::new(PathBuf::from(INIT), scratch, settings).map_err(StartError::Sandbox)
+    Sandbox::new(&config.init, scratch, settings).map_err(StartError::Sandbox)
 }
 
 fn real(builds: &Later, runtime: &Runtime) -> Executors {

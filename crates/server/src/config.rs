@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// The file in the data directory.
 const FILE: &str = "config.toml";
+/// The executable that is running.
+const INIT: &str = "/proc/self/exe";
 /// Before the key, in the environment.
 const PREFIX: &str = "AGENTWRIGHT_";
 /// Read by the command line before there is a configuration.
@@ -21,6 +23,9 @@ const NOT_SETTINGS: &[&str] = &["data", "yes", "json"];
 pub struct Config {
     /// The data directory, absolute.
     pub data_dir: PathBuf,
+    /// The executable that becomes the inner init of a sandbox: one whose `main` begins with
+    /// `agentwright_sandbox::run_init_if_requested`.
+    pub init: PathBuf,
     /// Everything else.
     pub settings: Settings,
 }
@@ -160,8 +165,8 @@ impl Config {
             ConfigError::Unreadable(each.join("; "))
         })?;
         let config = Self {
-            data_dir: data_dir.to_owned(),
             settings,
+            ..Self::plain(data_dir)
         };
         config.check(&figment)?;
         Ok(config)
@@ -171,6 +176,7 @@ impl Config {
     pub fn plain(data_dir: &Path) -> Self {
         Self {
             data_dir: data_dir.to_owned(),
+            init: PathBuf::from(INIT),
             settings: Settings::default(),
         }
     }

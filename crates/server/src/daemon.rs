@@ -23,8 +23,8 @@ use tokio::time::Instant;
 
 /// The word on standard output when a detached daemon answers.
 pub(crate) const READY: &str = "ready";
-/// What runs is given so long to finish.
-const GRACE: Duration = Duration::from_secs(7);
+/// What runs is given so long to finish; the rest is handed back and taken up at the next start.
+const GRACE: Duration = Duration::from_secs(2);
 /// After so long the process ends whatever is left.
 const HARD_STOP: Duration = Duration::from_secs(10);
 /// How often the clock is compared with the time that has passed.

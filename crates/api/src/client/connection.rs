@@ -94,22 +94,32 @@ impl Connections {
         }
     }
 
-    /// Asks and reads the whole answer within `limit`.
+    /// Asks and reads the whole answer within `limit`. What only reads is asked once more where the
+    /// connection broke: the daemon may have been replaced by another one.
     pub(super) async fn ask(&self, ask: Ask, limit: Duration) -> Result<Reply, ClientError> {
         let whole = async {
-            let (response, sender) = self.send(&ask).await?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), REPLY_MAX_BYTES)
-                .collect()
-                .await
-                .map_err(|source| self.broken(source))?
-                .to_bytes();
-            self.keep(sender);
-            Ok(Reply { status, body })
+            match self.ask_once(&ask).await {
+                Err(ClientError::Broken { .. }) if ask.method == Method::GET => {
+                    self.ask_once(&ask).await
+                }
+                answered => answered,
+            }
         };
         tokio::time::timeout(limit, whole)
             .await
             .unwrap_or_else(|_| Err(self.timed_out(limit)))
+    }
+
+    async fn ask_once(&self, ask: &Ask) -> Result<Reply, ClientError> {
+        let (response, sender) = self.send(ask).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), REPLY_MAX_BYTES)
+            .collect()
+            .await
+            .map_err(|source| self.broken(source))?
+            .to_bytes();
+        self.keep(sender);
+        Ok(Reply { status, body })
     }
 
     /// Asks and hands over the answer's body as it comes; the connection ends with it.

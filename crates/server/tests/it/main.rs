@@ -7,5 +7,6 @@ mod config;
 mod daemon;
 mod deployments;
 mod live;
+mod real;
 mod requests;
 mod support;

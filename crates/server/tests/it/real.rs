@@ -1,0 +1,146 @@
+//! Real work: the pipeline, the sandbox and the runtime behind the routes.
+
+use agentwright_api::{
+    BuildStatus, Client, CreateBuild, ExecutionLog, ExecutionStatus, LogQuery, PlanRequest,
+    PlanVerdict,
+};
+use agentwright_server::daemon::Served;
+use agentwright_server::{Config, Work};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// What anything here may take, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+struct Daemon {
+    client: Client,
+    served: Served,
+}
+
+impl Daemon {
+    async fn start(data: &Path) -> Self {
+        let mut config = Config::plain(data);
+        config.init = PathBuf::from(env!("CARGO_BIN_EXE_server-init"));
+        let client = Client::unix(config.socket());
+        let served = Served::start(config, Work::Real).await.unwrap();
+        Self { client, served }
+    }
+
+    /// Plans, says yes to exactly that, and builds to the end.
+    async fn build(&self, folder: &Path, intent: &str) -> String {
+        let plan = PlanRequest {
+            intent: intent.into(),
+            base_dir: folder.display().to_string(),
+            zone: "UTC".into(),
+            ..PlanRequest::default()
+        };
+        let shown = self.client.plan(&plan).await.unwrap();
+        assert_eq!(shown.verdict, PlanVerdict::Ready, "{:?}", shown.reason);
+        let mut request = CreateBuild::of(plan);
+        request.advance = shown.permissions_digest;
+        let build = self.client.create_build(&request, None).await.unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let seen = self.client.settled_build(build.id.as_str(), 30).await;
+            let seen = seen.unwrap().build;
+            if seen.status() == BuildStatus::Completed {
+                return seen.deployed.unwrap().name.as_str().to_owned();
+            }
+            let goes_on = !seen.status().ended() && Instant::now() < deadline;
+            assert!(goes_on, "{:?}", seen.state);
+        }
+    }
+}
+
+async fn get(address: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+async fn answers(address: &str) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if get(address)
+            .await
+            .is_ok_and(|answer| answer.contains(" 200 "))
+        {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_goes_down_with_the_daemon_without_delay() {
+    let (data, folder) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let daemon = Daemon::start(data.path()).await;
+    let intent = format!(
+        "a service that receives webhooks on port {} and stores them",
+        address.port()
+    );
+    let name = daemon.build(folder.path(), &intent).await;
+    assert!(answers(&address.to_string()).await);
+    let shown = daemon.client.deployment(&name).await.unwrap().deployment;
+    assert!(
+        shown
+            .endpoint
+            .unwrap()
+            .ends_with(&address.port().to_string())
+    );
+    assert!(shown.current_execution.is_some());
+
+    let before = Instant::now();
+    daemon.served.stop(Duration::from_secs(2)).await;
+    assert!(before.elapsed() < Duration::from_secs(9));
+    assert!(
+        get(&address.to_string()).await.is_err(),
+        "nothing of it is left"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_firing_by_hand_does_its_work_and_leaves_its_log() {
+    let (data, folder) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    std::fs::create_dir(folder.path().join("notes")).unwrap();
+    std::fs::write(folder.path().join("notes/a.txt"), "a").unwrap();
+    let daemon = Daemon::start(data.path()).await;
+    let intent = "every night, keep a zip of the folder ./notes in ./backups and keep the last 7";
+    let name = daemon.build(folder.path(), intent).await;
+    let fired = daemon.client.run_now(&name).await.unwrap();
+    let id = fired.id.as_str();
+    let mut events = daemon.client.execution_events(id, 0);
+    let mut last = 0;
+    while let Some(event) = events.next().await {
+        last = event.unwrap().seq;
+    }
+    let done = daemon.client.wait_execution(id, last, 1).await.unwrap();
+    assert_eq!(done.status, ExecutionStatus::Completed, "{:?}", done.reason);
+    assert!(done.usage.unwrap().wall_ms > 0);
+    let zips = std::fs::read_dir(folder.path().join("backups")).unwrap();
+    assert_eq!(zips.count(), 1);
+    let newest = LogQuery::default();
+    let log: ExecutionLog = daemon.client.execution_log(&name, &newest).await.unwrap();
+    assert!(log.text.contains(".zip"), "{}", log.text);
+    let other = LogQuery {
+        execution: Some("00000000".into()),
+    };
+    let unknown = daemon
+        .client
+        .execution_log(&name, &other)
+        .await
+        .unwrap_err();
+    assert_eq!(unknown.problem().unwrap().status, 404);
+    daemon.served.stop(Duration::ZERO).await;
+}
