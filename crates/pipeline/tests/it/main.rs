@@ -4,6 +4,7 @@
 
 mod approvals;
 mod life;
+mod planted;
 mod refusals;
 mod repeated;
 mod services;
