@@ -162,6 +162,19 @@ fn replacement(
     context.given.insert(old.name.clone(), value);
     let mut filled = fill::fill(foundation, s, &context);
     filled.left.clear();
+    // Both places are spoken for: neither is anything else.
+    filled.inputs.retain(|name, _| {
+        let place = foundation.input(name).is_some_and(|input| {
+            matches!(
+                input.kind,
+                InputKind::Folder { .. }
+                    | InputKind::File { .. }
+                    | InputKind::Url {}
+                    | InputKind::Urls {}
+            )
+        });
+        !place || *name == old.name
+    });
     filled.covered.extend([a, b]);
     Ok(Some(filled))
 }

@@ -58,6 +58,10 @@ pub(crate) struct Token {
     pub(crate) stem: String,
     /// What it is.
     pub(crate) kind: Kind,
+    /// Where the piece of the sentence that it came from lies, in bytes.
+    pub(crate) from: usize,
+    /// Where it ends.
+    pub(crate) to: usize,
 }
 
 impl Token {
@@ -120,6 +124,7 @@ pub(crate) fn tokens(sentence: &str, vocabulary: &Vocabulary) -> Vec<Token> {
     let mut tokens = Vec::new();
     for found in PIECES.captures_iter(sentence) {
         let group = |name: &str| found.name(name).map(|m| m.as_str());
+        let first = tokens.len();
         if let Some(text) = group("double")
             .or(group("curly"))
             .or(group("tick"))
@@ -142,6 +147,11 @@ pub(crate) fn tokens(sentence: &str, vocabulary: &Vocabulary) -> Vec<Token> {
         } else {
             rest(&mut tokens, &found);
         }
+        if let Some(piece) = found.get(0) {
+            for token in &mut tokens[first..] {
+                (token.from, token.to) = (piece.start(), piece.end());
+            }
+        }
     }
     name_folders(&mut tokens, vocabulary);
     tokens
@@ -154,6 +164,8 @@ fn push(tokens: &mut Vec<Token>, text: &str, kind: Kind) {
         text: text.to_owned(),
         lower,
         kind,
+        from: 0,
+        to: 0,
     });
 }
 
@@ -222,6 +234,8 @@ fn word(tokens: &mut Vec<Token>, text: &str, vocabulary: &Vocabulary) {
         stem: vocabulary::stem(&lower),
         lower,
         kind: Kind::Word,
+        from: 0,
+        to: 0,
     });
 }
 

@@ -333,7 +333,7 @@ fn unknown_deed(c: &Candidate<'_>, s: &Sentence, vocabulary: &Vocabulary) -> Opt
             ]) || matches!(t.kind, Kind::Path | Kind::Url | Kind::Quoted | Kind::Email)
         });
         let end = (*at + 4).min(s.tokens.len());
-        (acts && !vocabulary.plain(token)).then(|| s.words(&(*at..end).collect::<Vec<_>>()))
+        (acts && !vocabulary.vague(token)).then(|| s.words(&(*at..end).collect::<Vec<_>>()))
     })
 }
 

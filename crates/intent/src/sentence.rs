@@ -69,7 +69,7 @@ impl Sentence {
         let tokens = lex::tokens(intent, vocabulary);
         let name = name(&tokens)?;
         let (when, timed) = schedule::find(&tokens, zone);
-        let sql = sql(&tokens, &timed);
+        let sql = sql(intent, &tokens, &timed);
         let mut sentence = Self {
             reason: reason(&tokens),
             entity: None,
@@ -227,7 +227,7 @@ fn reason(tokens: &[Token]) -> BTreeSet<usize> {
 }
 
 /// A statement in quotes or backquotes, or the bare words from SELECT to a file name or the end.
-fn sql(tokens: &[Token], timed: &BTreeSet<usize>) -> Option<Said<String>> {
+fn sql(intent: &str, tokens: &[Token], timed: &BTreeSet<usize>) -> Option<Said<String>> {
     let starts = |text: &str| {
         let lower = text.trim_start().to_ascii_lowercase();
         lower.starts_with("select ") || lower.starts_with("with ")
@@ -263,25 +263,9 @@ fn sql(tokens: &[Token], timed: &BTreeSet<usize>) -> Option<Said<String>> {
         end -= 1;
     }
     (end > from + 1).then(|| Said {
-        value: statement(&tokens[start..end]),
+        value: intent[tokens[start].from..tokens[end - 1].to]
+            .trim()
+            .to_owned(),
         tokens: (start..end).collect(),
     })
-}
-
-fn statement(tokens: &[Token]) -> String {
-    let mut text = String::new();
-    for token in tokens {
-        let glued = token.punct(",();.=<>*")
-            || text.ends_with(['(', '.', '<', '>', '='])
-            || text.is_empty();
-        if !glued || token.punct("=<>*") && !text.ends_with(['(', '<', '>']) {
-            text.push(' ');
-        }
-        if token.kind == Kind::Quoted {
-            text.push_str(&format!("'{}'", token.text.replace('\'', "''")));
-        } else {
-            text.push_str(&token.text);
-        }
-    }
-    text
 }

@@ -328,7 +328,8 @@ impl Vocabulary {
         let mut best: Option<(usize, &String)> = None;
         for candidate in candidates {
             // A short word one letter away is more often another word than a typing error.
-            let short = length < 5 && !swapped(lower, candidate);
+            let dropped = candidate.chars().count() == length + 1 && candidate.len() > 4;
+            let short = length < 5 && !dropped && !swapped(lower, candidate);
             let distance = distance(lower, candidate, allowed);
             if short || distance > allowed || plural_of(lower, candidate) {
                 continue;

@@ -1,6 +1,6 @@
 //! How often sentences are understood: wrong confident matches and recall, on both halves of the corpus.
 
-use super::{builtin, context};
+use super::{ALL, context};
 use agentwright_intent::{Foundation, understand};
 use std::collections::BTreeMap;
 
@@ -56,8 +56,8 @@ fn halves() -> BTreeMap<String, Half> {
 }
 
 fn check(name: &str) {
-    let all = builtin();
-    let score = score(&halves()[name], &all);
+    let all = &*ALL;
+    let score = score(&halves()[name], all);
     let (wrong, recall) = (
         score.wrong.len() as f64 / score.sentences as f64,
         score.right as f64 / score.asked as f64,

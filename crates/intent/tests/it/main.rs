@@ -3,9 +3,13 @@
 use agentwright_intent::{Context, Foundation, FoundationSource};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
+mod amending;
 mod corpus;
 mod foundations;
+mod reading;
+mod refusals;
 
 /// A foundation's directory as bytes.
 fn source(directory: &Path) -> FoundationSource {
@@ -31,6 +35,8 @@ fn source(directory: &Path) -> FoundationSource {
     walk(directory, directory, &mut files);
     FoundationSource { files }
 }
+
+static ALL: LazyLock<Vec<Foundation>> = LazyLock::new(builtin);
 
 /// All built-in foundations.
 fn builtin() -> Vec<Foundation> {

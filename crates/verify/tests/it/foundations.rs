@@ -1,7 +1,8 @@
 //! Every built-in foundation: what its examples ask for is sealed and passes all four levels, and each of its
 //! broken variants is stopped at the level that its file says.
 //!
-//! `tests/mutants/<foundation>/mutants.toml` holds a list of `[[mutant]]`:
+//! `tests/mutants/<foundation>/mutants.toml` holds `also`, further sentences that must pass, and a list of
+//! `[[mutant]]`:
 //!
 //! ```toml
 //! [[mutant]]
@@ -31,6 +32,9 @@ const MUTANTS_MIN: usize = 6;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Mutants {
+    /// Further sentences whose automations must pass, beside the foundation's examples.
+    #[serde(default)]
+    also: Vec<String>,
     mutant: Vec<Mutant>,
 }
 
@@ -145,7 +149,8 @@ async fn verify_files(
 async fn examples_hold(name: &str) {
     let foundation = foundation(name);
     let verifier = verifier();
-    for (i, example) in foundation.manifest.examples.iter().enumerate() {
+    let also = mutants(name).also;
+    for (i, example) in foundation.manifest.examples.iter().chain(&also).enumerate() {
         let (spec, files) = build(&foundation, example, BTreeMap::new());
         match seal(&spec, folder().path()).await {
             Ok(_) => {}
@@ -159,15 +164,18 @@ async fn examples_hold(name: &str) {
     }
 }
 
-async fn mutants_are_stopped(name: &str) {
+fn mutants(name: &str) -> Mutants {
     let path = repository()
         .join("crates/verify/tests/mutants")
         .join(name)
         .join("mutants.toml");
     let text = std::fs::read_to_string(&path)
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mutants: Mutants =
-        toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+async fn mutants_are_stopped(name: &str) {
+    let mutants = mutants(name);
     assert!(
         mutants.mutant.len() >= MUTANTS_MIN,
         "{name} has only {} mutants",
