@@ -5,9 +5,15 @@
 use agentwright_api::{Client, ClientError, Health};
 use agentwright_server::daemon::{DetachError, Started, start_detached};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::fault::{Fault, chain};
 use crate::output::{Out, safe, safe_line};
+
+/// How often a dying daemon is looked at again: for about five seconds.
+const DYING_LOOKS: u32 = 250;
+/// The pause between two looks.
+const DYING_PAUSE: Duration = Duration::from_millis(20);
 
 /// A data directory; it need not exist yet.
 #[derive(Clone, Debug)]
@@ -43,12 +49,20 @@ impl Data {
         Client::unix(self.dir.join("daemon.sock"))
     }
 
-    /// The daemon's health; `None` when there is no daemon.
+    /// The daemon's health; `None` when there is no daemon. One that is just dying takes the connection
+    /// and breaks it: then its end is waited for.
     pub(crate) async fn health(&self) -> Result<Option<Health>, Fault> {
-        match self.client().health().await {
-            Ok(health) => Ok(Some(health)),
-            Err(ClientError::Unreachable { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
+        let mut looks = 0;
+        loop {
+            match self.client().health().await {
+                Ok(health) => return Ok(Some(health)),
+                Err(ClientError::Unreachable { .. }) => return Ok(None),
+                Err(ClientError::Broken { .. }) if looks < DYING_LOOKS => {
+                    looks += 1;
+                    tokio::time::sleep(DYING_PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 

@@ -42,7 +42,7 @@ pub(crate) fn plan(plan: &Plan) -> Vec<String> {
     if let Some(when) = &plan.trigger {
         lines.push(field("runs", &trigger(when)));
     }
-    for (name, value) in plan.inputs.iter().filter(|(_, value)| !value.is_null()) {
+    for (name, value) in plan.inputs.iter().filter(|(_, value)| !is_empty(value)) {
         let text = format!("{} = {}", safe_line(name), short(value));
         lines.push(field("input", &text));
     }
@@ -63,16 +63,27 @@ pub(crate) fn plan(plan: &Plan) -> Vec<String> {
     lines
 }
 
+/// Whether there is nothing to show.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 /// What may be touched, one line each; says so where it is nothing.
 pub(crate) fn permissions(permissions: &Permissions) -> Vec<String> {
     let mut lines = Vec::new();
     for folder in &permissions.folders {
-        let access = match (folder.access, folder.create) {
-            (Access::Read, _) => "reads",
-            (Access::Write, false) => "writes",
-            (Access::Write, true) => "writes (made when missing)",
-        };
-        lines.push(field(access, &safe_line(&folder.path)));
+        let path = safe_line(&folder.path);
+        lines.push(match (folder.access, folder.create) {
+            (Access::Read, _) => field("reads", &path),
+            (Access::Write, false) => field("writes", &path),
+            (Access::Write, true) => field("writes", &format!("{path} (made when missing)")),
+        });
     }
     for host in &permissions.network {
         lines.push(field("network", &host.to_string()));

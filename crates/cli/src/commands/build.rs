@@ -1,6 +1,6 @@
 //! `build` and `change`: plan, submit, follow to the end.
 
-use agentwright_api::{CreateBuild, Plan, PlanRequest};
+use agentwright_api::{Build, Client, ClientError, CreateBuild, Plan, PlanRequest, code};
 use agentwright_domain::ids::Slug;
 use uuid::Uuid;
 
@@ -58,17 +58,34 @@ async fn from_plan(
             }
         }
     }
-    let create = CreateBuild {
-        label,
+    let chosen = label.is_some();
+    let mut create = CreateBuild {
+        // People look for it under the automation's name.
+        label: label.or_else(|| plan.name.clone()),
         mode: mode.into(),
         auto_deploy: !how.no_deploy,
         // A yes to the plan that was shown, and to nothing beyond it.
         advance: how.yes.then(|| plan.permissions_digest.clone()).flatten(),
         ..CreateBuild::of(request)
     };
-    let key = Uuid::now_v7().to_string();
-    let build = client.create_build(&create, Some(&key)).await?;
+    let mut made = created(&client, &create).await;
+    if !chosen && label_taken(&made) {
+        // Another build of it is under way; the daemon makes a label that is free.
+        create.label = None;
+        made = created(&client, &create).await;
+    }
+    let build = made?;
     finish::submitted(app, &client, &build, how.detach).await
+}
+
+async fn created(client: &Client, create: &CreateBuild) -> Result<Build, ClientError> {
+    let key = Uuid::now_v7().to_string();
+    client.create_build(create, Some(&key)).await
+}
+
+fn label_taken(made: &Result<Build, ClientError>) -> bool {
+    let problem = made.as_ref().err().and_then(ClientError::problem);
+    problem.is_some_and(|problem| problem.code == code::LABEL_TAKEN)
 }
 
 fn show_differences(app: &App, plan: &Plan, is_change: bool, result: bool) {

@@ -96,12 +96,12 @@ pub(super) async fn export(app: &App, args: Export) -> Result<Exit, Fault> {
         safe_line(&export.dir)
     ));
     app.out.line(field("run it", &safe_line(&export.command)));
-    if let Some(line) = &export.crontab {
+    for line in export.crontab.iter().flat_map(|text| text.lines()) {
         app.out.line(field("crontab", &safe_line(line)));
     }
     app.out.line(field(
         "note",
-        "outside of agentwright it runs without walls, and nobody watches over it",
+        "it needs no agentwright, and agentwright does not watch over it",
     ));
     Ok(Exit::Done)
 }

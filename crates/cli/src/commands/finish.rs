@@ -204,16 +204,25 @@ fn deployed(app: &App, build: &BuildDetail, detail: &DeploymentDetail) {
         app.out.line(field("", digest.as_str()));
     }
     app.out.line("");
-    for (words, what) in [
+    let commands: Vec<(String, &str)> = [
         (&["show", name][..], "what it is, its versions and runs"),
         (&["run-now", name], "run it now"),
         (&["logs", name], "what its last run said"),
         (&["logs", name, "--build"], "what the build did and saw"),
         (&["change", name, "also …"], "the next version of it"),
         (&["remove", name], "take it away"),
-    ] {
+    ]
+    .into_iter()
+    .map(|(words, what)| (app.command(words), what))
+    .collect();
+    let widest = commands
+        .iter()
+        .map(|(text, _)| text.len())
+        .max()
+        .unwrap_or(0);
+    for (command, what) in commands {
         app.out
-            .line(format!("  {}   {}", app.command(words), what.dimmed()));
+            .line(format!("  {command:<widest$}   {}", what.dimmed()));
     }
 }
 

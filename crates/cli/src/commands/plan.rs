@@ -1,6 +1,7 @@
 //! The plan before a build: made by the daemon, completed by the person, shown.
 
 use agentwright_api::{Client, Plan, PlanRequest, PlanVerdict};
+use agentwright_domain::build::INTENT_MAX_CHARS;
 use agentwright_domain::spec::{SPEC_MAX_BYTES, Spec};
 use serde_json::{Value, json};
 use std::io::Read as _;
@@ -30,6 +31,9 @@ pub(super) fn request(
         .iter()
         .map(|dir| folder(dir))
         .collect::<Result<_, _>>()?;
+    if let Some(words) = &intent {
+        check_words(words)?;
+    }
     Ok(PlanRequest {
         intent: intent.unwrap_or_default(),
         spec: spec.map(read_spec).transpose()?.map(Box::new),
@@ -39,6 +43,22 @@ pub(super) fn request(
         changes: None,
         foundations,
     })
+}
+
+/// What the daemon would not even read.
+fn check_words(words: &str) -> Result<(), Fault> {
+    let count = words.chars().count();
+    if count > INTENT_MAX_CHARS {
+        return Err(Fault::refused(format!(
+            "the intent has {count} characters; at most {INTENT_MAX_CHARS} are read"
+        ))
+        .hint("say it in a sentence or two, or give a spec with --spec FILE"));
+    }
+    if words.trim().is_empty() {
+        return Err(Fault::refused("the intent is empty")
+            .hint("say in a sentence what you want; agentwright foundation list has examples"));
+    }
+    Ok(())
 }
 
 /// Plans until it can be built; asks a terminal for what is missing. Every other end is a fault, said

@@ -11,8 +11,8 @@ use crate::describe::field;
 use crate::fault::{Exit, Fault};
 use crate::output::{bytes, duration, safe, safe_line};
 
-/// How long one question waits for news, seconds.
-const WAIT_S: u32 = 30;
+/// The event of a try that failed and is not the last.
+const RETRY_EVENT: &str = "stage.retry";
 
 /// `run-now`.
 pub(super) async fn run_now(app: &App, args: RunNow) -> Result<Exit, Fault> {
@@ -26,7 +26,10 @@ pub(super) async fn run_now(app: &App, args: RunNow) -> Result<Exit, Fault> {
         return Ok(Exit::Done);
     }
     tokio::select! {
-        ended = to_its_end(&client, execution.clone()) => said(app, &client, &ended?).await,
+        waited = to_its_end(&client, execution.clone()) => match waited? {
+            Waited::Ended(ended) => said(app, &client, &ended, None).await,
+            Waited::TriedAgain(now, why) => said(app, &client, &now, Some(&why)).await,
+        },
         _ = tokio::signal::ctrl_c() => {
             app.out.note(format!(
                 "left; it goes on. Look at it: {}",
@@ -45,16 +48,34 @@ pub(super) fn has_ended(status: ExecutionStatus) -> bool {
     }
 }
 
-async fn to_its_end(client: &Client, mut execution: Execution) -> Result<Execution, Fault> {
-    while !has_ended(execution.status) {
-        execution = client
-            .wait_execution(execution.id.as_str(), execution.seq, WAIT_S)
-            .await?;
-    }
-    Ok(execution)
+/// How waiting for a run ended.
+enum Waited {
+    /// It ended.
+    Ended(Execution),
+    /// Its first try failed; by the deployment's policy it is tried again later.
+    TriedAgain(Execution, String),
 }
 
-async fn said(app: &App, client: &Client, execution: &Execution) -> Result<Exit, Fault> {
+async fn to_its_end(client: &Client, execution: Execution) -> Result<Waited, Fault> {
+    let id = execution.id.as_str();
+    let mut events = client.execution_events(id, 0);
+    while let Some(event) = events.next().await {
+        let event = event?;
+        if event.event == RETRY_EVENT {
+            let now = client.wait_execution(id, 0, 0).await?;
+            return Ok(Waited::TriedAgain(now, event.message));
+        }
+    }
+    Ok(Waited::Ended(client.wait_execution(id, 0, 0).await?))
+}
+
+/// Says how it went; `again` is why its first try failed, when another one follows.
+async fn said(
+    app: &App,
+    client: &Client,
+    execution: &Execution,
+    again: Option<&str>,
+) -> Result<Exit, Fault> {
     let name = execution.deployment.as_str();
     let query = LogQuery {
         execution: Some(execution.id.as_str().to_owned()),
@@ -71,6 +92,7 @@ async fn said(app: &App, client: &Client, execution: &Execution) -> Result<Exit,
     app.out.json(&json!({
         "execution": execution,
         "log": log.as_ref().map(|log| log.text.as_str()),
+        "tried_again": again,
         "exit": exit.number(),
     }));
     if let Some(log) = log.filter(|log| !log.text.trim().is_empty()) {
@@ -79,7 +101,8 @@ async fn said(app: &App, client: &Client, execution: &Execution) -> Result<Exit,
     let mut line = if exit == Exit::Done {
         format!("{} {name} ran", "✓".green())
     } else {
-        let reason = execution.reason.as_deref().unwrap_or("it did not end well");
+        let reason = again.or(execution.reason.as_deref());
+        let reason = reason.unwrap_or("it did not end well");
         format!("{} {name} failed: {}", "✗".red(), safe_line(reason))
     };
     if let Some(usage) = execution.usage {
