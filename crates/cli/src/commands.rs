@@ -68,7 +68,7 @@ pub(crate) fn run() -> Exit {
     };
     let app = App {
         out,
-        program: program(&data, cli.global.data.is_some()),
+        program: program(&data),
         data,
     };
     let exit = match cli.command {
@@ -153,18 +153,23 @@ fn report(out: &Out, fault: &Fault) -> Exit {
     fault.exit
 }
 
-/// As the person called it, so that printed commands work when they are pasted.
-fn program(data: &Data, explicit: bool) -> String {
-    let called = std::env::args_os().next();
-    let called = called.as_ref().and_then(|name| name.to_str());
-    let mut program = quoted(
-        called
-            .filter(|name| !name.is_empty())
-            .unwrap_or("agentwright"),
-    );
+/// As the person called it, so that printed commands work when they are pasted: under the same name, and
+/// with the data directory where it was an argument. One from the environment is there next time, too.
+fn program(data: &Data) -> String {
+    let mut words = std::env::args_os();
+    let called = words.next().and_then(|name| name.into_string().ok());
+    let called = called.filter(|name| !name.is_empty());
+    let mut program = quoted(called.as_deref().unwrap_or("agentwright"));
+    let explicit = words
+        .take_while(|word| word != "--")
+        .any(|word| word.to_str().is_some_and(is_data_flag));
     if explicit {
         program.push_str(" --data ");
         program.push_str(&quoted(&data.dir().display().to_string()));
     }
     program
+}
+
+fn is_data_flag(word: &str) -> bool {
+    word == "--data" || word.starts_with("--data=")
 }

@@ -7,7 +7,7 @@ use agentwright_api::{BuildDetail, BuildStatus, Client, ClientError, EventQuery,
 
 use crate::commands::App;
 use crate::fault::Fault;
-use crate::progress::Progress;
+use crate::progress::{Progress, Seen};
 
 /// How long one question waits for news, seconds.
 const WAIT_S: u32 = 20;
@@ -22,14 +22,16 @@ pub(crate) enum Followed {
     Left,
 }
 
-/// Follows the build `id`. With JSON lines (`events`), each event is printed as it comes.
+/// Follows the build `id` and says what was not said yet. With JSON lines (`events`), each event is printed
+/// as it comes.
 pub(crate) async fn follow(
     app: &App,
     client: &Client,
     id: &str,
     events: Events,
+    seen: &mut Seen,
 ) -> Result<Followed, Fault> {
-    let mut progress = Progress::new(&app.out);
+    let mut progress = Progress::new(&app.out, seen);
     tokio::select! {
         settled = until_settled(app, client, id, events, &mut progress) => {
             settled.map(|build| Followed::Settled(Box::new(build)))
@@ -55,10 +57,10 @@ async fn until_settled(
     progress: &mut Progress<'_>,
 ) -> Result<BuildDetail, Fault> {
     let mut client = client.clone();
-    let (mut known, mut seen) = (0, 0);
+    let mut known = 0;
     let mut losses = 0;
     loop {
-        let news = match news(&client, id, known, seen).await {
+        let news = match news(&client, id, known, progress.seen_event()).await {
             Ok(news) => news,
             Err(error) if lost(&error) && losses < LOSSES_MAX => {
                 losses += 1;
@@ -75,12 +77,11 @@ async fn until_settled(
                 app.out.json(event);
             }
         }
-        seen = news.events.last().map_or(seen, |event| event.seq);
         progress.show(&news.build);
         let status = news.build.build.status();
         known = news.build.seq;
         // Events that came after the build was read mean that it may stand otherwise by now.
-        if seen == known && (status.ended() || status == BuildStatus::Waiting) {
+        if progress.seen_event() == known && (status.ended() || status == BuildStatus::Waiting) {
             return Ok(news.build);
         }
     }

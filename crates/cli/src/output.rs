@@ -4,7 +4,7 @@
 //! it is written, so that it cannot move the cursor or colour the screen. Colours and their removal
 //! (`NO_COLOR`, not a terminal) are anstream's.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use owo_colors::OwoColorize as _;
@@ -17,6 +17,8 @@ use crate::fault::Fault;
 
 /// Lines are broken at this width where the terminal does not tell its own.
 const WIDTH_DEFAULT: u16 = 100;
+/// What is shown of an id, in characters.
+const ID_SHOWN: usize = 13;
 
 /// Where a command writes.
 pub(crate) struct Out {
@@ -144,7 +146,13 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
-/// A table with a head and without frames, as wide as the terminal. Cells must be [`safe_line`].
+/// The beginning of an id: the milliseconds of its making, which is enough to name it.
+pub(crate) fn short_id(id: &str) -> String {
+    safe_line(id).chars().take(ID_SHOWN).collect()
+}
+
+/// A table with a head and without frames, as wide as the terminal; only the last column is broken over
+/// lines. Cells must be [`safe_line`].
 pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table
@@ -153,6 +161,9 @@ pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
         .set_width(width());
     table.set_header(head.iter().map(|word| word.to_uppercase()));
     table.add_rows(rows);
+    for column in table.column_iter_mut().take(head.len().saturating_sub(1)) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
     let lines: Vec<String> = table
         .lines()
         .map(|line| line.trim_end().to_owned())

@@ -16,19 +16,40 @@ const TURN: Duration = Duration::from_millis(100);
 /// The most lines of a preview that are shown; `show` has them all.
 const PREVIEW_SHOWN: usize = 12;
 
-/// What was said so far.
-pub(crate) struct Progress<'a> {
-    out: &'a Out,
-    spinner: Option<ProgressBar>,
+/// What was said of a build so far; kept while a person is asked at a gate.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// The last event.
+    pub(crate) event: i64,
     stages: usize,
     levels: usize,
     preview: bool,
     status: Option<BuildStatus>,
 }
 
+impl Seen {
+    /// All that the build shows now.
+    pub(crate) fn all_of(build: &BuildDetail) -> Self {
+        Self {
+            event: build.seq,
+            stages: build.stages.len(),
+            levels: build.levels.len(),
+            preview: !build.preview.is_empty(),
+            status: None,
+        }
+    }
+}
+
+/// Says what was not said yet.
+pub(crate) struct Progress<'a> {
+    out: &'a Out,
+    spinner: Option<ProgressBar>,
+    seen: &'a mut Seen,
+}
+
 impl<'a> Progress<'a> {
-    /// Nothing said yet.
-    pub(crate) fn new(out: &'a Out) -> Self {
+    /// Goes on after what was seen.
+    pub(crate) fn new(out: &'a Out, seen: &'a mut Seen) -> Self {
         let live = !out.is_json() && std::io::stderr().is_terminal();
         let spinner = live.then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
@@ -39,36 +60,34 @@ impl<'a> Progress<'a> {
             bar.enable_steady_tick(TURN);
             bar
         });
-        Self {
-            out,
-            spinner,
-            stages: 0,
-            levels: 0,
-            preview: false,
-            status: None,
-        }
+        Self { out, spinner, seen }
+    }
+
+    /// The last event that was seen.
+    pub(crate) fn seen_event(&self) -> i64 {
+        self.seen.event
     }
 
     /// Says what is new.
     pub(crate) fn show(&mut self, build: &BuildDetail) {
-        // Levels are recorded while verify runs, so they come before its own line.
-        for level in build.levels.iter().skip(self.levels) {
-            self.say(&describe::level(level));
-        }
-        self.levels = self.levels.max(build.levels.len());
-        for stage in build.stages.iter().skip(self.stages) {
+        for stage in build.stages.iter().skip(self.seen.stages) {
+            if stage.stage == "verify" {
+                self.levels(build, |attempt| attempt <= stage.attempt);
+            }
             self.say(&describe::stage(stage));
-            if stage.stage == "preview" && !self.preview && !build.preview.is_empty() {
-                self.preview = true;
+            if stage.stage == "preview" && !self.seen.preview && !build.preview.is_empty() {
+                self.seen.preview = true;
                 for line in preview(&build.preview) {
                     self.say(&line);
                 }
             }
         }
-        self.stages = self.stages.max(build.stages.len());
+        self.seen.stages = self.seen.stages.max(build.stages.len());
+        // Those of a verify that still works.
+        self.levels(build, |_| true);
         let status = build.build.status();
-        if self.status != Some(status) {
-            self.status = Some(status);
+        if self.seen.status != Some(status) {
+            self.seen.status = Some(status);
             match status {
                 BuildStatus::Queued if build.stages.is_empty() => self.now("waits for its turn"),
                 BuildStatus::Resuming => self.say("– its worker is gone; it goes on by itself"),
@@ -88,6 +107,7 @@ impl<'a> Progress<'a> {
 
     /// Says what the stage does at the moment.
     pub(crate) fn event(&mut self, event: &Event) {
+        self.seen.event = event.seq;
         if event.event == "progress" {
             let percent = event
                 .data
@@ -95,6 +115,17 @@ impl<'a> Progress<'a> {
                 .and_then(serde_json::Value::as_u64);
             let percent = percent.map_or_else(String::new, |number| format!(" {number} %"));
             self.now(&format!("{}{percent}: {}", event.stage, event.message));
+        }
+    }
+
+    /// The levels that were not said yet, as far as their attempt is meant.
+    fn levels(&mut self, build: &BuildDetail, meant: impl Fn(u32) -> bool) {
+        while let Some(level) = build.levels.get(self.seen.levels) {
+            if !meant(level.attempt) {
+                return;
+            }
+            self.say(&describe::level(level));
+            self.seen.levels += 1;
         }
     }
 

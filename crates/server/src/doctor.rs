@@ -18,6 +18,9 @@ const CLOCK_MIN_MS: i64 = 1_767_225_600_000;
 /// The database's clock may differ by so much.
 const CLOCK_DIFFERENCE_MS: i64 = 2_000;
 
+/// The one that is inside the walls; another one on `PATH` is of no use there.
+const PYTHON: &str = "/usr/bin/python3";
+
 /// Looks at everything, in an order in which a person would.
 pub(crate) async fn examine(app: &App) -> Doctor {
     let (walls, git, python, psql, claude) = tokio::join!(
@@ -117,7 +120,8 @@ async fn program(name: &str, why: &str, need: Need) -> Check {
     reason = "the doctor asks trusted host programs for their versions"
 )]
 async fn version(name: &str) -> Option<String> {
-    let asked = tokio::process::Command::new(name)
+    let program = if name == "python3" { PYTHON } else { name };
+    let asked = tokio::process::Command::new(program)
         .arg("--version")
         .stdin(std::process::Stdio::null())
         .kill_on_drop(true)

@@ -10,7 +10,8 @@ use crate::args::{Cancel, Deploy, List, Retry, Status};
 use crate::describe::{self, field};
 use crate::fault::{Exit, Fault};
 use crate::follow::Events;
-use crate::output::{age, safe_line, table};
+use crate::output::{age, safe_line, short_id, table};
+use crate::progress::Seen;
 
 /// `list`.
 pub(super) async fn list(app: &App, args: List) -> Result<Exit, Fault> {
@@ -41,7 +42,7 @@ pub(super) async fn list(app: &App, args: List) -> Result<Exit, Fault> {
                 safe_line(&build.stage),
                 format!("{} ago", age(build.created_at.as_ms())),
                 took,
-                safe_line(build.id.as_str()),
+                short_id(build.id.as_str()),
             ]
         })
         .collect();
@@ -78,7 +79,8 @@ fn teach(app: &App, filtered: bool) {
 pub(super) async fn watch(app: &App, build: &str) -> Result<Exit, Fault> {
     let client = app.data.connect(&app.out).await?;
     let detail = client.build(build).await?;
-    finish::to_the_end(app, &client, detail.build.id.as_str(), Events::Printed).await
+    let id = detail.build.id.as_str();
+    finish::to_the_end(app, &client, id, Events::Printed, Seen::default()).await
 }
 
 /// `cancel`.

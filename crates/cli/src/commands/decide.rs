@@ -10,6 +10,7 @@ use crate::describe;
 use crate::fault::{Exit, Fault};
 use crate::follow::Events;
 use crate::output::can_ask;
+use crate::progress::Seen;
 
 /// `approve`.
 pub(super) async fn approve(app: &App, args: Approve) -> Result<Exit, Fault> {
@@ -69,7 +70,8 @@ async fn decide(
         return Ok(Exit::Done);
     }
     app.out.note(format!("approved {}", now.label));
-    finish::to_the_end(app, client, id, Events::Kept).await
+    let seen = Seen::all_of(build);
+    finish::to_the_end(app, client, id, Events::Kept, seen).await
 }
 
 /// Shows what waits and returns its digest; asks where there is a terminal. `None` when the person said no.

@@ -14,7 +14,7 @@ use crate::describe::{self, field};
 use crate::fault::{Exit, Fault};
 use crate::follow::{Events, Followed, follow};
 use crate::output::{can_ask, safe_line};
-use crate::progress;
+use crate::progress::{self, Seen};
 
 /// A build that was just made: followed, or left to itself.
 pub(super) async fn submitted(
@@ -34,7 +34,8 @@ pub(super) async fn submitted(
     if !app.out.is_json() {
         app.out.note(format!("{} {label}", "build".bold()));
     }
-    to_the_end(app, client, build.id.as_str(), Events::Kept).await
+    let seen = Seen::default();
+    to_the_end(app, client, build.id.as_str(), Events::Kept, seen).await
 }
 
 /// Follows a build through its gates to its end.
@@ -43,9 +44,10 @@ pub(super) async fn to_the_end(
     client: &Client,
     id: &str,
     events: Events,
+    mut seen: Seen,
 ) -> Result<Exit, Fault> {
     loop {
-        let build = match follow(app, client, id, events).await? {
+        let build = match follow(app, client, id, events, &mut seen).await? {
             Followed::Settled(build) => build,
             Followed::Left => return Ok(left(app, id)),
         };

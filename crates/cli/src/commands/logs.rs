@@ -9,6 +9,7 @@ use crate::args::Logs;
 use crate::fault::{Exit, Fault};
 use crate::follow::{Events, follow};
 use crate::output::{clock, safe, safe_line};
+use crate::progress::Seen;
 
 /// How long one question waits for more, seconds.
 const WAIT_S: u32 = 5;
@@ -68,7 +69,7 @@ async fn build(
         ));
     }
     if go_on && !build.build.status().ended() {
-        follow(app, client, id, Events::Kept).await?;
+        follow(app, client, id, Events::Kept, &mut Seen::all_of(build)).await?;
     }
     Ok(Exit::Done)
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::App;
 use crate::describe::{self, field};
 use crate::fault::{Exit, Fault};
-use crate::output::{moment, safe_line, table};
+use crate::output::{moment, safe_line, short_id, table};
 use crate::progress;
 
 /// The most executions that are listed.
@@ -130,7 +130,7 @@ fn deployment(app: &App, detail: &DeploymentDetail) {
 
 fn execution(it: &Execution) -> Vec<String> {
     vec![
-        safe_line(it.id.as_str()),
+        short_id(it.id.as_str()),
         it.version.to_string(),
         execution_word(it.status).to_owned(),
         moment(it.started_at.unwrap_or(it.created_at).as_ms()),
