@@ -39,8 +39,16 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<Vec<String>> {
         &read(&root.join("deny.toml"))?,
         &metadata.packages,
     ));
+    let mut rust = Vec::new();
     for path in files(root, "rs")? {
-        complaints.extend(sources::check(&shown(root, &path), &read(&path)?));
+        rust.push((shown(root, &path), read(&path)?));
+    }
+    let for_tests: Vec<String> = rust
+        .iter()
+        .flat_map(|(path, text)| sources::test_modules(path, text))
+        .collect();
+    for (path, text) in &rust {
+        complaints.extend(sources::check(path, text, for_tests.contains(path)));
     }
     for path in files(root, "md")? {
         let folder = path.parent().unwrap_or(root);

@@ -11,8 +11,24 @@ const REMINDERS: [&str; 3] = [
 /// The attribute whose place is taken by `expect` with a reason.
 const SILENT: [&str; 2] = [concat!("#[al", "low("), concat!("#![al", "low(")];
 
-/// Complaints about the file at `path` with this text.
-pub(crate) fn check(path: &str, text: &str) -> Vec<String> {
+/// Paths of the files that a file takes in for its tests: `#[cfg(test)] mod name;`.
+pub(crate) fn test_modules(path: &str, text: &str) -> Vec<String> {
+    let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
+    let folder = match file.strip_suffix(".rs") {
+        Some("lib" | "main" | "mod") | None => folder.to_owned(),
+        Some(stem) => format!("{folder}/{stem}"),
+    };
+    let lines: Vec<&str> = text.lines().collect();
+    lines
+        .windows(2)
+        .filter(|pair| pair[0].trim() == "#[cfg(test)]")
+        .filter_map(|pair| pair[1].strip_prefix("mod ")?.strip_suffix(';'))
+        .map(|name| format!("{folder}/{name}.rs"))
+        .collect()
+}
+
+/// Complaints about the file at `path` with this text; `for_tests` when only tests take it in.
+pub(crate) fn check(path: &str, text: &str, for_tests: bool) -> Vec<String> {
     let mut complaints = Vec::new();
     // A `tests.rs` belongs to the module whose tests it holds.
     if !text.starts_with("//!") && !path.ends_with("/tests.rs") {
@@ -20,7 +36,7 @@ pub(crate) fn check(path: &str, text: &str) -> Vec<String> {
             "{path}: begins without a //! header (what it is, what it is not, where to start)"
         ));
     }
-    let is_test = path.contains("/tests/") || path.ends_with("/tests.rs");
+    let is_test = for_tests || path.contains("/tests/");
     let lines = lines_of_code(text);
     if !is_test && lines > LINES_MAX {
         complaints.push(format!(
@@ -85,22 +101,36 @@ mod tests {
             "    line();\n".repeat(2 * LINES_MAX)
         );
         assert_eq!(lines_of_code(&text), 2);
-        assert!(check("crates/x/src/a.rs", &text).is_empty());
+        assert!(check("crates/x/src/a.rs", &text, false).is_empty());
     }
 
     #[test]
     fn a_long_file_a_missing_header_and_silent_lints_are_named() {
         let long = "fn a() {}\n".repeat(LINES_MAX + 1);
-        let found = check("crates/x/src/a.rs", &long);
+        let found = check("crates/x/src/a.rs", &long, false);
         assert!(found[0].contains("header") && found[1].contains("501 lines of code"));
+        assert_eq!(check("crates/x/src/a.rs", &long, true).len(), 1);
         let silent = format!("//! A file.\n{}dead_code)]\n", SILENT[0]);
-        assert!(check("a.rs", &silent)[0].starts_with("a.rs:2: use #[expect"));
+        assert!(check("a.rs", &silent, false)[0].starts_with("a.rs:2: use #[expect"));
+    }
+
+    #[test]
+    fn files_that_only_tests_take_in_are_found() {
+        let text = "mod a;\n#[cfg(test)]\nmod b;\n#[cfg(test)]\nmod c {\n}\n";
+        assert_eq!(
+            test_modules("crates/x/src/lib.rs", text),
+            ["crates/x/src/b.rs"]
+        );
+        assert_eq!(
+            test_modules("crates/x/src/y.rs", text),
+            ["crates/x/src/y/b.rs"]
+        );
     }
 
     #[test]
     fn a_reminder_needs_an_issue() {
         let word = REMINDERS[0];
-        let with = |rest: &str| check("a.rs", &format!("//! A.\n{rest}\n")).len();
+        let with = |rest: &str| check("a.rs", &format!("//! A.\n{rest}\n"), false).len();
         assert_eq!(with(&format!("// {word}: later")), 1);
         assert_eq!(with(&format!("// {word} #12: later")), 0);
         assert_eq!(with(&format!("let {word}_LIST = 1;")), 0);
