@@ -63,7 +63,7 @@ name=$(basename -- "$output")
 grep -q '[^[:space:]]' "$prompt" || fail "the prompt $prompt is empty"
 [ -d "$directory" ] || fail "there is no folder $directory for the answer"
 [ -z "$folder" ] || [ -d "$folder" ] || fail "there is no folder $folder"
-command -v claude >/dev/null 2>&1 || fail "claude is not installed here; see https://docs.claude.com/claude-code for how"
+command -v claude >/dev/null 2>&1 || fail "claude is not installed here; install Claude Code first"
 
 # The file of this answer; one with a date in its name is never overwritten.
 target() {
