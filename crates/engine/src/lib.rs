@@ -11,7 +11,7 @@ mod handle;
 mod outbox;
 mod settings;
 #[cfg(test)]
-mod simulation;
+mod tests;
 mod worker;
 
 pub use clock::{Clock, SystemClock};
@@ -129,6 +129,17 @@ impl Engine {
             .store
             .changed(scope, id, after_seq, timeout)
             .await
+    }
+
+    /// Waits until the run has ended or waits for a person, or until `timeout`. Whoever only wants
+    /// the end is woken once, not at every event.
+    pub async fn settled(
+        &self,
+        scope: &OrgScope,
+        id: &RunId,
+        timeout: Duration,
+    ) -> Result<(), Error> {
+        self.shared.store.settled(scope, id, timeout).await
     }
 
     /// A hint that a run may be claimed at that time, ms. May come twice, late or never: the queue

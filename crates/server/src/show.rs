@@ -57,9 +57,18 @@ async fn wait(app: &App, who: &Who, id: &RunId, query: &ShowQuery) -> Result<Run
         if there || !waits(query) || left.is_zero() || app.stopping().is_cancelled() {
             return Ok(row);
         }
-        let changed = app.engine().changed(&who.scope, id, row.event_seq, left);
+        let engine = app.engine();
+        let changed = async {
+            match query.wait_until {
+                Some(Until::Settled) => engine.settled(&who.scope, id, left).await,
+                None => engine
+                    .changed(&who.scope, id, row.event_seq, left)
+                    .await
+                    .map(|_| ()),
+            }
+        };
         tokio::select! {
-            newest = changed => { newest?; }
+            changed = changed => changed?,
             () = app.stopping().cancelled() => {}
         }
     }

@@ -15,9 +15,9 @@ use crate::db::{Conn, Statement};
 use crate::error::{CommitError, Error, SubmitError};
 use crate::open::{Db, Held, Time};
 use crate::scope::OrgScope;
-use crate::watch::Watches;
+use crate::watch::{News, Watches};
 use agentwright_domain::ids::{OrganizationId, RunId};
-use agentwright_domain::run::{NewEvent, NewRun, Record, Run, RunKind, Transition};
+use agentwright_domain::run::{NewEvent, NewRun, Record, Run, RunKind, RunStatus, Transition};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, PoisonError};
@@ -319,8 +319,8 @@ impl Committer {
         if done.as_ref().is_err_and(Error::lost) {
             self.postgres = None;
         }
-        for (run, seq) in done? {
-            self.watches.publish(&run, seq);
+        for (run, news) in done? {
+            self.watches.publish(&run, news);
         }
         Ok(())
     }
@@ -331,7 +331,7 @@ async fn one_transaction(
     conn: &mut Conn<'_>,
     time: &Time,
     group: &mut [Op],
-) -> Result<Vec<(RunId, i64)>, Error> {
+) -> Result<Vec<(RunId, News)>, Error> {
     conn.begin().await?;
     let done = async {
         let now_ms = crate::open::now_ms(conn, time).await?;
@@ -489,12 +489,46 @@ impl Store {
                 deadline
             };
             if tokio::time::timeout_at(pause, watch.next()).await.is_ok() {
-                seq = watch.seq();
+                seq = watch.news().seq;
             } else {
                 seq = self.event_seq(scope, id).await?;
             }
         }
         Ok(seq)
+    }
+}
+
+impl Store {
+    /// Waits until a run has ended or waits for a person, or until `timeout`.
+    pub async fn settled(
+        &self,
+        scope: &OrgScope,
+        id: &RunId,
+        timeout: Duration,
+    ) -> Result<(), Error> {
+        let mut watch = self.inner.watches.watch(id);
+        let deadline = tokio::time::Instant::now() + timeout;
+        loop {
+            let row = self.run_row(scope, id).await?;
+            let settled =
+                row.is_none_or(|row| row.status.ended() || row.status == RunStatus::Waiting);
+            if settled || tokio::time::Instant::now() >= deadline {
+                return Ok(());
+            }
+            let pause = if self.shared() {
+                deadline.min(tokio::time::Instant::now() + OTHERS)
+            } else {
+                deadline
+            };
+            let signalled = async {
+                while !watch.news().settled {
+                    watch.next().await;
+                }
+            };
+            if tokio::time::timeout_at(pause, signalled).await.is_ok() {
+                return Ok(());
+            }
+        }
     }
 }
 

@@ -204,6 +204,13 @@ impl Store {
 
     /// The clock that leases and timers go by, ms.
     pub async fn now_ms(&self) -> Result<i64, Error> {
+        if let (Db::Sqlite { readers, .. }, Time::Database) = (&self.inner.db, &self.inner.time) {
+            return if readers.is_closed() {
+                Err(Error::Closed)
+            } else {
+                Ok(machine_ms())
+            };
+        }
         let mut held = self.inner.db.reader().await?;
         now_ms(&mut held.conn(), &self.inner.time).await
     }

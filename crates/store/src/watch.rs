@@ -8,14 +8,23 @@ use tokio::sync::watch;
 /// The waiting ones. Holds an entry per watched run, none for the others.
 #[derive(Default)]
 pub(crate) struct Watches {
-    runs: Mutex<HashMap<RunId, watch::Sender<i64>>>,
+    runs: Mutex<HashMap<RunId, watch::Sender<News>>>,
+}
+
+/// The newest that was signalled of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct News {
+    /// Its newest event; 0 before the first signal.
+    pub(crate) seq: i64,
+    /// Whether it has ended or waits for a person.
+    pub(crate) settled: bool,
 }
 
 /// One who waits; ends its entry when it was the last.
 pub(crate) struct Watch {
     watches: Arc<Watches>,
     run: RunId,
-    news: Option<watch::Receiver<i64>>,
+    news: Option<watch::Receiver<News>>,
 }
 
 impl Watches {
@@ -24,7 +33,7 @@ impl Watches {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let news = runs
             .entry(run.clone())
-            .or_insert_with(|| watch::channel(0).0)
+            .or_insert_with(|| watch::channel(News::default()).0)
             .subscribe();
         Watch {
             watches: Arc::clone(self),
@@ -33,13 +42,15 @@ impl Watches {
         }
     }
 
-    /// Says that a run's newest event is now `seq`.
-    pub(crate) fn publish(&self, run: &RunId, seq: i64) {
+    /// Says what is new of a run.
+    pub(crate) fn publish(&self, run: &RunId, new: News) {
         let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(news) = runs.get(run) {
             news.send_if_modified(|known| {
-                let newer = seq > *known;
-                *known = seq.max(*known);
+                let newer = new.seq >= known.seq;
+                if newer {
+                    *known = new;
+                }
                 newer
             });
         }
@@ -47,9 +58,11 @@ impl Watches {
 }
 
 impl Watch {
-    /// The newest number that was signalled; 0 before the first.
-    pub(crate) fn seq(&self) -> i64 {
-        self.news.as_ref().map_or(0, |news| *news.borrow())
+    /// The newest that was signalled.
+    pub(crate) fn news(&self) -> News {
+        self.news
+            .as_ref()
+            .map_or_else(News::default, |news| *news.borrow())
     }
 
     /// Waits for the next signal.

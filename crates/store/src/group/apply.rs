@@ -8,6 +8,7 @@ use super::records::write_record;
 use super::{Key, Op, Submitted, claim};
 use crate::db::{Arg, Conn, Statement, json_rows, json_text};
 use crate::error::{Error, SubmitError};
+use crate::watch::News;
 use agentwright_domain::build;
 use agentwright_domain::ids::{OrganizationId, RunId};
 use agentwright_domain::run::NewRun;
@@ -97,7 +98,7 @@ pub(super) async fn apply(
     conn: &mut Conn<'_>,
     now_ms: i64,
     group: &mut [Op],
-) -> Result<Vec<(RunId, i64)>, Error> {
+) -> Result<Vec<(RunId, News)>, Error> {
     let mut plan = Plan::new(now_ms);
     submit(conn, &mut plan, group).await?;
     let mut locked = lock(conn, group).await?;
@@ -246,7 +247,7 @@ async fn lock(conn: &mut Conn<'_>, group: &[Op]) -> Result<BTreeMap<Key, Locked>
 }
 
 /// Writes what was planned, set by set.
-async fn write(conn: &mut Conn<'_>, plan: Plan) -> Result<Vec<(RunId, i64)>, Error> {
+async fn write(conn: &mut Conn<'_>, plan: Plan) -> Result<Vec<(RunId, News)>, Error> {
     let now_ms = plan.now_ms;
     let expected = plan.runs.len() as u64;
     let written = set(conn, &UPDATE_RUNS, &plan.runs, now_ms).await?;

@@ -3,6 +3,7 @@
 use super::{Commit, Committed, Key, Report, Writer};
 use crate::db::json_text;
 use crate::error::{CommitError, Error};
+use crate::watch::News;
 use agentwright_domain::ids::RunId;
 use agentwright_domain::run::{
     NewEvent, NewRun, Next, Notice, Record, Run, RunState, RunStatus, StageRow,
@@ -29,7 +30,7 @@ pub(super) struct Plan {
     pub(super) notices: Vec<NoticeSet>,
     pub(super) ended_executions: Vec<CurrentSet>,
     pub(super) records: Vec<(Key, u32, Record)>,
-    pub(super) news: HashMap<RunId, i64>,
+    pub(super) news: HashMap<RunId, News>,
 }
 
 #[derive(Serialize)]
@@ -187,7 +188,11 @@ impl Plan {
         }
         self.dispatch(&key, &run, commit);
         let event_seq = at.event_seq;
-        self.news.insert(key.1, event_seq);
+        let news = News {
+            seq: event_seq,
+            settled: run.status.ended() || run.status == RunStatus::Waiting,
+        };
+        self.news.insert(key.1, news);
         Ok(Ok(Committed { run, event_seq }))
     }
 
@@ -276,7 +281,11 @@ impl Plan {
             epoch: expected,
             seq: at.event_seq,
         };
-        self.news.insert(key.1.clone(), at.event_seq);
+        let news = News {
+            seq: at.event_seq,
+            settled: false,
+        };
+        self.news.insert(key.1.clone(), news);
         self.touched.insert(key, touch);
         Ok(at.event_seq)
     }

@@ -197,4 +197,12 @@ pub(crate) async fn news_of_a_run_wakes_whoever_waits(bed: Bed) {
         .changed(&bed.scope, &run.id, 2, Duration::from_millis(20))
         .await;
     assert_eq!(none.unwrap(), 2);
+    // Whoever waits for the end sleeps through what comes before it.
+    let (store, scope, id) = (bed.store.clone(), bed.scope.clone(), run.id.clone());
+    let waiting = tokio::spawn(async move { store.settled(&scope, &id, long).await });
+    let run = bed.run(&run.id).await;
+    bed.work(run.clone()).await;
+    waiting.await.unwrap().unwrap();
+    assert!(bed.run(&run.id).await.status.ended());
+    bed.store.settled(&bed.scope, &run.id, long).await.unwrap();
 }
