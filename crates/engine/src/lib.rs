@@ -8,6 +8,7 @@
 mod clock;
 mod dispatch;
 mod handle;
+mod journal;
 mod outbox;
 mod settings;
 #[cfg(test)]
@@ -84,7 +85,10 @@ impl Engine {
 
     /// Submits a run; durable when it returns. Submitting the same id again changes nothing.
     pub async fn submit(&self, new: NewRun) -> Result<Submitted, SubmitError> {
-        let submitted = self.shared.store.submit(new).await?;
+        let submitted = self.shared.store.submit(new.clone()).await?;
+        if !submitted.repeated {
+            journal::submitted(&new);
+        }
         self.shared.wake.notify_one();
         Ok(submitted)
     }
@@ -103,8 +107,10 @@ impl Engine {
             let to = decide(&run, &signal, self.shared.clock.now_ms())?;
             let told = !to.notices.is_empty();
             let writer = Writer::Outsider;
-            match store.commit(Commit { run, to, writer }).await {
+            let commit = Commit { run, to, writer };
+            match store.commit(commit.clone()).await {
                 Ok(done) => {
+                    journal::committed(&commit.run, &commit.to);
                     self.shared.moved(&done.run, told);
                     return Ok(done.run);
                 }

@@ -2,6 +2,7 @@
 
 use crate::Handle;
 use crate::dispatch::Shared;
+use crate::journal;
 use agentwright_domain::run::{Next, Run, Signal, TimeLimit, decide};
 use agentwright_store::{Commit, CommitError, Committed, Writer};
 use futures::FutureExt;
@@ -159,6 +160,7 @@ async fn commit(
 
 /// What follows from a commit.
 fn committed(shared: &Shared, commit: &Commit, done: Committed) -> Step {
+    journal::committed(&commit.run, &commit.to);
     if !commit.to.notices.is_empty() {
         shared.outbox.notify_one();
     }

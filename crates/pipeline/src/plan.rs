@@ -84,6 +84,8 @@ pub(crate) struct Ready {
     pub(crate) source: FoundationSource,
     pub(crate) notes: Vec<String>,
     pub(crate) existing: Option<Spec>,
+    /// Inputs that the foundation works out of others; nobody sets them.
+    pub(crate) derived: Vec<String>,
 }
 
 /// A request that did not.
@@ -228,6 +230,7 @@ impl Builds {
             spec,
             source,
             existing,
+            derived: foundation.manifest.derived.keys().cloned().collect(),
         })
     }
 
@@ -379,6 +382,8 @@ impl Plan {
 
 fn ready_plan(ready: Ready) -> Result<Plan, String> {
     let spec = ready.spec;
+    let mut settable = spec.inputs.clone();
+    settable.retain(|name, _| !ready.derived.contains(name));
     let digest = permissions_digest(&spec).map_err(|error| error.to_string())?;
     let differs = ready
         .existing
@@ -392,7 +397,7 @@ fn ready_plan(ready: Ready) -> Result<Plan, String> {
         kind: Some(spec.kind),
         purpose: Some(spec.purpose.clone()),
         trigger: Some(spec.trigger.clone()),
-        inputs: spec.inputs.clone(),
+        inputs: settable,
         permissions: spec.permissions.clone(),
         acceptance: Some(spec.acceptance.clone()),
         permissions_digest: Some(digest),

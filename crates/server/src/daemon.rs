@@ -14,6 +14,8 @@ pub use place::PlaceError;
 use crate::app::{App, StartError, Work};
 use crate::config::Config;
 use crate::extract::Who;
+use agentwright_domain::run::RunStatus;
+use agentwright_store::{OrgScope, RunFilter};
 use doors::Doors;
 use place::Held;
 use std::io::Write as _;
@@ -27,6 +29,8 @@ pub(crate) const READY: &str = "ready";
 const GRACE: Duration = Duration::from_secs(2);
 /// After so long the process ends whatever is left.
 const HARD_STOP: Duration = Duration::from_secs(10);
+/// How often the data directory and the socket are looked at.
+const PLACE_TICK: Duration = Duration::from_secs(2);
 /// How often the clock is compared with the time that has passed.
 const CLOCK_TICK: Duration = Duration::from_secs(5);
 /// A difference beyond this is a jump.
@@ -98,35 +102,65 @@ pub fn run(config: Config, attachment: Attachment) -> Result<(), DaemonError> {
 
 async fn live(config: Config, held: Held, attachment: Attachment) -> Result<(), DaemonError> {
     let mut asked = Asked::listen().map_err(DaemonError::io("listen for signals"))?;
-    let app = App::start(config, Work::Real).await?;
-    let doors = match Doors::open(&app, &held).await {
-        Ok(doors) => doors,
-        Err(error) => {
-            app.stop(Duration::ZERO).await;
-            return Err(error);
-        }
-    };
-    held.announce(&app.health())
-        .map_err(DaemonError::io("write daemon.json"))?;
+    let daemon = Served::open(config, Work::Real, held).await?;
     if attachment == Attachment::Detached {
         // Whoever started it may be gone by now.
         let _ = writeln!(std::io::stdout(), "{READY}");
     }
-    tracing::info!(pid = std::process::id(), "ready");
+    let app = daemon.app();
+    let (pid, version) = (std::process::id(), env!("CARGO_PKG_VERSION"));
+    tracing::info!(pid, version, data = %app.config().data_dir.display(), "ready");
     app.tasks().spawn(watch_clock(app.clone()));
-    asked.wait(&app).await;
-    tracing::info!("stopping");
-    let stopped = tokio::time::timeout(HARD_STOP, async {
-        tokio::join!(doors.close(), app.stop(GRACE));
-    });
-    if stopped.await.is_err() {
+    tell_resumed(app).await;
+    let why = tokio::select! {
+        () = asked.wait(app) => Why::Asked,
+        () = daemon.watch_place() => Why::PlaceGone,
+    };
+    let (grace, ended) = match why {
+        Why::Asked => (GRACE, Ok(())),
+        Why::PlaceGone => {
+            let dir = app.config().data_dir.clone();
+            (Duration::ZERO, Err(PlaceError::Gone(dir).into()))
+        }
+    };
+    tracing::info!(?why, "stopping");
+    if tokio::time::timeout(HARD_STOP, daemon.stop(grace))
+        .await
+        .is_err()
+    {
         tracing::warn!(
             "not everything ended in time; what was being worked on is taken up at the next start"
         );
     }
-    held.leave();
     tracing::info!("stopped");
-    Ok(())
+    ended
+}
+
+/// Why it stops.
+#[derive(Debug)]
+enum Why {
+    Asked,
+    PlaceGone,
+}
+
+/// What was left open by the daemon before, in one line.
+async fn tell_resumed(app: &App) {
+    let open = RunFilter {
+        open: Some(true),
+        limit: RunFilter::LIMIT_MAX,
+        ..RunFilter::default()
+    };
+    match app.store().runs(&OrgScope::local(), open).await {
+        Ok(rows) => {
+            let waiting = rows.iter().filter(|row| row.status == RunStatus::Waiting);
+            tracing::info!(
+                open = rows.len(),
+                waiting = waiting.count(),
+                "runs are taken up"
+            );
+        }
+        Err(error) => tracing::warn!(%error, "cannot tell which runs are open"),
+    }
 }
 
 /// The ways to be asked to stop.
@@ -187,9 +221,32 @@ impl Served {
     /// As [`run`].
     pub async fn start(config: Config, work: Work) -> Result<Self, DaemonError> {
         let held = Held::take(&config.data_dir)?;
+        Self::open(config, work, held).await
+    }
+
+    async fn open(config: Config, work: Work, held: Held) -> Result<Self, DaemonError> {
         let app = App::start(config, work).await?;
-        let doors = Doors::open(&app, &held).await?;
+        let doors = match Doors::open(&app, &held).await {
+            Ok(doors) => doors,
+            Err(error) => {
+                app.stop(Duration::ZERO).await;
+                return Err(error);
+            }
+        };
+        held.announce(&app.health())
+            .map_err(DaemonError::io("write daemon.json"))?;
         Ok(Self { doors, held, app })
+    }
+
+    /// Ends when the data directory is no longer the one that was locked. Meanwhile a socket that somebody
+    /// took away is made again.
+    pub async fn watch_place(&self) {
+        while self.held.is_ours() {
+            self.doors.mend();
+            tokio::time::sleep(PLACE_TICK).await;
+        }
+        let dir = self.app.config().data_dir.display();
+        tracing::error!(%dir, "the data directory was removed or replaced");
     }
 
     /// The app.
@@ -208,6 +265,6 @@ impl Served {
 fn local(uid: u32) -> Who {
     Who {
         name: place::user_name(uid),
-        scope: agentwright_store::OrgScope::local(),
+        scope: OrgScope::local(),
     }
 }

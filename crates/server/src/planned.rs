@@ -3,8 +3,11 @@
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::Who;
-use agentwright_api::{Choice, Difference, Missing, Plan, PlanRequest, PlanVerdict, code};
+use agentwright_api::{
+    Choice, CreateBuild, Difference, Missing, Plan, PlanRequest, PlanVerdict, code,
+};
 use agentwright_domain::build::BuildRequest;
+use agentwright_domain::ids::Slug;
 use agentwright_pipeline::Verdict;
 
 /// What would be built.
@@ -23,6 +26,22 @@ pub(crate) async fn plan(app: &App, who: &Who, request: PlanRequest) -> Result<P
     let builds = app.builds().builds().await.map_err(unable)?;
     let plan = builds.plan(&who.scope, &request).await.map_err(unable)?;
     Ok(worded(plan))
+}
+
+/// The name that a build of this intent would give its automation; `None` where it would be refused.
+pub(crate) async fn name(app: &App, who: &Who, request: &CreateBuild) -> Option<Slug> {
+    let request = BuildRequest {
+        intent: request.intent.clone(),
+        spec: None,
+        inputs: request.inputs.clone(),
+        base_dir: request.base_dir.clone(),
+        zone: request.zone.clone(),
+        changes: None,
+        deploys: None,
+        foundations: request.foundations.clone(),
+    };
+    let builds = app.builds().builds().await.ok()?;
+    builds.plan(&who.scope, &request).await.ok()?.name
 }
 
 fn worded(plan: agentwright_pipeline::Plan) -> Plan {

@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{IdempotencyKey, Who};
+use crate::planned;
 use crate::view::{self, Lease};
 use agentwright_api::{Build, CreateBuild, DeployBuild, RetryBuild, code};
 use agentwright_domain::approval::{AdvanceApproval, Gate};
@@ -11,14 +12,12 @@ use agentwright_domain::ids::{RunId, Slug};
 use agentwright_domain::run::{NewRun, Run, RunInput, RunState};
 use agentwright_store::{Remembered, SubmitError};
 
-/// Words of the intent that make a label.
+/// Words of the intent that make a label, where no name is found in it.
 const LABEL_WORDS: usize = 6;
 /// The label where the intent has no letters.
 const LABEL_FALLBACK: &str = "build";
-/// How often a made-up label is made anew when a live build has it.
-const LABEL_TRIES: usize = 4;
-/// Digits of the id that tell two labels apart.
-const LABEL_DIGITS: usize = 4;
+/// How often a made-up label is counted on while a live build has it: `-2`, `-3`, …
+const LABEL_TRIES: usize = 20;
 
 /// A build to be submitted.
 pub(crate) struct Wish {
@@ -38,12 +37,11 @@ enum Label {
 
 impl Wish {
     /// A new build.
-    pub(crate) fn of(request: CreateBuild, who: &Who) -> Self {
-        let made = || made_up(&request);
-        let label = request
-            .label
-            .clone()
-            .map_or_else(|| Label::Made(made()), Label::Given);
+    pub(crate) async fn of(app: &App, request: CreateBuild, who: &Who) -> Self {
+        let label = match &request.label {
+            Some(label) => Label::Given(label.clone()),
+            None => Label::Made(made_up(app, who, &request).await),
+        };
         let advance = request.advance.map(|permissions| AdvanceApproval {
             by: who.name.clone(),
             permissions,
@@ -146,7 +144,7 @@ pub(crate) async fn build(
             (Ok(_), _) => break,
             (Err(SubmitError::LabelTaken { .. }), Label::Made(base)) if tries < LABEL_TRIES => {
                 tries += 1;
-                label = distinct(base, &app.store().new_id());
+                label = numbered(base, tries + 1);
             }
             (Err(error), _) => return Err(error.into()),
         }
@@ -169,7 +167,11 @@ async fn known_or_new(
     let IdempotencyKey(Some(key)) = key else {
         return Ok(new);
     };
-    let (Label::Given(label) | Label::Made(label)) = &wish.label;
+    // A made-up label depends on what exists, so it is no part of what was asked.
+    let label = match &wish.label {
+        Label::Given(label) => Some(label),
+        Label::Made(_) => None,
+    };
     let request = agentwright_proof::of_json(&serde_json::json!({
         "label": label,
         "priority": wish.priority,
@@ -236,28 +238,31 @@ fn whole(facts: &Facts) -> bool {
     facts.code.is_some() && facts.code == facts.reviewed && facts.code == facts.verified
 }
 
-fn made_up(request: &CreateBuild) -> Slug {
-    let words = match (&request.changes, &request.spec) {
+/// The automation's name, where the request has one; else the first words of the intent.
+async fn made_up(app: &App, who: &Who, request: &CreateBuild) -> Slug {
+    let name = match (&request.changes, &request.spec) {
         (Some(name), _) => Some(name.clone()),
         (None, Some(spec)) => Some(spec.name.clone()),
-        (None, None) => {
-            let words: Vec<&str> = request
-                .intent
-                .split_whitespace()
-                .take(LABEL_WORDS)
-                .collect();
-            Slug::from_words(&words.join(" "))
-        }
+        (None, None) => planned::name(app, who, request).await,
     };
-    words
+    let words = || {
+        let words: Vec<&str> = request
+            .intent
+            .split_whitespace()
+            .take(LABEL_WORDS)
+            .collect();
+        Slug::from_words(&words.join(" "))
+    };
+    name.or_else(words)
         .or_else(|| Slug::from_words(LABEL_FALLBACK))
         .unwrap_or_else(|| unreachable!("the fallback is a slug"))
 }
 
-/// The label with some of the random digits at the end of a new id.
-fn distinct(base: &Slug, id: &str) -> Slug {
-    let digits = &id[id.len().saturating_sub(LABEL_DIGITS)..];
-    let room = agentwright_domain::ids::SLUG_MAX - LABEL_DIGITS - 1;
+/// The label with a number behind it.
+fn numbered(base: &Slug, number: usize) -> Slug {
+    let ending = format!("-{number}");
+    let room = agentwright_domain::ids::SLUG_MAX - ending.len();
     let short: String = base.as_str().chars().take(room).collect();
-    Slug::from_words(&format!("{short}-{digits}")).unwrap_or_else(|| base.clone())
+    Slug::from_words(&format!("{}{ending}", short.trim_end_matches('-')))
+        .unwrap_or_else(|| base.clone())
 }

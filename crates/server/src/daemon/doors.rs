@@ -18,9 +18,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -45,9 +45,12 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 /// The open doors.
 pub(crate) struct Doors {
     socket: PathBuf,
-    closing: CancellationToken,
-    tasks: TaskTracker,
+    hall: Hall,
+    bound: Mutex<Option<FileId>>,
 }
+
+/// Device and inode.
+type FileId = (u64, u64);
 
 /// Who comes in through a door.
 #[derive(Clone)]
@@ -72,6 +75,7 @@ impl Doors {
         let socket = app.config().socket();
         let attempted = format!("listen on {}", socket.display());
         let listener = bind(&socket).map_err(DaemonError::io(attempted))?;
+        let bound = Mutex::new(file_id(&socket));
         let hall = Hall {
             router: app.router(),
             tasks: TaskTracker::new(),
@@ -92,26 +96,52 @@ impl Doors {
         hall.tasks.spawn(hall.clone().serve_unix(listener));
         Ok(Self {
             socket,
-            closing: hall.closing,
-            tasks: hall.tasks,
+            hall,
+            bound,
         })
     }
 
-    /// Takes no more connections, lets what is being answered finish, and ends the rest.
+    /// Makes the socket again where somebody took it away. The data directory must be ours.
+    pub(crate) fn mend(&self) {
+        let mut bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        if bound.is_some() && *bound == file_id(&self.socket) {
+            return;
+        }
+        match bind(&self.socket) {
+            Ok(listener) => {
+                tracing::warn!("the socket was gone and is made again");
+                *bound = file_id(&self.socket);
+                let hall = self.hall.clone();
+                hall.tasks.clone().spawn(hall.serve_unix(listener));
+            }
+            Err(error) => tracing::error!(%error, "the socket is gone and cannot be made again"),
+        }
+    }
+
+    /// Takes no more connections, lets what is being answered finish, and ends the rest. A socket that
+    /// another daemon has made meanwhile stays.
     pub(crate) async fn close(self) {
-        self.closing.cancel();
-        let _ = std::fs::remove_file(&self.socket);
-        self.tasks.close();
-        if tokio::time::timeout(CLOSE_MAX, self.tasks.wait())
+        self.hall.closing.cancel();
+        let bound = *self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        if bound.is_some() && bound == file_id(&self.socket) {
+            let _ = std::fs::remove_file(&self.socket);
+        }
+        self.hall.tasks.close();
+        if tokio::time::timeout(CLOSE_MAX, self.hall.tasks.wait())
             .await
             .is_err()
         {
-            tracing::info!(left = self.tasks.len(), "connections were cut");
+            tracing::info!(left = self.hall.tasks.len(), "connections were cut");
         }
     }
 }
 
-fn bind(socket: &std::path::Path) -> std::io::Result<UnixListener> {
+fn file_id(path: &Path) -> Option<FileId> {
+    let metadata = path.symlink_metadata().ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+fn bind(socket: &Path) -> std::io::Result<UnixListener> {
     let reachable = ReachableSocket::of(socket)?;
     match std::fs::remove_file(reachable.path()) {
         Ok(()) => tracing::info!("a dead daemon's socket was removed"),

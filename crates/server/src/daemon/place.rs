@@ -54,6 +54,11 @@ pub enum PlaceError {
         /// The daemon's user.
         us: u32,
     },
+    /// It was taken away under a running daemon.
+    #[error(
+        "the data directory {0} was removed or replaced while the daemon ran; this daemon ends"
+    )]
+    Gone(PathBuf),
     /// It cannot be written.
     #[error(
         "cannot write in the data directory {dir}: {source}; check owner, mode, mount and free room, or choose another with --data"
@@ -75,7 +80,7 @@ fn process(pid: &Option<u32>) -> String {
 #[derive(Debug)]
 pub(crate) struct Held {
     dir: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Held {
@@ -113,7 +118,7 @@ impl Held {
         close_to_others(dir).map_err(unwritable)?;
         Ok(Self {
             dir: dir.to_owned(),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -151,9 +156,21 @@ impl Held {
         std::fs::rename(beside, self.dir.join(name))
     }
 
+    /// Whether the directory is still the one that was locked. Somebody may have removed it, and another
+    /// daemon may have made a new one in its place.
+    pub(crate) fn is_ours(&self) -> bool {
+        let there = self.dir.join(LOCK).metadata();
+        match (self.lock.metadata(), there) {
+            (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+            (Ok(_) | Err(_), _) => false,
+        }
+    }
+
     /// Takes away what only a running daemon has; the lock goes with this value.
     pub(crate) fn leave(&self) {
-        let _ = std::fs::remove_file(self.dir.join(CARD));
+        if self.is_ours() {
+            let _ = std::fs::remove_file(self.dir.join(CARD));
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) async fn create(
     Body(request): Body<CreateBuild>,
 ) -> Result<(StatusCode, Json<Build>), ApiError> {
     well_formed(request.spec.as_deref())?;
-    let wish = Wish::of(request, &who);
+    let wish = Wish::of(&app, request, &who).await;
     let build = submit::build(&app, &who, key, wish).await?;
     Ok((StatusCode::ACCEPTED, Json(build)))
 }

@@ -198,3 +198,39 @@ async fn a_stop_does_not_wait_for_readers_of_streams_and_long_polls() {
     });
     assert!(ended.await.is_ok(), "the stop took too long");
 }
+
+#[tokio::test]
+async fn a_daemon_ends_when_its_directory_was_replaced_and_leaves_the_new_one_alone() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let old = start(&data).await.unwrap();
+    std::fs::rename(&data, dir.path().join("away")).unwrap();
+    let new = start(&data).await.unwrap();
+    let seen = tokio::time::timeout(Duration::from_secs(20), old.watch_place());
+    assert!(seen.await.is_ok(), "the old one did not notice");
+    old.stop(Duration::ZERO).await;
+    let client = Client::unix(data.join("daemon.sock"));
+    assert_eq!(client.health().await.unwrap().status, "healthy");
+    assert!(data.join("daemon.json").exists());
+    new.stop(Duration::ZERO).await;
+    assert!(!data.join("daemon.sock").exists() && !data.join("daemon.json").exists());
+}
+
+#[tokio::test]
+async fn a_socket_that_somebody_removed_is_made_again() {
+    let dir = TempDir::new().unwrap();
+    let served = start(dir.path()).await.unwrap();
+    let socket = dir.path().join("daemon.sock");
+    std::fs::remove_file(&socket).unwrap();
+    let again = async {
+        while Client::unix(&socket).health().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = served.watch_place() => panic!("the directory is still ours"),
+        answered = tokio::time::timeout(Duration::from_secs(20), again) => answered.unwrap(),
+    }
+    served.stop(Duration::ZERO).await;
+    assert!(!socket.exists());
+}

@@ -80,7 +80,7 @@ async fn answers(address: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_goes_down_with_the_daemon_without_delay() {
+async fn a_service_is_up_again_after_the_daemon_was_stopped_and_started() {
     let (data, folder) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
@@ -108,6 +108,17 @@ async fn a_service_goes_down_with_the_daemon_without_delay() {
         get(&address.to_string()).await.is_err(),
         "nothing of it is left"
     );
+
+    let daemon = Daemon::start(data.path()).await;
+    assert!(answers(&address.to_string()).await);
+    daemon.client.stop(&name).await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while get(&address.to_string()).await.is_ok() {
+        assert!(Instant::now() < deadline, "a stopped service goes on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    daemon.client.remove(&name).await.unwrap();
+    daemon.served.stop(Duration::ZERO).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
