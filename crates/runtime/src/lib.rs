@@ -31,6 +31,7 @@ use agentwright_store::Store;
 use environment::Programs;
 use layout::Layout;
 use secrets::Variables;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::Notify;
 
@@ -62,6 +63,15 @@ struct Inner {
     engine: RwLock<Option<Engine>>,
     wake: Notify,
     files: Arc<Mutex<()>>,
+}
+
+/// Says whether somebody still waits.
+struct Waiting(Arc<AtomicBool>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 impl Runtime {
@@ -99,14 +109,22 @@ impl Runtime {
     }
 
     /// Runs blocking work that writes below the data directory, one at a time: what a cancelled
-    /// attempt still writes is finished before the next attempt looks.
+    /// attempt still writes is finished before the next attempt looks, and what it has not begun never
+    /// begins.
     pub async fn writing<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let files = Arc::clone(&self.inner.files);
-        blocking(move || {
+        let waiting = Waiting(Arc::new(AtomicBool::new(true)));
+        let waited_for = Arc::clone(&waiting.0);
+        let done = blocking(move || {
             let _alone = files.lock().unwrap_or_else(PoisonError::into_inner);
-            work()
+            waited_for.load(Ordering::SeqCst).then(work)
         })
-        .await
+        .await;
+        match done {
+            Some(value) => value,
+            // Only work that nobody waits for any more is left undone.
+            None => std::future::pending().await,
+        }
     }
 
     /// Where files lie.

@@ -23,6 +23,8 @@ use tokio_util::task::TaskTracker;
 
 /// The longest wait: after it everything is looked at again, so that a moved clock is noticed.
 const LOOK_AT_LEAST_EVERY_MS: i64 = 60_000;
+/// The shortest wait between two passes, however often it is woken.
+const PASS_PAUSE_MS: i64 = 10;
 /// The pause before a failed service is started anew; doubles with each failure in a row.
 const RESTART_FIRST_MS: i64 = 1_000;
 /// A service that was up for so long has proved itself: its failures count from the start again.
@@ -64,8 +66,10 @@ impl Runtime {
             }
             let wait_ms = until_ms
                 .saturating_sub(self.now_ms())
-                .clamp(0, LOOK_AT_LEAST_EVERY_MS);
-            let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
+                .clamp(PASS_PAUSE_MS, LOOK_AT_LEAST_EVERY_MS);
+            let pause = millis(PASS_PAUSE_MS);
+            let wait = millis(wait_ms) - pause;
+            tokio::time::sleep(pause).await;
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.inner.wake.notified() => {}
@@ -392,6 +396,10 @@ pub(crate) async fn until_ended(runtime: &Runtime, engine: &Engine, scope: &OrgS
             Err(_) => return,
         }
     }
+}
+
+fn millis(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -26,6 +26,11 @@ pattern!(
     TOOL,
     r#"(?:^|[;&|(`{]|\b(?:then|do|else|exec|sudo|env|xargs|command|if|while|until|!)\s)\s*(curl|wget|nc|ncat|netcat|telnet|ssh|scp|sftp|ftp|rsync\s+[^;]*::?|socat|dig|nslookup|ping|git\s+(?:clone|fetch|pull|push)|pip3?\s+install|npm\s+(?:i|install)|apt(?:-get)?\s+install)\b"#
 );
+pattern!(QUOTED, r#""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'"#);
+pattern!(
+    CONNECTS,
+    r"\b(?:curl|wget|nc|ncat|socat|ssh|scp|rsync|git|pip3?|npm|fetch|open|get|post|connect)\b"
+);
 pattern!(DEV_TCP, r"/dev/(?:tcp|udp)/([A-Za-z0-9.-]+)/");
 
 /// Addresses that are names of vocabularies, and names kept for documentation: never connected to.
@@ -107,7 +112,12 @@ pub(super) fn check(source: &Source<'_>, spec: &Spec, found: &mut Vec<Finding>) 
 /// Hosts that a line names as places to connect to, with their ports where known.
 fn hosts(line: &str) -> Vec<(String, Option<u16>)> {
     let mut hosts = Vec::new();
+    let said = said(line);
     for url in URL.captures_iter(line) {
+        let at = url.get(0).map_or(0, |all| all.start());
+        if said.iter().any(|text| text.contains(&at)) {
+            continue;
+        }
         let port = url.get(3).and_then(|port| port.as_str().parse().ok());
         let usual = match &url[1] {
             "https" | "wss" => Some(443),
@@ -121,6 +131,21 @@ fn hosts(line: &str) -> Vec<(String, Option<u16>)> {
         .chain(DEV_TCP.captures_iter(line));
     hosts.extend(others.map(|found| (found[1].to_ascii_lowercase(), None)));
     hosts
+}
+
+/// Where texts for people stand on a line: in quotes, with words before the address, and no program
+/// that would connect among them.
+fn said(line: &str) -> Vec<std::ops::Range<usize>> {
+    QUOTED
+        .find_iter(line)
+        .filter(|text| {
+            let before = URL
+                .find(text.as_str())
+                .map_or("", |url| &text.as_str()[..url.start()]);
+            before.split_whitespace().count() >= 2 && !CONNECTS.is_match(before)
+        })
+        .map(|text| text.range())
+        .collect()
 }
 
 fn known(host: &str, port: Option<u16>, declared: &[&HostPort]) -> bool {

