@@ -45,7 +45,7 @@ fn links(line: &str) -> impl Iterator<Item = &str> {
 }
 
 fn places(line: &str) -> impl Iterator<Item = &str> {
-    line.split(|c: char| c.is_whitespace() || "`()[],;|".contains(c))
+    line.split(|c: char| c.is_whitespace() || "`()[],;|#".contains(c))
         .filter(|word| PLACES.iter().any(|start| word.starts_with(start)))
         .filter(|word| !word.contains(['*', '<', '{', '…']))
         .map(|word| word.split("::").next().unwrap_or(word))
