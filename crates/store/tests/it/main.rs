@@ -67,6 +67,7 @@ const CASES: &[Case] = cases![
     reading::another_organization_sees_nothing,
     reading::news_of_a_run_wakes_whoever_waits,
     telling::notices_are_due_once_and_parked_when_settled_so,
+    telling::a_call_given_up_half_way_leaves_nothing_open_behind,
     telling::a_repeated_key_answers_the_first_id,
     telling::artifacts_of_live_things_survive_the_quota,
 ];

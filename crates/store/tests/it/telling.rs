@@ -57,6 +57,34 @@ pub(crate) async fn a_repeated_key_answers_the_first_id(bed: Bed) {
     assert_eq!(remember("b", "4").await, Remembered::New);
 }
 
+/// A client that hangs up drops the call wherever it waits: also between begin and commit.
+pub(crate) async fn a_call_given_up_half_way_leaves_nothing_open_behind(bed: Bed) {
+    for polls in 1..60_u32 {
+        {
+            let key = format!("key-{polls}");
+            let call = bed.store.remember(&bed.scope, &key, "a", "1");
+            let mut call = std::pin::pin!(call);
+            let mut left = polls;
+            std::future::poll_fn(|cx| {
+                left -= 1;
+                if left == 0 || call.as_mut().poll(cx).is_ready() {
+                    return std::task::Poll::Ready(());
+                }
+                std::task::Poll::Pending
+            })
+            .await;
+        }
+        let label = format!("after-{polls}");
+        let new = agentwright_testkit::build_run(&bed.store.new_id(), &label);
+        let id = bed.store.submit(new).await.unwrap().id;
+        assert_eq!(bed.run(&id).await.id, id, "given up after {polls} polls");
+        let kept = bed.store.remember(&bed.scope, &label, "a", "1").await;
+        assert_eq!(kept.unwrap(), Remembered::New);
+        let kept = bed.store.remember(&bed.scope, &label, "a", "2").await;
+        assert_eq!(kept.unwrap(), Remembered::Same("1".to_owned()));
+    }
+}
+
 /// The bed's quota is 1,000 bytes.
 pub(crate) async fn artifacts_of_live_things_survive_the_quota(bed: Bed) {
     let keep = async |run: &_, name: &str, byte: u8| {
@@ -100,6 +128,12 @@ pub(crate) async fn artifacts_of_live_things_survive_the_quota(bed: Bed) {
         "the oldest that nobody needs"
     );
     assert_eq!(bed.store.artifact(&digest(200)).await.unwrap(), None);
+
+    // Bytes that are kept again are the newest: their row may be written only after the next eviction.
+    bed.store.put_artifact(vec![5; 100]).await.unwrap();
+    bed.store.put_artifact(vec![4; 300]).await.unwrap();
+    bed.store.put_artifact(vec![6; 300]).await.unwrap();
+    assert!(there(&fourth).await, "kept again just now");
 
     let path = bed.store.artifact_path(&of_open.digest);
     assert!(path.starts_with(bed.dir()));
