@@ -154,6 +154,8 @@ impl Shared {
         self.workers.wait().await;
         self.loops.close();
         self.loops.wait().await;
+        // A claim that was under way when the stop came has brought runs: they are given back, too.
+        self.workers.wait().await;
     }
 }
 

@@ -75,7 +75,7 @@ impl Artifacts {
     /// Writes beside, fsyncs, renames. Answers whether it is new.
     fn write(&self, digest: &Digest, bytes: &[u8]) -> std::io::Result<bool> {
         let path = self.path(digest);
-        if fs::metadata(&path).is_ok_and(|there| there.len() == bytes.len() as u64) {
+        if touched(&path, bytes.len() as u64) {
             return Ok(false);
         }
         let shelf = path.parent().unwrap_or(&self.dir);
@@ -108,6 +108,25 @@ struct Kept {
     used: SystemTime,
 }
 
+/// Whether that many bytes are there. Makes them the newest: the row that will name them is not
+/// written yet, and until then only their age protects them from the quota.
+fn touched(path: &Path, bytes: u64) -> bool {
+    let Ok(there) = File::options().append(true).open(path) else {
+        return false;
+    };
+    let whole = there.metadata().is_ok_and(|about| about.len() == bytes);
+    // A file that goes away in between cannot be touched to any avail: it is written again.
+    whole && there.set_modified(now()).is_ok() && path.exists()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the age of a file, by the file system's clock"
+)]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 fn files(dir: &Path) -> std::io::Result<Vec<Kept>> {
     let mut kept = Vec::new();
     for shelf in fs::read_dir(dir)? {
@@ -117,7 +136,11 @@ fn files(dir: &Path) -> std::io::Result<Vec<Kept>> {
         }
         for file in fs::read_dir(shelf.path())? {
             let file = file?;
-            let about = file.metadata()?;
+            let about = match file.metadata() {
+                // Evicted by somebody else meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                about => about?,
+            };
             let hex = format!(
                 "sha256:{}{}",
                 shelf.file_name().to_string_lossy(),
@@ -218,7 +241,10 @@ impl Store {
                 {
                     continue;
                 }
-                fs::remove_file(&file.path)?;
+                match fs::remove_file(&file.path) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                    Ok(()) | Err(_) => {}
+                }
                 total -= file.bytes;
             }
             artifacts.kept.store(total, Ordering::Relaxed);

@@ -215,9 +215,9 @@ impl Store {
         next_due_at_ms: Option<i64>,
     ) -> Result<bool, Error> {
         let mut held = self.inner.db.writer().await?;
-        let mut conn = held.conn();
-        conn.begin().await?;
+        held.begin().await?;
         let fired = async {
+            let mut conn = held.conn();
             let now_ms = crate::open::now_ms(&mut conn, &self.inner.time).await?;
             let args = [
                 scope.arg(),
@@ -231,16 +231,14 @@ impl Store {
                 && submit_within(&mut conn, now_ms, run.clone())
                     .await?
                     .is_ok_and(|made| !made.repeated);
-            if fired {
-                conn.commit().await?;
-            }
             Ok(fired)
         }
         .await;
-        if !matches!(fired, Ok(true)) {
-            conn.rollback().await;
+        if matches!(fired, Ok(false)) {
+            held.undo().await;
+            return fired;
         }
-        fired
+        held.end(fired).await
     }
 
     /// Removes a deployment, its versions and its directory entry; revokes its grants. The history
@@ -284,18 +282,9 @@ impl Store {
         work: impl AsyncFnOnce(&mut Conn<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut held = self.inner.db.writer().await?;
-        let mut conn = held.conn();
-        conn.begin().await?;
-        let done = async {
-            let done = work(&mut conn).await?;
-            conn.commit().await?;
-            Ok(done)
-        }
-        .await;
-        if done.is_err() {
-            conn.rollback().await;
-        }
-        done
+        held.begin().await?;
+        let done = work(&mut held.conn()).await;
+        held.end(done).await
     }
 }
 

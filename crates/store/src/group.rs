@@ -401,26 +401,23 @@ impl Store {
 
     /// Takes ready runs, by priority, then age.
     pub async fn claim(&self, claim: Claim) -> Result<Vec<Run>, Error> {
-        let Held::Postgres(mut conn) = self.leasing().await? else {
+        let mut held = self.leasing().await?;
+        if !matches!(held, Held::Postgres(_)) {
+            drop(held);
             return self
                 .inner
                 .committers
                 .ask(None, |slot| Op::Claim(claim, slot))
                 .await?;
-        };
-        let mut conn = Conn::Postgres(&mut conn);
-        conn.begin().await?;
+        }
+        held.begin().await?;
         let claimed = async {
+            let mut conn = held.conn();
             let now_ms = crate::open::now_ms(&mut conn, &self.inner.time).await?;
-            let claimed = claim::claim(&mut conn, now_ms, &claim).await?;
-            conn.commit().await?;
-            Ok(claimed)
+            claim::claim(&mut conn, now_ms, &claim).await
         }
         .await;
-        if claimed.is_err() {
-            conn.rollback().await;
-        }
-        claimed
+        held.end(claimed).await
     }
 
     /// Renews the leases of exactly these runs; answers those that are still the owner's.
@@ -435,14 +432,14 @@ impl Store {
             runs: runs.to_vec(),
             lease_ms,
         };
-        let Held::Postgres(mut conn) = self.leasing().await? else {
+        let Held::Postgres(mut pooled) = self.leasing().await? else {
             return self
                 .inner
                 .committers
                 .ask(None, |slot| Op::Renew(leases, slot))
                 .await?;
         };
-        let mut conn = Conn::Postgres(&mut conn);
+        let mut conn = Conn::Postgres(&mut pooled.conn);
         let now_ms = crate::open::now_ms(&mut conn, &self.inner.time).await?;
         claim::renew(&mut conn, now_ms, &leases).await
     }

@@ -105,6 +105,8 @@ pub(crate) enum Db {
 /// SQLite's writing connection, and the proof that nobody else has one.
 pub(crate) struct Writing {
     conn: SqliteConnection,
+    /// Whoever had it has begun and was given up before the end.
+    open: bool,
     _lock: File,
 }
 
@@ -112,7 +114,25 @@ pub(crate) struct Writing {
 pub(crate) enum Held {
     Reader(PoolConnection<Sqlite>),
     Writer(OwnedMappedMutexGuard<Option<Writing>, Writing>),
-    Postgres(PoolConnection<Postgres>),
+    Postgres(Pooled),
+}
+
+/// A connection of the pool; one with an open transaction never goes back to it.
+pub(crate) struct Pooled {
+    pub(crate) conn: PoolConnection<Postgres>,
+    open: bool,
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        if self.open {
+            self.conn.close_on_drop();
+        }
+    }
+}
+
+fn pooled(conn: PoolConnection<Postgres>) -> Held {
+    Held::Postgres(Pooled { conn, open: false })
 }
 
 impl Held {
@@ -120,7 +140,46 @@ impl Held {
         match self {
             Self::Reader(conn) => Conn::Sqlite(conn),
             Self::Writer(writing) => Conn::Sqlite(&mut writing.conn),
-            Self::Postgres(conn) => Conn::Postgres(conn),
+            Self::Postgres(pooled) => Conn::Postgres(&mut pooled.conn),
+        }
+    }
+
+    /// Begins a transaction, to be ended by [`Self::end`]. When the caller is given up in between (a
+    /// client that hangs up drops its call wherever it waits), the next one finds nothing of it.
+    pub(crate) async fn begin(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Writer(writing) => writing.open = true,
+            Self::Postgres(pooled) => pooled.open = true,
+            Self::Reader(_) => {}
+        }
+        self.conn().begin().await
+    }
+
+    /// Ends the transaction: what was done is committed, an error is rolled back.
+    pub(crate) async fn end<T>(&mut self, done: Result<T, Error>) -> Result<T, Error> {
+        let done = match done {
+            Ok(done) => self.conn().commit().await.map(|()| done),
+            Err(error) => Err(error),
+        };
+        match &done {
+            Ok(_) => self.settled(),
+            Err(_) => self.undo().await,
+        }
+        done
+    }
+
+    /// Ends the transaction without a trace.
+    pub(crate) async fn undo(&mut self) {
+        self.conn().rollback().await;
+        self.settled();
+    }
+
+    /// No transaction is open any more.
+    fn settled(&mut self) {
+        match self {
+            Self::Writer(writing) => writing.open = false,
+            Self::Postgres(pooled) => pooled.open = false,
+            Self::Reader(_) => {}
         }
     }
 }
@@ -130,7 +189,7 @@ impl Db {
     pub(crate) async fn reader(&self) -> Result<Held, Error> {
         match self {
             Self::Sqlite { readers, .. } => readers.acquire().await.map(Held::Reader),
-            Self::Postgres { pool, .. } => pool.acquire().await.map(Held::Postgres),
+            Self::Postgres { pool, .. } => pool.acquire().await.map(pooled),
         }
         .map_err(|error| Error::of("taking a connection", &error))
     }
@@ -140,14 +199,18 @@ impl Db {
         match self {
             Self::Sqlite { writer, .. } => {
                 let writing = Arc::clone(writer).lock_owned().await;
-                OwnedMutexGuard::try_map(writing, Option::as_mut)
+                let mut held = OwnedMutexGuard::try_map(writing, Option::as_mut)
                     .map(Held::Writer)
-                    .map_err(|_| Error::Closed)
+                    .map_err(|_| Error::Closed)?;
+                if matches!(&held, Held::Writer(writing) if writing.open) {
+                    held.undo().await;
+                }
+                Ok(held)
             }
             Self::Postgres { pool, .. } => pool
                 .acquire()
                 .await
-                .map(Held::Postgres)
+                .map(pooled)
                 .map_err(|error| Error::of("taking a connection", &error)),
         }
     }
@@ -244,6 +307,9 @@ crate::db::statements! {
         "UPDATE runs SET status = 'ready' WHERE status = 'leased' AND id IN (SELECT run_id FROM dispatch WHERE owner IS NOT NULL)";
     VOID_LEASES = "voiding leases of a dead process":
         "UPDATE dispatch SET owner = NULL, lease_until_ms = NULL WHERE owner IS NOT NULL";
+    VOID_NOTICES = "making notices of a dead process due":
+        "UPDATE outbox SET not_before_ms = created_at_ms
+         WHERE status = 'waiting' AND not_before_ms > created_at_ms";
 }
 
 /// The one statement that only PostgreSQL runs: SQLite has no clock but the machine's.
@@ -305,16 +371,17 @@ async fn open_sqlite(path: &Path) -> Result<Db, OpenError> {
     }
     void_leases(&mut conn)
         .await
-        .map_err(|error| OpenError::Corrupt {
-            place: place.clone(),
-            detail: error.to_string(),
-        })?;
+        .map_err(|error| of_store(&place, error))?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
         .test_before_acquire(false)
         .acquire_timeout(CONNECT_TIMEOUT)
         .connect_lazy_with(base.read_only(true).pragma("cache_size", "-2000"));
-    let writer = Arc::new(Mutex::new(Some(Writing { conn, _lock: lock })));
+    let writer = Arc::new(Mutex::new(Some(Writing {
+        conn,
+        open: false,
+        _lock: lock,
+    })));
     Ok(Db::Sqlite { writer, readers })
 }
 
@@ -323,6 +390,8 @@ async fn void_leases(conn: &mut SqliteConnection) -> Result<(), Error> {
     let mut conn = Conn::Sqlite(conn);
     conn.execute(&VOID_RUNS, &[]).await?;
     conn.execute(&VOID_LEASES, &[]).await?;
+    // A notice that the dead process was about to tell must not wait for its long lease.
+    conn.execute(&VOID_NOTICES, &[]).await?;
     Ok(())
 }
 
@@ -517,6 +586,19 @@ async fn bring_up(conn: &mut PgConnection, place: &str) -> Result<(), OpenError>
         .await
         .map_err(of)?;
     done
+}
+
+/// A failure of our first writes, for whoever starts the program: a full disk is no damage.
+fn of_store(place: &str, error: Error) -> OpenError {
+    let place = place.to_owned();
+    match error {
+        Error::Full { .. } => OpenError::Full { place },
+        Error::Unavailable { detail, .. } => OpenError::Unreachable { place, detail },
+        error @ (Error::Corrupt { .. } | Error::Refused { .. } | Error::Closed) => {
+            let detail = error.to_string();
+            OpenError::Corrupt { place, detail }
+        }
+    }
 }
 
 fn of_sqlx(place: &str, error: &sqlx::Error) -> OpenError {

@@ -234,7 +234,12 @@ impl Plan {
             (Next::End { status }, _) => status,
         };
         let worked = match from.status {
-            RunStatus::Leased => (self.now_ms - from.attempt_started_at_ms).max(0),
+            // The worker ends an attempt at its limit, by a clock that nobody sets: what goes beyond
+            // is a machine that slept or whose clock was set, and no work.
+            RunStatus::Leased => {
+                let most = from.time_limit().map_or(i64::MAX, |limit| limit.left_ms);
+                (self.now_ms - from.attempt_started_at_ms).clamp(0, most.max(0))
+            }
             RunStatus::Ready
             | RunStatus::Waiting
             | RunStatus::Completed

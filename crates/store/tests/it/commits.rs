@@ -312,6 +312,11 @@ pub(crate) async fn work_is_counted_and_waiting_is_not(bed: Bed) {
         .unwrap()
         .run;
     assert_eq!(run.worked_ms, 42);
+    // A machine that slept, or whose clock was set: no attempt works longer than its limit.
+    let most = run.time_limit().unwrap().left_ms;
+    bed.clock.advance(10 * 3_600_000);
+    let done = bed.commit(&run, &done(&run), Writer::Holder).await;
+    assert_eq!(done.unwrap().run.worked_ms, 42 + most);
 }
 
 pub(crate) async fn characters_that_no_engine_keeps_are_replaced(bed: Bed) {

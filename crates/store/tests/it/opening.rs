@@ -198,6 +198,26 @@ async fn what_is_acknowledged_is_there_after_a_restart_and_old_leases_are_void()
 }
 
 #[tokio::test]
+async fn a_notice_that_a_dead_process_had_taken_is_due_at_once() {
+    let dir = temp_dir();
+    let store = open(dir.path()).await.unwrap();
+    let new = build_run(&store.new_id(), "run");
+    store.submit(new).await.unwrap();
+    let held = store.claim(crate::bed::request("dead", 9)).await.unwrap();
+    let fault = agentwright_domain::run::Signal::Fault {
+        message: "lost".to_owned(),
+        retryable: false,
+    };
+    let commit = crate::bed::transition(&held[0], &fault, agentwright_store::Writer::Holder);
+    store.commit(commit).await.unwrap();
+    assert_eq!(store.due_notices(9, 900_000).await.unwrap().len(), 1);
+    assert_eq!(store.due_notices(9, 900_000).await.unwrap(), []);
+    store.close().await;
+    let store = open(dir.path()).await.unwrap();
+    assert_eq!(store.due_notices(9, 900_000).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn every_statement_is_prepared_on_sqlite() {
     let dir = temp_dir();
     open(dir.path()).await.unwrap().close().await;

@@ -132,7 +132,7 @@ pub(crate) async fn artifacts_of_live_things_survive_the_quota(bed: Bed) {
     // Bytes that are kept again are the newest: their row may be written only after the next eviction.
     bed.store.put_artifact(vec![5; 100]).await.unwrap();
     bed.store.put_artifact(vec![4; 300]).await.unwrap();
-    bed.store.put_artifact(vec![6; 300]).await.unwrap();
+    bed.store.put_artifact(vec![6; 100]).await.unwrap();
     assert!(there(&fourth).await, "kept again just now");
 
     let path = bed.store.artifact_path(&of_open.digest);
