@@ -7,12 +7,13 @@ use crate::foundation::Foundation;
 use crate::lex::Kind;
 use crate::matching;
 use crate::plan::{Context, Plan, Refusal};
+use crate::record;
 use crate::schedule::When;
 use crate::sentence::{self, Sentence};
 use crate::spec::Draft;
 use crate::values;
 use crate::vocabulary::Vocabulary;
-use agentwright_domain::spec::Spec;
+use agentwright_domain::spec::{Spec, Trigger};
 use serde_json::{Value, json};
 
 /// The plan for the next version of an automation.
@@ -33,48 +34,109 @@ pub fn amend(
         .unwrap_or_default();
     sentence::guard(sentence, &example)?;
     let vocabulary = Vocabulary::of([foundation]);
-    let s = Sentence::read(sentence, &vocabulary, &context.zone)?;
+    let mut s = Sentence::read(sentence, &vocabulary, &context.zone)?;
+    // A record is changed field by field, never replaced by what looks like another one.
+    s.entity = None;
     let known: Vec<(&String, &Value)> = existing
         .inputs
         .iter()
         .filter(|(name, value)| !value.is_null() && foundation.input(name).is_some())
         .collect();
-    let replaced = replacement(&s, &known, foundation, context)?;
-    let mut filled = match replaced {
+    let mut filled = match replacement(&s, &known, foundation, context)? {
         Some(filled) => filled,
         None => fill::fill(foundation, &s, context),
     };
-    refuse_further_places(&s, &known, foundation, &mut filled)?;
+    records(&s, &known, foundation, &mut filled)?;
+    refuse_further_places(&s, &known, foundation, &filled)?;
     let candidate = matching::for_amend(foundation, filled, &s, &vocabulary);
     matching::too_much(&candidate, &s, &vocabulary)?;
     let changed = !candidate.filled.inputs.is_empty()
         || s.when != When::Silent
         || !candidate.filled.wrong.is_empty();
     if !changed {
-        let inputs: Vec<&str> = foundation
-            .manifest
-            .inputs
-            .iter()
-            .map(|i| i.about.as_str())
-            .collect();
-        return Err(Refusal::TooVague {
-            missing: vec![format!(
-                "say what is to change: the time, or {}",
-                inputs.join(", ")
-            )],
-            possible: vec![matching::possible(foundation)],
-        });
+        return Err(nothing_said(foundation));
     }
+    matching::all_explained(&candidate, &s)?;
     let said: Vec<String> = candidate.filled.inputs.keys().cloned().collect();
     let mut filled = candidate.filled;
-    for (name, value) in &known {
+    keep_the_rest(&s, &known, foundation, &mut filled);
+    let service = matches!(foundation.manifest.trigger, Trigger::Service { .. });
+    let when = match s.when {
+        When::Silent if service => When::Silent,
+        When::Silent => When::Said(existing.trigger.clone()),
+        said => said,
+    };
+    let draft = Draft {
+        foundation,
+        filled: &filled,
+        when,
+        name: Some(existing.name.clone()),
+        confidence: 1.0,
+    };
+    let mut plan = draft.plan(context)?;
+    plan.said = said;
+    plan.notes.clear();
+    Ok(plan)
+}
+
+fn nothing_said(foundation: &Foundation) -> Refusal {
+    let inputs: Vec<&str> = foundation
+        .manifest
+        .inputs
+        .iter()
+        .map(|i| i.about.as_str())
+        .collect();
+    Refusal::TooVague {
+        missing: vec![format!(
+            "say what is to change: the time, or {}",
+            inputs.join(", ")
+        )],
+        possible: vec![matching::possible(foundation)],
+    }
+}
+
+/// Fields that are added to, dropped from or changed in a record.
+fn records(
+    s: &Sentence,
+    known: &[(&String, &Value)],
+    foundation: &Foundation,
+    filled: &mut Filled,
+) -> Result<(), Refusal> {
+    for (name, value) in known {
+        let is_record = foundation
+            .input(name)
+            .is_some_and(|i| i.kind == InputKind::Entity {});
+        if !is_record {
+            continue;
+        }
+        let refuse = |part: String| Refusal::TooMuch {
+            foundation: foundation.manifest.name.clone(),
+            part,
+            hint: "Build a new service for a different record.".to_owned(),
+        };
+        if let Some(said) = record::changed(s, value).map_err(refuse)? {
+            filled.inputs.insert((*name).clone(), said.value);
+            filled.covered.extend(said.tokens);
+        }
+    }
+    Ok(())
+}
+
+/// What the sentence does not name stays; lists grow with "also".
+fn keep_the_rest(
+    s: &Sentence,
+    known: &[(&String, &Value)],
+    foundation: &Foundation,
+    filled: &mut Filled,
+) {
+    let more = s
+        .tokens
+        .iter()
+        .any(|t| t.is(&["also", "too", "additionally", "add", "plus"]));
+    for (name, value) in known {
         let Some(input) = foundation.input(name) else {
             continue;
         };
-        let more = s
-            .tokens
-            .iter()
-            .any(|t| t.is(&["also", "too", "additionally", "add"]));
         let list = matches!(
             input.kind,
             InputKind::Globs { .. }
@@ -91,31 +153,6 @@ pub fn amend(
             }
         }
     }
-    let when = if s.when == When::Silent {
-        When::Said(existing.trigger.clone())
-    } else {
-        s.when.clone()
-    };
-    let service = matches!(
-        foundation.manifest.trigger,
-        agentwright_domain::spec::Trigger::Service { .. }
-    );
-    let when = if service && s.when == When::Silent {
-        When::Silent
-    } else {
-        when
-    };
-    let draft = Draft {
-        foundation,
-        filled: &filled,
-        when,
-        name: Some(existing.name.clone()),
-        confidence: 1.0,
-    };
-    let mut plan = draft.plan(context)?;
-    plan.said = said;
-    plan.notes.clear();
-    Ok(plan)
 }
 
 fn joined(old: &Value, new: &Value) -> Value {
@@ -184,7 +221,7 @@ fn refuse_further_places(
     s: &Sentence,
     known: &[(&String, &Value)],
     foundation: &Foundation,
-    filled: &mut Filled,
+    filled: &Filled,
 ) -> Result<(), Refusal> {
     let more = s
         .tokens

@@ -25,7 +25,13 @@ const OPENERS: [&str; 16] = [
     "made",
     "holding",
 ];
-const SKIPPED: [&str; 30] = [
+const SKIPPED: [&str; 36] = [
+    "new",
+    "another",
+    "additional",
+    "extra",
+    "also",
+    "too",
     "a",
     "an",
     "the",
@@ -154,15 +160,12 @@ const NOT_NOUNS: [&str; 62] = [
     "interface",
 ];
 const TYPES: [(&str, &[&str]); 5] = [
-    (
-        "integer",
-        &[
-            "integer", "int", "integers", "whole", "number", "numeric", "count",
-        ],
-    ),
+    ("integer", &["integer", "int", "integers", "whole", "count"]),
     (
         "number",
-        &["float", "decimal", "double", "real", "money", "currency"],
+        &[
+            "number", "numeric", "float", "decimal", "double", "real", "money", "currency",
+        ],
     ),
     (
         "boolean",
@@ -232,7 +235,7 @@ fn noun_before(tokens: &[Token], opener: usize) -> Option<usize> {
     None
 }
 
-fn read_fields(sentence: &Sentence, start: usize) -> (Vec<Value>, Vec<usize>) {
+pub(crate) fn read_fields(sentence: &Sentence, start: usize) -> (Vec<Value>, Vec<usize>) {
     let tokens = &sentence.tokens;
     let mut fields: Vec<Value> = Vec::new();
     let mut used = Vec::new();

@@ -16,6 +16,7 @@ mod matching;
 mod paths;
 mod phrase;
 mod plan;
+mod record;
 mod render;
 mod schedule;
 mod sentence;
