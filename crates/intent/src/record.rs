@@ -179,6 +179,7 @@ fn add_fields(
             .filter(|k| s.tokens[*k].kind != Kind::Punct),
     );
     if given {
+        tokens.extend((at.saturating_sub(3)..at).filter(|k| noun(*k)));
         tokens.extend(
             (end..(end + 4).min(s.tokens.len()))
                 .filter(|k| noun(*k) || s.tokens[*k].is(&["to", "for", "each", "every", "the"])),
