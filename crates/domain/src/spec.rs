@@ -403,8 +403,15 @@ impl Permissions {
                     "must be a name of A-Z, 0-9 and _".into(),
                 );
             }
-            let known =
-                secret.reference.starts_with("env:") || secret.reference.starts_with("file:/");
+            // A name of the daemon's own environment; what is exported writes it into a shell script.
+            let named = |name: &str| {
+                let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+                !name.is_empty()
+                    && !name.starts_with(|c: char| c.is_ascii_digit())
+                    && name.bytes().all(plain)
+            };
+            let known = secret.reference.strip_prefix("env:").is_some_and(named)
+                || secret.reference.starts_with("file:/");
             if !known {
                 found.add(
                     &format!("{at}/reference"),

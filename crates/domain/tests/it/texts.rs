@@ -199,3 +199,35 @@ fn what_is_no_digest_is_refused() {
         assert!(Digest::parse(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn a_reference_of_a_secret_is_a_name_or_a_path_and_no_shell() {
+    let spec = |reference: &str| -> Spec {
+        serde_json::from_value(serde_json::json!({
+            "format": 1, "name": "x", "purpose": "p", "kind": "script",
+            "command": ["sh"], "trigger": { "type": "manual" },
+            "permissions": { "secrets": [{ "variable": "K", "reference": reference }] },
+            "acceptance": { "smoke": { "name": "s", "steps": [] }, "cases": [] },
+        }))
+        .unwrap()
+    };
+    let wrong = |reference| {
+        let problems = spec(reference).problems();
+        problems
+            .iter()
+            .any(|p| p.at.ends_with("/secrets/0/reference"))
+    };
+    for good in ["env:TOKEN", "env:http_proxy", "file:/run/key"] {
+        assert!(!wrong(good), "{good}");
+    }
+    for bad in [
+        "env:",
+        "env:1A",
+        "env:X:-$(id)}",
+        "env:A B",
+        "file:key",
+        "vault:x",
+    ] {
+        assert!(wrong(bad), "{bad}");
+    }
+}
