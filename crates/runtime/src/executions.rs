@@ -119,7 +119,12 @@ impl Executions {
         let mut notices = prepared.notices;
         let (layout, name) = (self.runtime.layout().clone(), state.deployment.clone());
         let attempt = format!("{}/{}", run.id, state.phase.attempt());
-        notices.extend(blocking(move || notices::take(&layout, &name, &attempt)).await);
+        let said = blocking(move || notices::take(&layout, &name, &attempt)).await;
+        notices.extend(said.into_iter().map(|notice| Notice {
+            title: prepared.secrets.redact(&notice.title),
+            body: prepared.secrets.redact(&notice.body),
+            ..notice
+        }));
         let ran = match ran {
             Ok(ran) => ran,
             Err(failure) => return failed(failure, Usage::default(), None, notices),
@@ -157,7 +162,7 @@ impl Executions {
             .sandbox()
             .run(prepared.policy.clone(), command, handle.cancelled())
             .await?;
-        let end = judge(&report, &prepared.spec);
+        let end = judge(&report, &prepared.spec, &prepared.secrets);
         Ok(Ran { report, end })
     }
 }
@@ -319,11 +324,11 @@ pub(crate) fn allowed(version: &DeployedVersion, grant: Option<&Grant>) -> Resul
     })
 }
 
-/// What the end of a script means, in one sentence.
-fn judge(report: &Report, spec: &Spec) -> Result<String, Failure> {
-    let words = last_words(report);
+/// What the end of a script means, in one sentence without secrets.
+fn judge(report: &Report, spec: &Spec, secrets: &Secrets) -> Result<String, Failure> {
+    let words = last_words(report, secrets);
     match report.ending {
-        Ending::Exited(0) => Ok(summary(report)),
+        Ending::Exited(0) => Ok(summary(report, secrets)),
         Ending::Exited(code) => Err(Failure::again(format!(
             "it ended with exit code {code}{words}"
         ))),
@@ -338,23 +343,26 @@ fn judge(report: &Report, spec: &Spec) -> Result<String, Failure> {
     }
 }
 
-fn summary(report: &Report) -> String {
+fn summary(report: &Report, secrets: &Secrets) -> String {
     let last = report.stdout.text();
     let last = last.lines().rev().find(|line| !line.trim().is_empty());
     match last {
-        Some(line) => line.trim().chars().take(LAST_WORDS_MAX).collect(),
+        Some(line) => cut(line, secrets),
         None => "ended with exit code 0".to_owned(),
     }
 }
 
-fn last_words(report: &Report) -> String {
+/// One line as it may be kept. What is cut first could leave half a secret.
+fn cut(line: &str, secrets: &Secrets) -> String {
+    let line = secrets.redact(line.trim());
+    line.chars().take(LAST_WORDS_MAX).collect()
+}
+
+fn last_words(report: &Report, secrets: &Secrets) -> String {
     let (stderr, stdout) = (report.stderr.text(), report.stdout.text());
     let mut lines = stderr.lines().rev().chain(stdout.lines().rev());
     let line = lines.find(|line| !line.trim().is_empty());
-    line.map_or_else(String::new, |line| {
-        let line: String = line.trim().chars().take(LAST_WORDS_MAX).collect();
-        format!(": {line}")
-    })
+    line.map_or_else(String::new, |line| format!(": {}", cut(line, secrets)))
 }
 
 /// A limit in words.

@@ -63,16 +63,20 @@ impl Secrets {
 
     /// The text without the secrets, also where one is written over several lines.
     pub fn redact(&self, text: &str) -> String {
-        let mut text = text.to_owned();
+        let mut parts: Vec<(&str, &str)> = Vec::new();
         for (variable, value) in &self.values {
             let whole = std::iter::once(value.as_str());
-            for part in whole.chain(value.lines()).map(str::trim) {
-                if part.len() >= REDACT_MIN {
-                    text = text.replace(part, &format!("[{variable}]"));
-                }
-            }
+            let lines = whole.chain(value.lines()).map(str::trim);
+            let long = lines.filter(|part| part.len() >= REDACT_MIN);
+            parts.extend(long.map(|part| (part, variable.as_str())));
         }
-        text
+        // The longest first: a secret inside another one must not leave the rest of it standing.
+        parts.sort_by_key(|(part, _)| std::cmp::Reverse(part.len()));
+        parts
+            .iter()
+            .fold(text.to_owned(), |text, (part, variable)| {
+                text.replace(part, &format!("[{variable}]"))
+            })
     }
 }
 
@@ -143,6 +147,20 @@ mod tests {
         let text = secrets.redact("got s3cret-token and line-two here");
         assert_eq!(text, "got [A] and [B] here");
         assert!(!format!("{secrets:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_secret_that_begins_like_another_leaves_nothing_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        std::fs::write(&path, "s3cret-token-and-more").unwrap();
+        let declared = permissions(&[
+            ("A", "env:TOKEN".into()),
+            ("B", format!("file:{}", path.display())),
+        ]);
+        let secrets = Secrets::resolve(&declared, &variables()).unwrap();
+        let text = secrets.redact("s3cret-token-and-more, s3cret-token");
+        assert_eq!(text, "[B], [A]");
     }
 
     #[test]

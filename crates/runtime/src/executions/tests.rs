@@ -111,7 +111,11 @@ fn a_grant_for_other_code_permissions_or_times_allows_nothing() {
 
 #[test]
 fn the_end_of_a_script_is_told_in_its_own_last_words() {
-    let good = judge(&report(Ending::Exited(0), "a\nmade 1 zip\n\n", ""), &spec());
+    let good = judge(
+        &report(Ending::Exited(0), "a\nmade 1 zip\n\n", ""),
+        &spec(),
+        &Secrets::default(),
+    );
     assert_eq!(good.ok().unwrap(), "made 1 zip");
     let cases = [
         (Ending::Exited(3), "exit code 3: no such folder"),
@@ -121,9 +125,13 @@ fn the_end_of_a_script_is_told_in_its_own_last_words() {
         (Ending::Stopped(Limit::Disk), "more than 10 MiB"),
     ];
     for (ending, expected) in cases {
-        let failure = judge(&report(ending, "out\n", "no such folder\n"), &spec())
-            .err()
-            .unwrap();
+        let failure = judge(
+            &report(ending, "out\n", "no such folder\n"),
+            &spec(),
+            &Secrets::default(),
+        )
+        .err()
+        .unwrap();
         assert!(failure.reason.contains(expected), "{}", failure.reason);
         assert!(failure.retryable);
     }
