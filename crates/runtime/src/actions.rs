@@ -127,10 +127,13 @@ impl Runtime {
     /// Fires now, whatever the schedule says, also while it is paused. Answers the execution.
     ///
     /// # Errors
-    /// [`Error::Running`] when an execution goes on; [`Error::Revoked`].
+    /// [`Error::Stopped`]; [`Error::Running`] when an execution goes on; [`Error::Revoked`].
     pub async fn run_now(&self, scope: &OrgScope, name: &Slug, by: &str) -> Result<RunId, Error> {
         for _ in 0..TRIES_MAX {
             let row = self.row(scope, name).await?;
+            if matches!(row.activity, Activity::Stopped { .. }) {
+                return Err(Error::Stopped(name.clone()));
+            }
             if self.current(scope, &row).await?.is_some() {
                 return Err(Error::Running(name.clone()));
             }
@@ -149,14 +152,18 @@ impl Runtime {
     /// Writes the active version as a standalone directory.
     ///
     /// # Errors
-    /// [`Error::Files`] when `to` is not empty or cannot be written.
+    /// [`Error::Files`] when `to` is not empty or cannot be written, or the code is not the approved one.
     pub async fn export(&self, scope: &OrgScope, name: &Slug, to: &Path) -> Result<u32, Error> {
         let row = self.row(scope, name).await?;
         let version = self.version_of(scope, name, row.active_version).await?;
         let app = self.layout().app(name, version.version);
         let to = to.to_owned();
         let number = version.version;
-        blocking(move || install::export(&app, &version.spec, &to)).await?;
+        blocking(move || {
+            install::expect_code(&app, &version.code)?;
+            install::export(&app, &version.spec, &to)
+        })
+        .await?;
         Ok(number)
     }
 
@@ -182,15 +189,17 @@ impl Runtime {
                 .ok_or(Error::StillRunning(name.clone()))?;
         }
         let versions = self.store().versions(scope, name).await?;
-        self.store().remove_deployment(scope, name).await?;
-        let (layout, name) = (self.layout().clone(), name.clone());
+        let (layout, this) = (self.layout().clone(), name.clone());
         let removed = self.writing(move || {
             for version in &versions {
                 tree::remove_all(&layout.build(&version.build))?;
             }
-            install::remove(&layout, &name)
+            install::remove(&layout, &this)
         });
-        Ok(removed.await?)
+        // The rows go last: as long as a file may be left, there is something to repeat this on.
+        removed.await?;
+        self.store().remove_deployment(scope, name).await?;
+        Ok(())
     }
 
     /// Waits until this process no longer works on a run.

@@ -59,7 +59,7 @@ impl Runtime {
     }
 
     /// Takes an installed version away again that was never recorded; with it everything of a
-    /// deployment that has no other.
+    /// deployment that has no other, not even one that another build is just putting in place.
     ///
     /// # Errors
     /// When the files cannot be removed.
@@ -70,11 +70,11 @@ impl Runtime {
         }
         let (layout, name) = (self.layout().clone(), name.clone());
         let removed = self.writing(move || {
-            if versions.is_empty() {
-                install::remove(&layout, &name)
-            } else {
-                tree::remove_all(&layout.version(&name, version))
+            tree::remove_all(&layout.version(&name, version))?;
+            if versions.is_empty() && !install::any_version(&layout, &name) {
+                install::remove(&layout, &name)?;
             }
+            Ok::<(), tree::TreeError>(())
         });
         Ok(removed.await?)
     }
@@ -111,6 +111,12 @@ impl Runtime {
         .await;
         if let Ok(answer) = up {
             return answer;
+        }
+        let (ours, now) = (version.version, self.active(scope, name).await);
+        if let Some(other) = now.map(|now| now.version).ok().filter(|now| *now != ours) {
+            return Err(format!(
+                "version {ours} of {name} did not answer after it was deployed; meanwhile version {other} was made the active one"
+            ));
         }
         let taken_back = match self.rollback(scope, name, None).await {
             Ok(before) => format!("version {before} is active again"),

@@ -33,6 +33,9 @@ pub enum Error {
     /// An execution goes on.
     #[error("{0} is running already; agentwright logs {0} shows it")]
     Running(Slug),
+    /// A person stopped it.
+    #[error("{0} is stopped; agentwright resume {0} lets it run again")]
+    Stopped(Slug),
     /// It is already so.
     #[error(transparent)]
     Refused(#[from] ActionRefused),

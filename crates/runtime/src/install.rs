@@ -103,7 +103,9 @@ pub fn install(
     Ok(installed)
 }
 
-fn expect_code(path: &Path, expected: &Digest) -> Result<(), InstallError> {
+/// # Errors
+/// [`InstallError::Changed`] when the code in `path` is not `expected`.
+pub(crate) fn expect_code(path: &Path, expected: &Digest) -> Result<(), InstallError> {
     let found = code_digest(path)?;
     if found == *expected {
         return Ok(());
@@ -141,6 +143,11 @@ fn made_by(version: &Path) -> Option<RunId> {
     fs::read_to_string(version.join(BUILD_FILE))
         .ok()
         .map(RunId::new)
+}
+
+/// Whether a version of it lies on disk, or is about to.
+pub(crate) fn any_version(layout: &Layout, name: &Slug) -> bool {
+    fs::read_dir(layout.versions(name)).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// Removes everything of a deployment that lies on disk. Declared folders are the person's and stay.

@@ -138,7 +138,14 @@ pub(crate) async fn export(
 ) -> Result<Export, ApiError> {
     let to = Path::new(&request.to);
     let active = active(app, who, row).await?;
-    app.runtime().export(&who.scope, &row.name, to).await?;
+    let written = app.runtime().export(&who.scope, &row.name, to).await;
+    written.map_err(|error| match error {
+        // Where to is the person's choice: what is wrong with it is theirs to know.
+        agentwright_runtime::Error::Files(error) => {
+            ApiError::Conflict(code::CONFLICT, agentwright_runtime::chain(&error))
+        }
+        error => error.into(),
+    })?;
     Ok(Export {
         dir: request.to.clone(),
         version: row.active_version,
@@ -156,10 +163,13 @@ impl From<agentwright_runtime::Error> for ApiError {
             Error::NothingBefore(_)
             | Error::Revoked { .. }
             | Error::Running(_)
+            | Error::Stopped(_)
             | Error::Refused(_)
             | Error::StillRunning(_) => Self::Conflict(code::CONFLICT, text),
             Error::Busy(_) | Error::Starting => Self::Unavailable(code::BUSY, text),
-            Error::Files(InstallError::Occupied(_)) => Self::Conflict(code::CONFLICT, text),
+            Error::Files(InstallError::Occupied(_) | InstallError::Changed { .. }) => {
+                Self::Conflict(code::CONFLICT, text)
+            }
             Error::Files(error) => Self::Internal(error.into()),
             Error::Store(error) => error.into(),
         }

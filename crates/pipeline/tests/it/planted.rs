@@ -155,6 +155,71 @@ async fn a_secret_reaches_the_program_and_nothing_that_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_secret_in_the_last_words_of_a_success_or_in_a_notice_is_not_kept() {
+    let more = json!({"permissions": {"secrets": [{"variable": "KEY", "reference": "env:TOKEN"}]}});
+    let script = "import json, os\nkey = os.environ['KEY']\n\
+        open('/state/notices.jsonl', 'a').write(json.dumps({'title': key, 'body': key}) + '\\n')\n\
+        print('x' * 290 + key)\n";
+    let world = planted(&more, script).await;
+    let (run, story, _) = ran(&world).await;
+    assert_eq!(run.status, RunStatus::Completed, "{story}");
+    assert!(
+        !story.contains("t0p") && story.contains("x[KEY]"),
+        "{story}"
+    );
+    let notices = world.store.notices(&scope(), 100).await.unwrap();
+    let said = format!("{notices:?}");
+    assert!(
+        !said.contains("t0p") && said.contains("planted: [KEY]"),
+        "{said}"
+    );
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stopped_runs_only_after_it_was_resumed() {
+    let world = planted(&json!({}), "print('ok')\n").await;
+    let act = async |action| world.runtime.act(&scope(), &name(), &action).await.unwrap();
+    act(agentwright_domain::deployment::Action::Stop).await;
+    let refused = world.runtime.run_now(&scope(), &name(), "ann").await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("agentwright resume planted"), "{refused}");
+    act(agentwright_domain::deployment::Action::Resume).await;
+    assert_eq!(ran(&world).await.0.status, RunStatus::Completed);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_that_was_changed_is_not_exported() {
+    let world = planted(&json!({}), "print('ok')\n").await;
+    let app = world.runtime.layout().app(&name(), 1);
+    std::fs::write(app.join("main.py"), "evil\n").unwrap();
+    let to = world.home().join("out");
+    let refused = world.runtime.export(&scope(), &name(), &to).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("somebody changed it"), "{refused}");
+    assert!(!to.exists());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_that_could_not_remove_the_files_can_be_repeated() {
+    let world = planted(&json!({}), "print('ok')\n").await;
+    // In the way of the files: what a killed or refused removal meets.
+    let going = world
+        .runtime
+        .layout()
+        .data()
+        .join("deployments/.removing-planted");
+    std::fs::write(&going, "x").unwrap();
+    world.runtime.remove(&scope(), &name()).await.unwrap_err();
+    std::fs::remove_file(&going).unwrap();
+    world.runtime.remove(&scope(), &name()).await.unwrap();
+    assert!(!world.runtime.layout().deployment(&name()).exists());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_is_not_there_fails_the_run_and_names_its_reference() {
     let more = json!({"permissions": {"secrets": [{"variable": "KEY", "reference": "env:NOPE"}]}});
     let world = planted(&more, "print(1)\n").await;
