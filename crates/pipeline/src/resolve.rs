@@ -29,6 +29,9 @@ const KEYS: [&str; 8] = [
     ".config",
 ];
 
+/// So many entries of a folder are looked into for such places.
+const NEAR_MAX: usize = 1_000;
+
 /// Everything about the spec that this machine does not fulfil, in words. Empty: it can be built.
 pub(crate) fn problems(spec: &Spec, data: &Path) -> Vec<String> {
     let mut found: Vec<String> = spec
@@ -66,7 +69,29 @@ pub(crate) fn risks(spec: &Spec) -> Vec<String> {
             folder.path
         ))
     });
-    private.chain(keys).collect()
+    let above = spec.permissions.folders.iter().filter_map(holds_keys);
+    private.chain(keys).chain(above).collect()
+}
+
+/// A folder that has places of keys in it or in a folder directly below, such as somebody's home.
+fn holds_keys(folder: &FolderPermission) -> Option<String> {
+    let path = Path::new(&folder.path);
+    let below = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let near = std::iter::once(path.to_owned())
+        .chain(below.take(NEAR_MAX).map(|entry| entry.path()))
+        .find_map(|place| {
+            let part = KEYS.iter().find(|part| place.join(part).is_dir())?;
+            Some(place.join(part))
+        })?;
+    let verb = match folder.access {
+        Access::Read => "reads",
+        Access::Write => "writes",
+    };
+    let path = path.display();
+    Some(format!(
+        "it {verb} {path}, and in it {}, which holds keys or settings",
+        near.display()
+    ))
 }
 
 fn folder_problem(folder: &FolderPermission, data: &Path) -> Option<String> {
@@ -274,6 +299,22 @@ mod tests {
         assert_eq!(risks.len(), 2);
         assert!(risks[0].contains("10.0.0.5:80"));
         assert!(risks[1].contains("/home/u/.ssh"));
+    }
+
+    #[test]
+    fn a_folder_above_places_of_keys_is_a_risk_and_one_beside_them_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("u/.ssh")).unwrap();
+        std::fs::create_dir_all(dir.path().join("u/notes")).unwrap();
+        for (place, expected) in [("u", 1), ("", 1), ("u/notes", 0)] {
+            let spec = spec(&[folder(&dir.path().join(place), Access::Read, false)]);
+            let risks: Vec<String> = risks(&spec).into_iter().skip(1).collect();
+            assert_eq!(risks.len(), expected, "{place}: {risks:?}");
+            assert!(
+                risks.iter().all(|risk| risk.contains("u/.ssh")),
+                "{risks:?}"
+            );
+        }
     }
 
     #[test]
