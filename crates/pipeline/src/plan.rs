@@ -216,6 +216,13 @@ impl Builds {
                 planned(plan, foundation)?
             }
         };
+        if existing.is_none() && names.contains(&spec.name) {
+            let name = &spec.name;
+            return Err(NotReady::refused(format!(
+                "an automation named {name} is deployed already; change that one (agentwright change {name} …), \
+                 or give this spec another name"
+            )));
+        }
         let foundation = self.generator(&spec, foundations)?;
         let problems = resolve::problems(&spec, self.runtime().layout().data());
         if !problems.is_empty() {

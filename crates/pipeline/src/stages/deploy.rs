@@ -11,7 +11,7 @@ use agentwright_domain::build::{Facts, FailureClass, Stage, due};
 use agentwright_domain::deployment::DeployedVersion;
 use agentwright_domain::digest::Digest;
 use agentwright_domain::evidence::TestResult;
-use agentwright_domain::ids::GrantId;
+use agentwright_domain::ids::{GrantId, RunId};
 use agentwright_domain::run::Record;
 use agentwright_domain::spec::{Spec, Trigger};
 use agentwright_proof::of_json;
@@ -26,6 +26,7 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     if approved && work.state.facts.approval.is_none() {
         return Err(Stop::fault("nobody has approved this, and somebody must"));
     }
+    replaces_as_meant(work, &spec).await?;
     let ready = spec.clone();
     let programs = work.builds.runtime().programs().clone();
     blocking(move || {
@@ -118,6 +119,34 @@ async fn unchanged(work: &Work<'_>, spec: &Spec) -> Result<Digest, Stop> {
     Err(failed(format!(
         "{what} changed after it was approved; nothing was deployed, build it again"
     )))
+}
+
+/// A yes to something new replaces nothing, and a yes to a change revives nothing: another build may
+/// have taken the name, or a person removed it, while this one was made or waited.
+async fn replaces_as_meant(work: &Work<'_>, spec: &Spec) -> Result<(), Stop> {
+    let (runtime, name) = (work.builds.runtime(), &spec.name);
+    let there = match runtime.status(work.handle.scope(), name).await {
+        Ok(status) => Some(status.versions),
+        Err(RuntimeError::Unknown(_)) => None,
+        Err(error) => return Err(Stop::Retry(agentwright_runtime::chain(&error))),
+    };
+    let own = |build: &RunId| {
+        *build == work.run.id
+            || work.request.deploys.as_ref() == Some(build)
+            || work.run.repeats.as_ref() == Some(build)
+    };
+    match (&work.request.changes, there) {
+        (None, Some(versions)) if !versions.iter().any(|version| own(&version.build)) => {
+            Err(failed(format!(
+                "an automation named {name} is deployed already, and this was to be a new one; nothing was \
+                 replaced; change that one (agentwright change {name} …) or build this under another name"
+            )))
+        }
+        (Some(_), None) => Err(failed(format!(
+            "{name} was to be changed, but it was removed meanwhile; nothing was deployed, build it again"
+        ))),
+        (None, _) | (Some(_), Some(_)) => Ok(()),
+    }
 }
 
 /// A service must become well before it replaces anything.

@@ -7,7 +7,7 @@ use agentwright_domain::build::Stage;
 use agentwright_domain::digest::Digest;
 use agentwright_domain::spec::Spec;
 use agentwright_runtime::blocking;
-use agentwright_runtime::install::NOT_CODE;
+use agentwright_runtime::install::{NOT_CODE, code_digest};
 use agentwright_runtime::tree;
 use agentwright_verify::{PreviewError, PreviewReport, PreviewWork};
 
@@ -41,7 +41,16 @@ async fn look(work: &Work<'_>, spec: &Spec) -> Result<Result<PreviewReport, Stri
     let scratch = work.scratch(Stage::Preview).await?;
     let (repository, app) = (work.repository(), scratch.join("app"));
     let to = app.clone();
-    blocking(move || tree::copy(&repository, &NOT_CODE, &to)).await?;
+    let code = blocking(move || {
+        tree::copy(&repository, &NOT_CODE, &to)?;
+        code_digest(&to)
+    })
+    .await?;
+    if Some(&code) != work.state.facts.verified.as_ref() {
+        return Err(Stop::fault(
+            "the code was changed after it was verified; build it again",
+        ));
+    }
     let programs = work.present_programs(spec).await;
     let job = PreviewWork {
         spec,

@@ -22,6 +22,17 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
         .await
         .map_err(|error| Stop::Retry(agentwright_runtime::chain(&error)))?;
     let ours = active.build == work.run.id;
+    // Also what an attempt of this stage did that was killed before it could say so.
+    if let Some(version) = work.state.facts.version.filter(|v| *v > active.version) {
+        return Err(Stop::Failed(
+            FailureClass::Deploy,
+            format!(
+                "version {version} of {name} was taken back before it was registered; version {} is active; \
+                 agentwright logs {name} shows why",
+                active.version
+            ),
+        ));
+    }
     let endpoint = if ours && matches!(active.spec.trigger, Trigger::Service { .. }) {
         let up = runtime
             .await_service(scope, &active, &work.handle.cancelled())

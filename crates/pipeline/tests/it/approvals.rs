@@ -197,6 +197,51 @@ async fn places_of_keys_ask_a_person_whatever_the_mode() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_builds_of_one_new_name_the_second_replaces_nothing() {
+    let world = World::new().await;
+    let (first, second) = (waiting(&world).await, waiting(&world).await);
+    let name = facts(&first).name.clone().unwrap();
+    assert_eq!(facts(&second).name.as_ref(), Some(&name));
+    let first = approved(&world, &first.id).await;
+    assert_eq!(phase(&first), &Phase::Completed { deployed: true });
+    let second = approved(&world, &second.id).await;
+    let (class, reason) = failure(&second);
+    assert_eq!(class, FailureClass::Deploy);
+    assert!(reason.contains("nothing was replaced"), "{reason}");
+    let active = world.runtime.active(&scope(), &name).await.unwrap();
+    assert_eq!((active.version, active.build), (1, first.id));
+    let again = BuildRequest {
+        spec: Some(Box::new(active.spec)),
+        ..world.request("")
+    };
+    let plan = world.builds.plan(&scope(), &again).await.unwrap();
+    let reason = plan.reason.unwrap();
+    assert!(reason.contains("deployed already"), "{reason}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_what_was_removed_meanwhile_revives_nothing() {
+    let world = World::new().await;
+    let first = waiting(&world).await;
+    let name = facts(&approved(&world, &first.id).await)
+        .name
+        .clone()
+        .unwrap();
+    let request = BuildRequest {
+        changes: Some(name.clone()),
+        ..world.request("keep 3 instead")
+    };
+    let id = world.submit(request, final_mode()).await;
+    assert_eq!(world.settled(&id).await.status, RunStatus::Waiting);
+    world.runtime.remove(&scope(), &name).await.unwrap();
+    let (_, reason) = failure(&approved(&world, &id).await);
+    assert!(reason.contains("removed meanwhile"), "{reason}");
+    assert!(!world.runtime.layout().deployment(&name).exists());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn checkpoints_ask_after_the_spec_and_again_before_deploy() {
     let world = World::new().await;
     world.write("notes/a.txt", "one\n");
