@@ -25,6 +25,10 @@ use agentwright_runtime::Runtime;
 use agentwright_verify::Verifier;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts the works of this process.
+static WORKS: AtomicU64 = AtomicU64::new(0);
 
 /// What builds work with.
 #[derive(Clone)]
@@ -99,6 +103,7 @@ impl Executor for Builds {
             request,
             handle,
             attempt,
+            serial: WORKS.fetch_add(1, Ordering::Relaxed),
         };
         Signal::Stage {
             outcome: Box::new(Box::pin(work.stage(stage)).await),

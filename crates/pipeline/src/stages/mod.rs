@@ -37,6 +37,8 @@ pub(crate) struct Work<'a> {
     pub(crate) request: &'a BuildRequest,
     pub(crate) handle: &'a Handle,
     pub(crate) attempt: u32,
+    /// Later works of this process have higher ones.
+    pub(crate) serial: u64,
 }
 
 /// It held.
@@ -176,11 +178,25 @@ impl Work<'_> {
         self.directory().join("repo")
     }
 
-    /// A directory of this stage alone, emptied; gone when the stage ends.
+    /// A directory of this work alone; gone when the stage ends. An earlier work of the same stage that
+    /// was dropped may still be writing into its own; what such ones left is taken away.
     pub(crate) async fn scratch(&self, stage: Stage) -> Result<PathBuf, Stop> {
-        let path = self.scratch_path(stage);
+        let (path, serial) = (self.scratch_path(stage), self.serial);
         blocking(move || {
             tree::remove_all(&path)?;
+            let earlier = |name: &str| {
+                let number = name
+                    .rsplit_once('-')
+                    .and_then(|(_, n)| n.parse::<u64>().ok());
+                number.is_none_or(|number| number < serial)
+            };
+            let left = path.parent().map(std::fs::read_dir);
+            for entry in left.into_iter().flatten().flatten().flatten() {
+                if entry.file_name().to_str().is_some_and(earlier) {
+                    // Somebody may still be writing there: the next one takes it away.
+                    let _ = tree::remove_all(&entry.path());
+                }
+            }
             std::fs::create_dir_all(&path).map_err(tree::io_error("make the directory", &path))?;
             Ok(path)
         })
@@ -189,11 +205,16 @@ impl Work<'_> {
 
     fn scratch_path(&self, stage: Stage) -> PathBuf {
         let own = self.builds.runtime().layout().build(&self.run.id);
-        own.join("scratch").join(stage.word())
+        own.join("scratch")
+            .join(format!("{}-{}", stage.word(), self.serial))
     }
 
     async fn clean(&self, stage: Stage) {
-        let path = self.scratch_path(stage);
+        let mut path = self.scratch_path(stage);
+        if stage == Stage::Register {
+            // The last one: nobody else has a directory there any more.
+            path.pop();
+        }
         if let Err(error) = blocking(move || tree::remove_all(&path)).await {
             tracing::warn!(run = %self.run.id, error = chain(&error), "cannot remove a scratch directory");
         }
