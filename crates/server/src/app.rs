@@ -5,13 +5,14 @@ use crate::later::Later;
 use agentwright_api::{Health, Time};
 use agentwright_domain::run::RunKind;
 use agentwright_engine::{Clock, Engine, Executor, SystemClock};
-use agentwright_notify::Channel;
+use agentwright_notify::{Channel, Command, Webhook};
 use agentwright_runtime::environment::Programs;
 use agentwright_runtime::layout::Layout;
 use agentwright_runtime::{Executions, Parts, Runtime};
 use agentwright_sandbox::Sandbox;
 use agentwright_store::{Location, OpenError, Options, Store};
 use axum::Router;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -270,8 +271,27 @@ fn engine_settings(
 }
 
 fn channels(configured: &[NotifyChannel]) -> Result<Vec<Arc<dyn Channel>>, StartError> {
-    if configured.is_empty() {
-        return Ok(Vec::new());
+    let mut names = BTreeSet::new();
+    let mut channels: Vec<Arc<dyn Channel>> = Vec::new();
+    for one in configured {
+        let (NotifyChannel::Webhook { name, .. } | NotifyChannel::Command { name, .. }) = one;
+        if !names.insert(name) {
+            let twice = format!("two channels are named {name:?}");
+            return Err(StartError::Notify(twice));
+        }
+        channels.push(match one {
+            NotifyChannel::Webhook { name, url } => {
+                let webhook = Webhook::new(name, url);
+                Arc::new(webhook.map_err(|error| StartError::Notify(error.to_string()))?)
+            }
+            NotifyChannel::Command { name, command } if command.is_empty() => {
+                let empty = format!("the channel {name:?} names no program");
+                return Err(StartError::Notify(empty));
+            }
+            NotifyChannel::Command { name, command } => {
+                Arc::new(Command::new(name, command.clone()))
+            }
+        });
     }
-    Err(StartError::Notify("not wired yet".into()))
+    Ok(channels)
 }

@@ -3,7 +3,7 @@
 use crate::support::World;
 use agentwright_api::{Client, ClientError, Health};
 use agentwright_server::daemon::{DaemonError, EXIT_RUNNING, PlaceError, Served};
-use agentwright_server::{Config, StartError, Work};
+use agentwright_server::{Config, NotifyChannel, StartError, Work};
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -233,4 +233,27 @@ async fn a_socket_that_somebody_removed_is_made_again() {
     }
     served.stop(Duration::ZERO).await;
     assert!(!socket.exists());
+}
+
+#[tokio::test]
+async fn channels_for_notices_that_cannot_work_are_refused_by_name() {
+    let command = |name: &str, words: &[&str]| NotifyChannel::Command {
+        name: name.into(),
+        command: words.iter().map(|&word| word.to_owned()).collect(),
+    };
+    for (channels, says) in [
+        (
+            vec![command("a", &["true"]), command("a", &["true"])],
+            "two channels",
+        ),
+        (vec![command("b", &[])], "no program"),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let mut config = Config::plain(&dir.path().join("data"));
+        config.settings.notify = channels;
+        let Err(error) = Served::start(config, Work::Given(Vec::new())).await else {
+            panic!("it started");
+        };
+        assert!(error.to_string().contains(says), "{error}");
+    }
 }
