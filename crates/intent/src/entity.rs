@@ -294,7 +294,7 @@ fn read_field(sentence: &Sentence, start: usize, mut optional: bool) -> Option<(
                         next.is_word() && !next.is(&["and", "of", "as"]) && !next.is(&ENDS)
                     }) =>
             {
-                kind = Some(found)
+                kind = Some(found);
             }
             _ => words.push(&token.text),
         }

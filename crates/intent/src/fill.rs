@@ -297,6 +297,25 @@ fn task(input: &Input, max: usize, s: &Sentence, filled: &mut Filled) {
     }
 }
 
+/// Paths and addresses that nothing has taken yet, each once. `*.csv` counts where no input takes globs.
+fn free_places(foundation: &Foundation, s: &Sentence, filled: &Filled) -> Vec<usize> {
+    let globbed = foundation
+        .manifest
+        .inputs
+        .iter()
+        .any(|i| matches!(i.kind, InputKind::Globs { .. }));
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    (0..s.tokens.len())
+        .filter(|at| filled.free(s, *at))
+        .filter(|at| {
+            let token = &s.tokens[*at];
+            matches!(token.kind, Kind::Path | Kind::Url)
+                || (token.kind == Kind::Glob && !globbed && paths::extension(&token.text).is_some())
+        })
+        .filter(|at| seen.insert(s.tokens[*at].text.as_str()))
+        .collect()
+}
+
 /// Gives each path and address to the input that it fits best; all of them together, best sum first.
 fn paths_and_addresses(
     foundation: &Foundation,
@@ -304,23 +323,7 @@ fn paths_and_addresses(
     context: &Context,
     filled: &mut Filled,
 ) {
-    let is_place = |token: &Token| matches!(token.kind, Kind::Path | Kind::Url);
-    let globbed = foundation
-        .manifest
-        .inputs
-        .iter()
-        .any(|i| matches!(i.kind, InputKind::Globs { .. }));
-    let mut seen: BTreeSet<&str> = BTreeSet::new();
-    let places: Vec<usize> = (0..s.tokens.len())
-        .filter(|at| filled.free(s, *at))
-        .filter(|at| {
-            is_place(&s.tokens[*at])
-                || (s.tokens[*at].kind == Kind::Glob
-                    && !globbed
-                    && paths::extension(&s.tokens[*at].text).is_some())
-        })
-        .filter(|at| seen.insert(s.tokens[*at].text.as_str()))
-        .collect();
+    let places = free_places(foundation, s, filled);
     let inputs: Vec<&Input> = foundation
         .manifest
         .inputs
@@ -373,6 +376,11 @@ fn paths_and_addresses(
             rest.retain(|at| !urls.contains(at));
         }
     }
+    mentions(rest, s, context, filled);
+}
+
+/// A repeated mention of a known place is understood; any other is too much.
+fn mentions(rest: Vec<usize>, s: &Sentence, context: &Context, filled: &mut Filled) {
     for at in rest {
         let text = &s.tokens[at].text;
         let full = paths::absolute(text, context)

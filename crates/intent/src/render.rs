@@ -146,7 +146,7 @@ fn span(seconds: u64) -> String {
     ];
     let (unit, name) = units
         .into_iter()
-        .find(|(unit, _)| seconds >= *unit && seconds % unit == 0)
+        .find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit))
         .unwrap_or((1, "second"));
     let n = seconds / unit;
     format!("{n} {name}{}", if n == 1 { "" } else { "s" })
@@ -156,7 +156,7 @@ fn bytes(size: u64) -> String {
     let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "KB")];
     let (unit, name) = units
         .into_iter()
-        .find(|(unit, _)| size >= *unit && size % unit == 0)
+        .find(|(unit, _)| size >= *unit && size.is_multiple_of(*unit))
         .unwrap_or((1, "bytes"));
     format!("{} {name}", size / unit)
 }

@@ -115,50 +115,36 @@ pub(crate) fn join<'a>(tokens: impl Iterator<Item = &'a Token>) -> String {
     text
 }
 
+/// What people call the thing that they want.
+const THINGS: [&str; 7] = [
+    "automation",
+    "script",
+    "job",
+    "service",
+    "agent",
+    "task",
+    "tool",
+];
+
+/// How many words lead to a name from here on: `call it …` are two.
+fn lead(tokens: &[Token], i: usize) -> Option<usize> {
+    let is = |k: usize, words: &[&str]| tokens.get(i + k).is_some_and(|t| t.is(words));
+    let thing = |k: usize| is(k, &THINGS);
+    if is(0, &["call", "name"]) && is(1, &["the", "this"]) && thing(2) {
+        return Some(3);
+    }
+    let it = is(0, &["call", "name", "title"]) && is(1, &["it", "this", "that"]);
+    let called = (thing(0) || is(0, &["api"])) && is(1, &["called", "named"]);
+    let labelled = is(0, &["name"])
+        && tokens.get(i + 1).is_some_and(|t| t.punct(":="))
+        && i + 3 == tokens.len();
+    (it || called || labelled).then_some(2)
+}
+
 /// `call it X`, `name it X`, `under the name X`, `(name: X)`.
 fn name(tokens: &[Token]) -> Result<Option<Said<Slug>>, Refusal> {
     for i in 0..tokens.len() {
-        let is = |k: usize, words: &[&str]| tokens.get(i + k).is_some_and(|t| t.is(words));
-        let lead = if is(0, &["call", "name", "title"]) && is(1, &["it", "this", "that"]) {
-            2
-        } else if is(0, &["call", "name"])
-            && is(1, &["the", "this"])
-            && is(
-                2,
-                &[
-                    "automation",
-                    "script",
-                    "job",
-                    "service",
-                    "agent",
-                    "task",
-                    "tool",
-                ],
-            )
-        {
-            3
-        } else if is(
-            0,
-            &[
-                "automation",
-                "script",
-                "job",
-                "service",
-                "agent",
-                "task",
-                "tool",
-                "api",
-            ],
-        ) && is(1, &["called", "named"])
-        {
-            2
-        } else if is(0, &["name"])
-            && tokens.get(i + 1).is_some_and(|t| t.punct(":="))
-            && tokens.get(i + 2).is_some()
-            && i + 3 >= tokens.len()
-        {
-            2
-        } else {
+        let Some(lead) = lead(tokens, i) else {
             continue;
         };
         let Some(said) = tokens.get(i + lead) else {
@@ -257,8 +243,8 @@ fn sql(intent: &str, tokens: &[Token], timed: &BTreeSet<usize>) -> Option<Said<S
     let mut end = (from + 1..tokens.len())
         .find(|k| ends(*k))
         .unwrap_or(tokens.len());
-    while end > from + 2 && tokens[end - 1].is(&["in", "from", "of", "and", "the"])
-        || end > from + 2 && tokens[end - 1].punct(",")
+    while end > from + 2
+        && (tokens[end - 1].is(&["in", "from", "of", "and", "the"]) || tokens[end - 1].punct(","))
     {
         end -= 1;
     }

@@ -301,7 +301,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// A foundation whose templates fail is a fault of the foundation, not of the sentence.
-fn broken(why: String) -> Refusal {
+fn broken(why: impl std::fmt::Display) -> Refusal {
     Refusal::Hostile {
         what: format!("the foundation cannot be filled with these inputs: {why}"),
     }

@@ -6,6 +6,7 @@ use crate::lex::{Kind, Token};
 use crate::paths;
 use crate::plan::Context;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Most elements of a list input.
 pub(crate) const LIST_MAX: usize = 50;
@@ -32,7 +33,7 @@ pub(crate) fn phrases(input: &Input) -> Vec<String> {
     all.extend(input.find.after.keys().cloned());
     match &input.kind {
         InputKind::Choice { of } | InputKind::Choices { of } => {
-            all.extend(of.values().flatten().cloned())
+            all.extend(of.values().flatten().cloned());
         }
         InputKind::Flag { yes } => all.extend(yes.iter().cloned()),
         InputKind::Globs { kinds } => all.extend(kinds.keys().cloned()),
@@ -261,14 +262,6 @@ fn globs(
 /// # Errors
 /// What would fit instead.
 pub(crate) fn check(input: &Input, value: &Value) -> Result<(), String> {
-    let texts = || {
-        value.as_array().is_some_and(|list| {
-            list.len() <= LIST_MAX
-                && list
-                    .iter()
-                    .all(|v| v.as_str().is_some_and(|t| !t.is_empty() && t.len() <= 1000))
-        })
-    };
     let text = value
         .as_str()
         .filter(|t| !t.trim().is_empty() && !t.contains('\0'));
@@ -279,7 +272,7 @@ pub(crate) fn check(input: &Input, value: &Value) -> Result<(), String> {
         InputKind::Url {} => {
             return text
                 .ok_or("an http or https address".to_owned())
-                .and_then(|t| http(t));
+                .and_then(http);
         }
         InputKind::Urls {} => {
             let list = value
@@ -299,44 +292,30 @@ pub(crate) fn check(input: &Input, value: &Value) -> Result<(), String> {
         }
         InputKind::Text { max, .. } => text.is_some_and(|t| t.chars().count() <= *max),
         InputKind::Integer { min, max } => {
-            let fits = value.as_i64().is_some_and(|n| n >= *min && n <= *max);
-            return if fits {
-                Ok(())
-            } else {
-                Err(format!("a whole number from {min} to {max}"))
-            };
+            return value
+                .as_i64()
+                .is_some_and(|n| n >= *min && n <= *max)
+                .then_some(())
+                .ok_or_else(|| format!("a whole number from {min} to {max}"));
         }
         InputKind::Duration {} | InputKind::Size {} => value.as_u64().is_some_and(|n| n > 0),
         InputKind::Choice { of } => {
-            let fits = text.is_some_and(|t| of.contains_key(t));
-            return if fits {
-                Ok(())
-            } else {
-                Err(format!(
-                    "one of {}",
-                    of.keys().cloned().collect::<Vec<_>>().join(", ")
-                ))
-            };
+            return text
+                .is_some_and(|t| of.contains_key(t))
+                .then_some(())
+                .ok_or_else(|| format!("one of {}", names(of)));
         }
         InputKind::Choices { of } => {
-            let fits = texts()
-                && value.as_array().is_some_and(|l| {
-                    !l.is_empty()
-                        && l.iter()
-                            .all(|v| v.as_str().is_some_and(|t| of.contains_key(t)))
-                });
-            return if fits {
-                Ok(())
-            } else {
-                Err(format!(
-                    "some of {}",
-                    of.keys().cloned().collect::<Vec<_>>().join(", ")
-                ))
-            };
+            let known = |v: &Value| v.as_str().is_some_and(|t| of.contains_key(t));
+            return value
+                .as_array()
+                .is_some_and(|l| !l.is_empty() && l.len() <= LIST_MAX && l.iter().all(known))
+                .then_some(())
+                .ok_or_else(|| format!("some of {}", names(of)));
         }
         InputKind::Flag { .. } => value.is_boolean(),
         InputKind::Port {} => value.as_u64().is_some_and(|n| n <= 65_535),
-        InputKind::Columns {} | InputKind::Words {} | InputKind::Globs { .. } => texts(),
+        InputKind::Columns {} | InputKind::Words {} | InputKind::Globs { .. } => is_texts(value),
         InputKind::Entity {} => return check_entity(value),
         InputKind::Secret {} => {
             text.is_some_and(|t| t.starts_with("env:") || t.starts_with("file:/"))
@@ -347,6 +326,17 @@ pub(crate) fn check(input: &Input, value: &Value) -> Result<(), String> {
     } else {
         Err(expected(&input.kind).to_owned())
     }
+}
+
+fn is_texts(value: &Value) -> bool {
+    let fits = |v: &Value| v.as_str().is_some_and(|t| !t.is_empty() && t.len() <= 1000);
+    value
+        .as_array()
+        .is_some_and(|list| list.len() <= LIST_MAX && list.iter().all(fits))
+}
+
+fn names(of: &BTreeMap<String, Vec<String>>) -> String {
+    of.keys().cloned().collect::<Vec<_>>().join(", ")
 }
 
 fn http(text: &str) -> Result<(), String> {

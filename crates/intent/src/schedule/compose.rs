@@ -56,7 +56,7 @@ fn clock_fields(parts: &Parts) -> Result<(String, String), String> {
         None => "*".to_owned(),
     };
     match parts.every {
-        Some(Every::Minutes(n)) if n == 1 => return Ok(("*".into(), window(false))),
+        Some(Every::Minutes(1)) => return Ok(("*".into(), window(false))),
         Some(Every::Minutes(n)) if n < 60 && 60 % n == 0 => {
             return Ok((format!("*/{n}"), window(false)));
         }
@@ -225,7 +225,7 @@ fn months(n: u32) -> Result<String, String> {
 
 fn nearest(n: u32, of: u32) -> u32 {
     (1..=of)
-        .filter(|d| of % d == 0)
+        .filter(|d| of.is_multiple_of(*d))
         .min_by_key(|d| d.abs_diff(n))
         .unwrap_or(1)
 }

@@ -146,7 +146,7 @@ fn read_every(captures: &Captures<'_>, parts: &mut Parts) -> bool {
     match captures.name("frac").map(|m| m.as_str()) {
         Some(frac) if frac.starts_with("half") => n = 0.5,
         Some(frac) if frac.starts_with("quarter") => n = 0.25,
-        Some(frac) if frac == "single" => {}
+        Some("single") => {}
         Some(_) => return trouble(captures, parts, "how many is that?"),
         None => {}
     }

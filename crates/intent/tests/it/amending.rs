@@ -12,8 +12,8 @@ fn existing(sentence: &str) -> (Spec, Foundation) {
     let plan = understand(sentence, &context(), &ALL).unwrap();
     let foundation = ALL
         .iter()
-        .cloned()
         .find(|f| f.name() == plan.foundation)
+        .cloned()
         .unwrap();
     (spec(&plan, &foundation).unwrap(), foundation)
 }

@@ -1,5 +1,11 @@
 //! The built-in foundations and the labelled corpus, understood from their files.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on panics; the corpus prints its rates"
+)]
+
 use agentwright_intent::{Context, Foundation, FoundationSource};
 use std::collections::BTreeMap;
 use std::path::Path;
