@@ -11,9 +11,10 @@ mod plan;
 mod records;
 
 use crate::Store;
+use crate::connections::{Db, Held};
 use crate::db::{Conn, Statement};
 use crate::error::{CommitError, Error, SubmitError};
-use crate::open::{Db, Held, Time};
+use crate::open::Time;
 use crate::scope::OrgScope;
 use crate::watch::{News, Watches};
 use agentwright_domain::ids::{OrganizationId, RunId};

@@ -6,6 +6,7 @@
 //! transition is, `domain` says. Start with [`Store::open`], then `group.rs`.
 
 mod artifacts;
+mod connections;
 mod db;
 mod deployments;
 mod error;

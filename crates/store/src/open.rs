@@ -2,18 +2,16 @@
 
 use crate::Store;
 use crate::artifacts::{ARTIFACTS_QUOTA_BYTES, Artifacts};
+use crate::connections::{Db, Writing};
 use crate::db::{Conn, Statement};
 use crate::error::{Class, Error, OpenError, class};
 use crate::group::Committers;
 use crate::migrate::{Dialect, NEWEST};
 use crate::watch::Watches;
 use sqlx::migrate::Migrate;
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{
-    ConnectOptions, Connection, Executor, PgConnection, Postgres, Sqlite, SqliteConnection,
-};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, SqliteConnection};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -21,7 +19,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
+use tokio::sync::Mutex;
 
 /// Read-only connections to SQLite.
 const READERS: u32 = 4;
@@ -85,149 +83,6 @@ pub(crate) struct Inner {
     pub(crate) watches: Arc<Watches>,
     pub(crate) artifacts: Artifacts,
     pub(crate) time: Time,
-}
-
-/// The connections.
-#[derive(Clone)]
-pub(crate) enum Db {
-    /// One writer, whose owner holds the lock file; several readers.
-    Sqlite {
-        writer: Arc<Mutex<Option<Writing>>>,
-        readers: sqlx::SqlitePool,
-    },
-    /// A pool.
-    Postgres {
-        pool: sqlx::PgPool,
-        options: Box<PgConnectOptions>,
-    },
-}
-
-/// SQLite's writing connection, and the proof that nobody else has one.
-pub(crate) struct Writing {
-    conn: SqliteConnection,
-    /// Whoever had it has begun and was given up before the end.
-    open: bool,
-    _lock: File,
-}
-
-/// A connection taken for a while.
-pub(crate) enum Held {
-    Reader(PoolConnection<Sqlite>),
-    Writer(OwnedMappedMutexGuard<Option<Writing>, Writing>),
-    Postgres(Pooled),
-}
-
-/// A connection of the pool; one with an open transaction never goes back to it.
-pub(crate) struct Pooled {
-    pub(crate) conn: PoolConnection<Postgres>,
-    open: bool,
-}
-
-impl Drop for Pooled {
-    fn drop(&mut self) {
-        if self.open {
-            self.conn.close_on_drop();
-        }
-    }
-}
-
-fn pooled(conn: PoolConnection<Postgres>) -> Held {
-    Held::Postgres(Pooled { conn, open: false })
-}
-
-impl Held {
-    pub(crate) fn conn(&mut self) -> Conn<'_> {
-        match self {
-            Self::Reader(conn) => Conn::Sqlite(conn),
-            Self::Writer(writing) => Conn::Sqlite(&mut writing.conn),
-            Self::Postgres(pooled) => Conn::Postgres(&mut pooled.conn),
-        }
-    }
-
-    /// Begins a transaction, to be ended by [`Self::end`]. When the caller is given up in between (a
-    /// client that hangs up drops its call wherever it waits), the next one finds nothing of it.
-    pub(crate) async fn begin(&mut self) -> Result<(), Error> {
-        match self {
-            Self::Writer(writing) => writing.open = true,
-            Self::Postgres(pooled) => pooled.open = true,
-            Self::Reader(_) => {}
-        }
-        self.conn().begin().await
-    }
-
-    /// Ends the transaction: what was done is committed, an error is rolled back.
-    pub(crate) async fn end<T>(&mut self, done: Result<T, Error>) -> Result<T, Error> {
-        let done = match done {
-            Ok(done) => self.conn().commit().await.map(|()| done),
-            Err(error) => Err(error),
-        };
-        match &done {
-            Ok(_) => self.settled(),
-            Err(_) => self.undo().await,
-        }
-        done
-    }
-
-    /// Ends the transaction without a trace.
-    pub(crate) async fn undo(&mut self) {
-        self.conn().rollback().await;
-        self.settled();
-    }
-
-    /// No transaction is open any more.
-    fn settled(&mut self) {
-        match self {
-            Self::Writer(writing) => writing.open = false,
-            Self::Postgres(pooled) => pooled.open = false,
-            Self::Reader(_) => {}
-        }
-    }
-}
-
-impl Db {
-    /// A connection for reading.
-    pub(crate) async fn reader(&self) -> Result<Held, Error> {
-        match self {
-            Self::Sqlite { readers, .. } => readers.acquire().await.map(Held::Reader),
-            Self::Postgres { pool, .. } => pool.acquire().await.map(pooled),
-        }
-        .map_err(|error| Error::of("taking a connection", &error))
-    }
-
-    /// A connection for writing: on SQLite the only one.
-    pub(crate) async fn writer(&self) -> Result<Held, Error> {
-        match self {
-            Self::Sqlite { writer, .. } => {
-                let writing = Arc::clone(writer).lock_owned().await;
-                let mut held = OwnedMutexGuard::try_map(writing, Option::as_mut)
-                    .map(Held::Writer)
-                    .map_err(|_| Error::Closed)?;
-                if matches!(&held, Held::Writer(writing) if writing.open) {
-                    held.undo().await;
-                }
-                Ok(held)
-            }
-            Self::Postgres { pool, .. } => pool
-                .acquire()
-                .await
-                .map(pooled)
-                .map_err(|error| Error::of("taking a connection", &error)),
-        }
-    }
-
-    async fn close(&self) {
-        match self {
-            Self::Sqlite { readers, writer } => {
-                readers.close().await;
-                if let Some(writing) = writer.lock().await.take() {
-                    // The last connection: the log is folded into the database. What cannot be
-                    // folded now is at the next start.
-                    let _ = writing.conn.close().await;
-                }
-            }
-            Self::Postgres { pool, .. } => pool.close().await,
-        }
-    }
 }
 
 impl Store {
