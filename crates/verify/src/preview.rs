@@ -1,13 +1,14 @@
 //! A dry run on the person's real data, everything bound read-only: what stands beside the yes.
 //!
-//! It comes before a person's yes, so no secret is handed in, no private address is reached, and only
-//! what the spec declares public is. `/state` is empty, as at the first run.
+//! It comes before a person's yes, so no secret is handed in and no private address is reached. It sees
+//! the person's data or the declared public hosts, never both: with a folder to read it has no network,
+//! and where hosts are declared its writable folders are shown empty. `/state` is empty, as at the first run.
 
 use crate::beneath::Root;
 use crate::judge::{ending_words, sandbox_stop};
 use crate::probe::matcher::cut;
 use crate::verifier::Verifier;
-use agentwright_domain::spec::Spec;
+use agentwright_domain::spec::{Access, FolderPermission, Spec};
 use agentwright_sandbox::spec_policy::{self, FolderMissing, Routes};
 use agentwright_sandbox::{Command, Ending, Network, Report};
 use serde::{Deserialize, Serialize};
@@ -89,7 +90,8 @@ impl Verifier {
         let state = work.scratch.join("preview-state");
         let fault = |error: std::io::Error| PreviewError::Fault(error.to_string());
         std::fs::create_dir_all(&state).map_err(fault)?;
-        let folders = real_folders(work.spec, &work.scratch)?;
+        let hosts = sees_hosts(work.spec);
+        let folders = folders(work.spec, &work.scratch, hosts)?;
         let mut limits = spec_policy::limits(work.spec);
         limits.wall_ms = Some(PREVIEW_LIMIT_S * 1000);
         let mut policy = spec_policy::policy(
@@ -103,7 +105,7 @@ impl Verifier {
         .map_err(|FolderMissing(name)| PreviewError::FolderMissing(name))?;
         spec_policy::read_only(&mut policy);
         spec_policy::add_programs(&mut policy, work.spec, &work.programs);
-        if matches!(&policy.network, Network::Allow(rules) if rules.is_empty()) {
+        if !hosts {
             policy.network = Network::Off;
         }
         let command = Command {
@@ -125,16 +127,27 @@ impl Verifier {
     }
 }
 
-/// The real folders; one that is made at deploy is shown empty.
-fn real_folders(spec: &Spec, scratch: &Path) -> Result<BTreeMap<String, PathBuf>, PreviewError> {
+/// Whether the dry run gets the declared hosts; then it gets none of the person's data.
+fn sees_hosts(spec: &Spec) -> bool {
+    let reads = |folder: &FolderPermission| folder.access == Access::Read;
+    !spec.permissions.network.is_empty() && !spec.permissions.folders.iter().any(reads)
+}
+
+/// The real folders; one that is made at deploy is shown empty, and all of them are where `hidden`.
+fn folders(
+    spec: &Spec,
+    scratch: &Path,
+    hidden: bool,
+) -> Result<BTreeMap<String, PathBuf>, PreviewError> {
     let mut folders = BTreeMap::new();
     for folder in &spec.permissions.folders {
         let name = folder.name.as_str().to_owned();
         let path = PathBuf::from(&folder.path);
         let there = Root::open(&path, &folder.path).is_ok();
-        let host = if there {
+        let new = folder.create && !path.exists();
+        let host = if there && !hidden {
             path
-        } else if folder.create && !path.exists() {
+        } else if there || new {
             let empty = scratch.join("preview-new").join(&name);
             std::fs::create_dir_all(&empty)
                 .map_err(|error| PreviewError::Fault(error.to_string()))?;

@@ -71,3 +71,20 @@ async fn a_missing_folder_and_a_missing_dry_run_are_named() {
     let error = preview(&shout_spec(), "pass").await.unwrap_err();
     assert!(matches!(error, PreviewError::None));
 }
+
+#[tokio::test]
+async fn a_preview_sees_data_or_hosts_and_never_both() {
+    let real = folder();
+    write(real.path(), "letter.txt", "dear");
+    let new = real.path().join("not-there");
+    let code = "import os\nprint(os.listdir('/data/source'), os.environ.get('HTTPS_PROXY'))";
+    let mut hosts = spec(real.path(), &new);
+    hosts["permissions"]["network"] = json!(["example.com:443"]);
+
+    let writing = preview(&hosts, code).await.unwrap();
+    assert!(writing.stdout.starts_with("[] http"), "{writing:?}");
+
+    hosts["permissions"]["folders"][0]["access"] = json!("read");
+    let reading = preview(&hosts, code).await.unwrap();
+    assert_eq!(reading.stdout, "['letter.txt'] None\n", "{reading:?}");
+}
