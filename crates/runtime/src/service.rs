@@ -15,6 +15,7 @@ use agentwright_domain::run::NewEvent;
 use agentwright_domain::spec::{Spec, Trigger};
 use agentwright_engine::Handle;
 use agentwright_sandbox::{Command, Ending, Policy, Running};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -39,6 +40,13 @@ const LOOKS_MISSED_MAX: u32 = 3;
 const STOP_GRACE: Duration = Duration::from_secs(8);
 /// The live log is started anew when it is larger; the one before is kept.
 pub(crate) const LIVE_LOG_MAX: u64 = 1 << 20;
+/// The first port that we choose ourselves, and how many there are.
+const OWN_PORTS_FROM: u16 = 20_000;
+const OWN_PORTS: u16 = 10_000;
+/// So often the port of last time is waited for before another one is taken.
+const KEPT_PORT_WAITS: u32 = 40;
+/// So many of them are tried.
+const PORTS_TRIED: u64 = 100;
 /// A state up to this size is copied for a trial start; a larger one is left out.
 const TRIAL_STATE_MAX: u64 = 64 << 20;
 
@@ -120,31 +128,52 @@ impl Runtime {
             stdin: Vec::new(),
         };
         let at = self.layout().deployment(name).join("port");
-        let last: Option<u16> = std::fs::read_to_string(&at)
-            .ok()
-            .and_then(|text| text.trim().parse().ok());
         let chosen = policy
             .publish
             .is_some_and(|publish| publish.host.port() == 0);
-        if let (true, Some(last)) = (chosen, last) {
+        if !chosen {
+            return Ok(self.sandbox().start(policy.clone(), command).await?);
+        }
+        let last: Option<u16> = std::fs::read_to_string(&at)
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
+        // The last resort is whatever the system gives.
+        let mut tries = last.into_iter().chain(own_ports(&at)).chain([0]);
+        let mut port = tries.next();
+        let mut waits = 0;
+        while let Some(at_port) = port {
             let mut policy = policy.clone();
             if let Some(publish) = &mut policy.publish {
-                publish.host.set_port(last);
+                publish.host.set_port(at_port);
             }
-            match self.sandbox().start(policy, command.clone()).await {
-                Err(agentwright_sandbox::Error::AddressInUse(_)) => {}
-                other => return Ok(other?),
+            let running = match self.sandbox().start(policy, command.clone()).await {
+                // Whoever ended just now may not have let go of it yet.
+                Err(agentwright_sandbox::Error::AddressInUse(_))
+                    if port == last && waits < KEPT_PORT_WAITS =>
+                {
+                    waits += 1;
+                    sleep(START_PAUSE).await;
+                    continue;
+                }
+                Err(agentwright_sandbox::Error::AddressInUse(_)) => {
+                    port = tries.next();
+                    continue;
+                }
+                other => other?,
+            };
+            let published = running.published().map(|published| published.port());
+            if let Some(port) = published.filter(|port| Some(*port) != last) {
+                let text = port.to_string();
+                let kept = blocking(move || tree::replace_file(&at, text.as_bytes())).await;
+                if let Err(error) = kept {
+                    tracing::warn!(automation = %name, %error, "cannot remember the port of a service");
+                }
             }
+            return Ok(running);
         }
-        let running = self.sandbox().start(policy.clone(), command).await?;
-        if let Some(published) = running.published().filter(|_| chosen) {
-            let text = published.port().to_string();
-            let kept = blocking(move || tree::replace_file(&at, text.as_bytes())).await;
-            if let Err(error) = kept {
-                tracing::warn!(automation = %name, %error, "cannot remember the port of a service");
-            }
-        }
-        Ok(running)
+        Err(Failure::again(
+            "no port is free on 127.0.0.1 to publish it on".to_owned(),
+        ))
     }
 
     async fn watch(
@@ -291,6 +320,18 @@ impl Runtime {
 }
 
 /// Waits until it answers its health path with 200.
+/// Ports to try for a deployment that leaves the choice to us: below the range that the system gives to
+/// outgoing connections, so that nobody takes one while the service is down.
+fn own_ports(deployment: &Path) -> impl Iterator<Item = u16> + use<> {
+    let mut hasher = DefaultHasher::new();
+    deployment.hash(&mut hasher);
+    let from = hasher.finish() % u64::from(OWN_PORTS);
+    (0..PORTS_TRIED).map(move |n| {
+        let at = (from + n) % u64::from(OWN_PORTS);
+        OWN_PORTS_FROM + u16::try_from(at).unwrap_or(0)
+    })
+}
+
 async fn until_well(running: &Running, port: &Port) -> Result<String, Failure> {
     let began = Instant::now();
     let mut last = "no answer".to_owned();
