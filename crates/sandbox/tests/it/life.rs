@@ -156,10 +156,11 @@ async fn a_service_is_published_reached_looked_at_and_stopped() {
     assert!(matches!(again, Err(Error::AddressInUse(a)) if a == address));
     running.stop(Duration::from_secs(2)).await;
     assert_eq!(running.wait().await.unwrap().ending, Ending::Signalled(15));
-    assert!(
-        tokio::net::TcpStream::connect(address).await.is_err(),
-        "the port is free again"
-    );
+    // A neighbour that is being started holds a copy of every descriptor until its exec.
+    until("the port is free again", || {
+        std::net::TcpStream::connect(address).is_err()
+    })
+    .await;
     assert!(matches!(running.connect(8080).await, Err(Error::Ended)));
     assert!(matches!(running.processes().await, Err(Error::Ended)));
 }
