@@ -27,6 +27,8 @@ const PATH_MAX_BYTES: usize = 4_096;
 const FOUNDATIONS_MAX: usize = 16;
 /// The lowest and highest priority number.
 const PRIORITY_MAX: i64 = 1_000_000;
+/// The most repairs: with the first writing they are all tries that a stage has.
+const REPAIRS_MAX: u32 = agentwright_domain::build::ATTEMPTS_MAX - 1;
 
 /// `POST /builds`. Takes an `Idempotency-Key`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
@@ -70,6 +72,14 @@ pub struct CreateBuild {
     #[serde(default)]
     #[garde(skip)]
     pub production: bool,
+    /// Repairs of code that does not hold; 0 to 9, 9 where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(range(max = REPAIRS_MAX)))]
+    pub repairs: Option<u32>,
+    /// Whether it may wait for a model's quota to come back.
+    #[serde(default = "yes")]
+    #[garde(skip)]
+    pub wait_for_quota: bool,
     /// Lower goes first.
     #[serde(default)]
     #[garde(range(min = -PRIORITY_MAX, max = PRIORITY_MAX))]
@@ -98,6 +108,8 @@ impl CreateBuild {
             auto_deploy: true,
             advance: None,
             production: false,
+            repairs: None,
+            wait_for_quota: true,
             priority: 0,
             changes: plan.changes,
             foundations: plan.foundations,
@@ -225,6 +237,13 @@ pub enum BuildState {
         /// Since when.
         since: Time,
     },
+    /// A budget is spent: waits until it is raised and the build resumed.
+    Spent {
+        /// Which budget, in words.
+        limit: String,
+        /// Since when.
+        since: Time,
+    },
     /// Ended well.
     Completed,
     /// Ended badly.
@@ -260,7 +279,7 @@ impl BuildState {
             Self::Queued => BuildStatus::Queued,
             Self::Running => BuildStatus::Running,
             Self::Resuming => BuildStatus::Resuming,
-            Self::Waiting { .. } => BuildStatus::Waiting,
+            Self::Waiting { .. } | Self::Spent { .. } => BuildStatus::Waiting,
             Self::Completed => BuildStatus::Completed,
             Self::Failed { .. } => BuildStatus::Failed,
             Self::Rejected { .. } => BuildStatus::Rejected,

@@ -3,6 +3,7 @@
 //! Connections are kept and reused. Start at [`Client::unix`]; live events are [`Client::events`].
 
 mod connection;
+mod spending;
 mod stream;
 
 pub use stream::EventStream;

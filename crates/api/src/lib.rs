@@ -12,6 +12,7 @@ mod execution;
 mod plan;
 mod problem;
 mod socket;
+mod spending;
 mod system;
 mod time;
 
@@ -32,6 +33,7 @@ pub use execution::{
 pub use plan::{Choice, Difference, Missing, Plan, PlanRequest, PlanVerdict};
 pub use problem::{FieldProblem, Problem, code};
 pub use socket::ReachableSocket;
+pub use spending::{BudgetNow, BudgetQuery, COST_DAYS_MAX, Cost, CostQuery, CostsBy, SetBudget};
 pub use system::{Check, CheckStatus, Doctor, Health, Supervision};
 pub use time::Time;
 

@@ -3,6 +3,7 @@
 mod builds;
 mod deployments;
 mod machine;
+mod spending;
 
 pub(crate) use builds::{
     Approve, Build, Cancel, Change, Deploy, How, List, Logs, Mode, Reject, Retry, Show, Status,
@@ -12,6 +13,8 @@ pub(crate) use deployments::{Export, Pause, Remove, Rollback, RunNow};
 pub(crate) use machine::{
     DaemonCommand, DaemonSettings, FoundationCommand, SandboxRun, SchemaName, ServiceCommand,
 };
+
+pub(crate) use spending::{BudgetCommand, BudgetSet, By, Costs, Scope};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -96,7 +99,7 @@ pub(crate) enum Command {
     /// No further runs until it is resumed; what runs now is let finish
     #[command(after_help = deployments::PAUSE_HELP)]
     Pause(Pause),
-    /// Run again after a pause or a stop
+    /// Run a deployment again after a pause or a stop, or a build after its budget was raised
     #[command(after_help = deployments::RESUME_HELP)]
     Resume(Named),
     /// End what runs, and run no more until it is resumed
@@ -114,6 +117,12 @@ pub(crate) enum Command {
     /// Remove a deployment and everything of it
     #[command(after_help = deployments::REMOVE_HELP)]
     Remove(Remove),
+    /// What models cost, by build, day, role or model
+    #[command(after_help = spending::COSTS_HELP)]
+    Costs(Costs),
+    /// Show and set what models may cost
+    #[command(subcommand, after_help = spending::BUDGET_HELP)]
+    Budget(BudgetCommand),
     /// Check the machine and say what to do where something is missing
     #[command(after_help = machine::DOCTOR_HELP)]
     Doctor,

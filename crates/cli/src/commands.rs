@@ -15,6 +15,7 @@ mod sandbox;
 mod schema;
 mod service;
 mod show;
+mod spending;
 
 use agentwright_server::daemon::Attachment;
 use clap::{CommandFactory as _, Parser as _};
@@ -122,6 +123,8 @@ async fn carry_out(app: &App, command: Command) -> Result<Exit, Fault> {
         Command::Rollback(args) => deployments::rollback(app, args).await,
         Command::Export(args) => deployments::export(app, args).await,
         Command::Remove(args) => deployments::remove(app, args).await,
+        Command::Costs(args) => spending::costs(app, args).await,
+        Command::Budget(command) => spending::budget(app, command).await,
         Command::Doctor => doctor::doctor(app).await,
         Command::Schema { format } => Ok(schema::schema(app, format)),
         Command::Foundation(command) => foundation::foundation(app, command),

@@ -163,6 +163,10 @@ pub(crate) fn gate(reasons: &[GateReason], subject: Option<&Subject>) -> Vec<Str
             GateReason::Mode => continue,
             GateReason::Production => "the target is marked as production".to_owned(),
             GateReason::Risk(risk) => format!("risk: {}", safe_line(risk)),
+            GateReason::Unreviewed(why) => {
+                format!("no overseer judged this code: {}", safe_line(why))
+            }
+            GateReason::Amended(why) => format!("the spec was changed: {}", safe_line(why)),
         };
         lines.push(field("because", &text.yellow().to_string()));
     }
@@ -256,6 +260,9 @@ pub(crate) fn state(state: &BuildState) -> String {
         BuildState::Queued | BuildState::Running | BuildState::Resuming => word.cyan().to_string(),
         BuildState::Waiting { gate, .. } => {
             format!("{} for you, at the {} gate", word.yellow(), gate.word())
+        }
+        BuildState::Spent { limit, .. } => {
+            format!("{}: {}", word.yellow(), safe_line(limit))
         }
         BuildState::Completed => word.green().to_string(),
         BuildState::Failed { reason, .. } => format!("{}: {}", word.red(), safe_line(reason)),

@@ -28,6 +28,20 @@ pub enum GateReason {
     Production,
     /// A risk; never covered by an approval in advance.
     Risk(String),
+    /// No overseer has judged this code; never covered by an approval in advance.
+    Unreviewed(String),
+    /// The spec proved wrong and was changed; never covered by an approval in advance.
+    Amended(String),
+}
+
+impl GateReason {
+    /// Whether an approval in advance can cover it.
+    pub fn may_be_covered(&self) -> bool {
+        match self {
+            Self::Mode | Self::Production => true,
+            Self::Risk(_) | Self::Unreviewed(_) | Self::Amended(_) => false,
+        }
+    }
 }
 
 /// What exactly is approved. Each part is a digest; any change makes the approval stale.

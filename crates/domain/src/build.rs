@@ -20,8 +20,13 @@ pub use decide::{decide, due};
 
 /// Version of the list of stages; a running build finishes on its own.
 pub const DEFINITION: u32 = 1;
-/// Tries at one stage (requirements B11).
+/// Tries at one stage (requirements B11). Those of generate, review and verify are numbered through, repairs
+/// included: together they have so many.
 pub const ATTEMPTS_MAX: u32 = 10;
+/// Waits for a quota or an outage of one build; a provider that never comes back ends it.
+pub const PARKS_MAX: u32 = 100;
+/// The same evidence of failure so often in a row means that repair gets nowhere.
+pub const SAME_EVIDENCE_MAX: usize = 3;
 /// Work of one build, waiting not counted (requirements B11): 2 hours.
 pub const WORK_MAX_MS: i64 = 2 * 3_600_000;
 /// The longest intent, in characters.
@@ -141,6 +146,74 @@ pub struct BuildPolicy {
     /// Whether the target is marked as production.
     #[serde(default)]
     pub production: bool,
+    /// Repairs of code that does not hold; 0 means none. They count as tries ([`ATTEMPTS_MAX`]).
+    #[serde(default = "BuildPolicy::repairs_default")]
+    pub repairs: u32,
+    /// Whether it may wait for a model's quota to come back.
+    #[serde(default = "BuildPolicy::may_park_default")]
+    pub may_park: bool,
+}
+
+impl BuildPolicy {
+    /// With a mode, and everything else as it is where nobody says anything.
+    pub fn new(mode: ApprovalMode) -> Self {
+        Self {
+            mode,
+            auto_deploy: true,
+            advance: None,
+            production: false,
+            repairs: Self::repairs_default(),
+            may_park: true,
+        }
+    }
+
+    /// As many as tries are left after the first.
+    pub fn repairs_default() -> u32 {
+        ATTEMPTS_MAX - 1
+    }
+
+    fn may_park_default() -> bool {
+        true
+    }
+}
+
+/// What the overseer, an independent model, has said of the code.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum Oversight {
+    /// No model is asked: a foundation wrote the code, or no model is there.
+    #[default]
+    None,
+    /// It passed exactly this.
+    Passed {
+        /// The tree of code.
+        code: Digest,
+    },
+    /// The code was repaired since: it is asked again when the tests hold.
+    Due,
+    /// It could not judge: a person decides, in every mode.
+    Missing {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why code goes back to be repaired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Repair {
+    /// What does not hold, in a sentence.
+    pub reason: String,
+    /// The name of the build's artifact that shows it.
+    pub evidence: String,
+}
+
+/// Code that was tried and did not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tried {
+    /// The tree of code.
+    pub code: Digest,
+    /// Digest of what failed, without times and made-up values: the same failure has the same one.
+    pub failure: Digest,
 }
 
 /// What is known of a build so far.
@@ -171,6 +244,27 @@ pub struct Facts {
     /// Digest over what verify saw.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Digest>,
+    /// Who wrote the code: a coder and its model; nobody where a foundation is the generator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coder: Option<String>,
+    /// What the overseer has said.
+    #[serde(skip_serializing_if = "Oversight::is_none")]
+    pub oversight: Oversight,
+    /// How often it was asked.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reviews: u32,
+    /// What is to be repaired now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Repair>,
+    /// What was tried and did not hold, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Tried>,
+    /// How often it waited for a model's quota.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub parks: u32,
+    /// The spec proved wrong: what is to be different in the next one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amendment: Option<String>,
     /// Risks that ask for a person.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub risks: Vec<String>,
@@ -191,6 +285,17 @@ pub struct Facts {
     pub url: Option<String>,
 }
 
+impl Oversight {
+    /// Whether nobody is asked.
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
 /// Where a build stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "at")]
@@ -208,6 +313,17 @@ pub enum Phase {
         gate: Gate,
         /// Why it is there.
         reasons: Vec<GateReason>,
+        /// Since when, ms.
+        since_ms: i64,
+    },
+    /// A budget is spent: waits until somebody raises it and resumes the build.
+    Spent {
+        /// The stage that goes on then.
+        stage: Stage,
+        /// Its try.
+        attempt: u32,
+        /// Which budget, in words.
+        limit: String,
         /// Since when, ms.
         since_ms: i64,
     },
@@ -313,7 +429,9 @@ impl Phase {
     /// The stage's or end's name, as stored and shown.
     pub fn stage_word(&self) -> &'static str {
         match self {
-            Self::Stage { stage, .. } | Self::Failed { stage, .. } => stage.word(),
+            Self::Stage { stage, .. } | Self::Failed { stage, .. } | Self::Spent { stage, .. } => {
+                stage.word()
+            }
             Self::Gate {
                 gate: Gate::Spec, ..
             }
@@ -334,7 +452,7 @@ impl Phase {
     /// The try at it, from 1.
     pub fn attempt(&self) -> u32 {
         match self {
-            Self::Stage { attempt, .. } => *attempt,
+            Self::Stage { attempt, .. } | Self::Spent { attempt, .. } => *attempt,
             Self::Gate { .. }
             | Self::Completed { .. }
             | Self::Failed { .. }
@@ -372,6 +490,34 @@ pub enum StageOutcome {
         reason: String,
         /// Not before, ms; `None` leaves it to the back-off.
         not_before_ms: Option<i64>,
+    },
+    /// A model's quota is used up, or its service is out, until a known time. Is no try.
+    Park {
+        /// Why.
+        reason: String,
+        /// Until when, ms.
+        until_ms: i64,
+    },
+    /// A budget is spent. Is no try; waits until somebody raises it.
+    Spent {
+        /// Which budget, in words.
+        limit: String,
+    },
+    /// The code does not hold, and whoever wrote it may mend it.
+    Repair {
+        /// What to mend.
+        repair: Repair,
+        /// Digest of what failed ([`Tried::failure`]).
+        failure: Digest,
+        /// Rows to write.
+        records: Vec<Record>,
+    },
+    /// The spec is wrong: no code can hold it.
+    Amend {
+        /// What is to be different.
+        reason: String,
+        /// Rows to write.
+        records: Vec<Record>,
     },
 }
 

@@ -181,6 +181,10 @@ pub fn decide(
             label: run.label.clone(),
             stage: STAGE.to_owned(),
         }),
+        Signal::Resume { .. } => Err(Refusal::NotSpent {
+            label: run.label.clone(),
+            stage: "execute".to_owned(),
+        }),
         Signal::Stage { .. } => Err(Refusal::NotWorking {
             label: run.label.clone(),
         }),

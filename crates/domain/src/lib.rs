@@ -14,3 +14,4 @@ pub mod execution;
 pub mod ids;
 pub mod run;
 pub mod spec;
+pub mod spend;

@@ -258,6 +258,11 @@ pub enum Signal {
         /// Why.
         reason: String,
     },
+    /// A person lets a run that waits for a spent budget go on.
+    Resume {
+        /// Who.
+        by: String,
+    },
     /// The worker failed without an outcome: a panic, a lost dependency, too many dead workers.
     Fault {
         /// What happened.
@@ -438,6 +443,14 @@ pub enum Refusal {
         current: Digest,
         /// What was decided on.
         given: Digest,
+    },
+    /// It cannot be resumed: it does not wait for a budget.
+    #[error("{label} does not wait for a budget; it is at {stage}")]
+    NotSpent {
+        /// Which run.
+        label: Slug,
+        /// Where it is.
+        stage: String,
     },
     /// An outcome for work that this run is not doing.
     #[error("{label} is not at work on that")]

@@ -2,7 +2,8 @@
 
 use agentwright_domain::evidence::EvidenceRef;
 use agentwright_domain::run::{NewEvent, Record, Run};
-use agentwright_store::{CommitError, OrgScope, Report, Store};
+use agentwright_domain::spend::{Exceeded, PlannedCall, SettledCall};
+use agentwright_store::{CommitError, OrgScope, Report, Reserved, Store};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -82,6 +83,23 @@ impl Handle {
         };
         self.record(Record::Artifact(kept.clone())).await?;
         Ok(kept)
+    }
+
+    /// Sets the most of a model call aside; answers what settles it, or which budget has no room.
+    pub async fn reserve(
+        &self,
+        call: &PlannedCall,
+    ) -> Result<Result<String, Exceeded>, ReportError> {
+        match self.store.reserve(&self.run, call).await? {
+            Reserved::Yes(id) => Ok(Ok(id)),
+            Reserved::No(exceeded) => Ok(Err(exceeded)),
+            Reserved::Stale => Err(ReportError::Stale),
+        }
+    }
+
+    /// Says what a reserved call took; also when the run is no longer ours, for the money is gone.
+    pub async fn settle(&self, id: &str, call: &SettledCall) -> Result<(), ReportError> {
+        Ok(self.store.settle(&self.scope, id, call).await?)
     }
 
     /// Fires when the attempt is to stop: cancelled, overdue, taken over, or the engine stops.

@@ -263,7 +263,9 @@ fn engine_settings(
 ) -> agentwright_engine::Settings {
     agentwright_engine::Settings {
         builds: config.settings.builds,
+        builds_per_organization: config.settings.organization_builds(),
         executions: config.settings.executions,
+        executions_per_organization: config.settings.organization_executions(),
         lease: Duration::from_secs(config.settings.lease_s),
         channels,
         ..agentwright_engine::Settings::default()

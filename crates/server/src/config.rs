@@ -41,8 +41,12 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// Builds at once, 1 to 64.
     pub builds: u32,
+    /// Builds of one organization at once; when not set, as many as [`Self::builds`].
+    pub builds_per_organization: Option<u32>,
     /// Executions at once, 1 to 1024.
     pub executions: u32,
+    /// Executions of one organization at once; when not set, as many as [`Self::executions`].
+    pub executions_per_organization: Option<u32>,
     /// How long a worker's lease lasts, seconds, 3 to 300.
     pub lease_s: u64,
     /// How much is logged.
@@ -65,7 +69,9 @@ impl Default for Settings {
             store: "sqlite".into(),
             listen: None,
             builds: 3,
+            builds_per_organization: None,
             executions: 64,
+            executions_per_organization: None,
             lease_s: 15,
             log: LogLevel::Info,
             allow_process_tier: false,
@@ -74,6 +80,18 @@ impl Default for Settings {
             artifacts_quota_mb: agentwright_store::ARTIFACTS_QUOTA_BYTES / 1_000_000,
             notify: Vec::new(),
         }
+    }
+}
+
+impl Settings {
+    /// Builds of one organization at once.
+    pub(crate) fn organization_builds(&self) -> u32 {
+        self.builds_per_organization.unwrap_or(self.builds)
+    }
+
+    /// Executions of one organization at once.
+    pub(crate) fn organization_executions(&self) -> u32 {
+        self.executions_per_organization.unwrap_or(self.executions)
     }
 }
 
@@ -214,6 +232,18 @@ impl Config {
         for (key, value, min, max) in [
             ("builds", u64::from(it.builds), 1, 64),
             ("executions", u64::from(it.executions), 1, 1024),
+            (
+                "builds_per_organization",
+                u64::from(it.organization_builds()),
+                1,
+                u64::from(it.builds),
+            ),
+            (
+                "executions_per_organization",
+                u64::from(it.organization_executions()),
+                1,
+                u64::from(it.executions),
+            ),
             ("lease_s", it.lease_s, 3, 300),
             ("artifacts_quota_mb", it.artifacts_quota_mb, 10, 1 << 30),
         ] {

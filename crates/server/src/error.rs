@@ -191,6 +191,7 @@ impl From<Refusal> for ApiError {
         let code = match &refusal {
             Refusal::Ended { .. } => code::ENDED,
             Refusal::NotWaiting { .. } | Refusal::NotWorking { .. } => code::NOT_WAITING,
+            Refusal::NotSpent { .. } => code::NOT_SPENT,
             Refusal::Stale { .. } => code::STALE,
         };
         Self::Conflict(code, refusal.to_string())

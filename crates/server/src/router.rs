@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::error::{ApiError, Cause, internal, respond};
-use crate::routes::{builds, decisions, deployments, executions, plans, system};
+use crate::routes::{builds, decisions, deployments, executions, plans, spending, system};
 use agentwright_api::{BODY_MAX_BYTES, code};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -32,8 +32,12 @@ pub(crate) fn router(app: App) -> Router {
         .route("/builds/{id}/artifacts/{name}", get(builds::artifact))
         .route("/builds/{id}/decisions", post(decisions::decide))
         .route("/builds/{id}/cancel", post(decisions::cancel))
+        .route("/builds/{id}/resume", post(decisions::resume))
         .route("/builds/{id}/retry", post(decisions::retry))
         .route("/builds/{id}/deploy", post(decisions::deploy))
+        .route("/costs", get(spending::costs))
+        .route("/budgets", get(spending::budgets))
+        .route("/budgets/{scope}", post(spending::set))
         .route("/deployments", get(deployments::list))
         .route(
             "/deployments/{name}",

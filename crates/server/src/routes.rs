@@ -5,4 +5,5 @@ pub(crate) mod decisions;
 pub(crate) mod deployments;
 pub(crate) mod executions;
 pub(crate) mod plans;
+pub(crate) mod spending;
 pub(crate) mod system;

@@ -50,10 +50,16 @@ impl Wish {
             label,
             priority: request.priority,
             state: BuildState::new(BuildPolicy {
-                mode: request.mode,
                 auto_deploy: request.auto_deploy,
                 advance,
                 production: request.production,
+                // Requirements B9: without auto-deploy there is no repair loop.
+                repairs: match (request.repairs, request.auto_deploy) {
+                    (_, false) => 0,
+                    (given, true) => given.unwrap_or_else(BuildPolicy::repairs_default),
+                },
+                may_park: request.wait_for_quota,
+                ..BuildPolicy::new(request.mode)
             }),
             request: BuildRequest {
                 intent: request.intent,
@@ -207,7 +213,7 @@ fn deployable(label: &Slug, state: &BuildState) -> Result<(), ApiError> {
         ))
     };
     match &state.phase {
-        Phase::Stage { .. } | Phase::Gate { .. } => {
+        Phase::Stage { .. } | Phase::Gate { .. } | Phase::Spent { .. } => {
             return no("it has not ended; it deploys by itself, or waits for a decision");
         }
         Phase::Completed { deployed: true } => {

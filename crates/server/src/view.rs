@@ -89,6 +89,12 @@ fn build_state(
             subject: subject.cloned(),
             since: Time::from_ms(*since_ms),
         },
+        Phase::Spent {
+            limit, since_ms, ..
+        } => BuildState::Spent {
+            limit: limit.clone(),
+            since: Time::from_ms(*since_ms),
+        },
         Phase::Completed { .. } => BuildState::Completed,
         Phase::Failed { class, reason, .. } => BuildState::Failed {
             class: *class,

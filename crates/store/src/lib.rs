@@ -19,6 +19,7 @@ mod outbox;
 mod rows;
 mod runs;
 mod scope;
+mod spend;
 mod watch;
 
 pub use artifacts::{ARTIFACT_MAX_BYTES, ARTIFACTS_QUOTA_BYTES};
@@ -31,6 +32,7 @@ pub use outbox::{Delivery, OutboxRow};
 pub use rows::{DeploymentRow, Event, RunFilter, RunRow, TestResultRow, UsageTotals};
 pub use runs::EVENTS_MAX;
 pub use scope::OrgScope;
+pub use spend::{Budgets, COSTS_MAX, CostRow, CostsBy, DAY_MS, Reserved};
 
 use std::sync::Arc;
 
@@ -58,6 +60,7 @@ pub fn statements() -> Vec<&'static Statement> {
         organizations::STATEMENTS,
         outbox::STATEMENTS,
         runs::STATEMENTS,
+        spend::STATEMENTS,
     ] {
         all.extend(of);
     }

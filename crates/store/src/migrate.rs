@@ -6,11 +6,18 @@
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-const ALL: &[(i64, &str, &str)] = &[(
-    1,
-    "runs and deployments",
-    include_str!("../migrations/0001_runs_and_deployments.sql"),
-)];
+const ALL: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "runs and deployments",
+        include_str!("../migrations/0001_runs_and_deployments.sql"),
+    ),
+    (
+        2,
+        "model calls and budgets",
+        include_str!("../migrations/0002_model_calls.sql"),
+    ),
+];
 
 /// The newest migration that this program knows.
 pub(crate) const NEWEST: i64 = ALL[ALL.len() - 1].0;

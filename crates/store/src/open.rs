@@ -27,6 +27,15 @@ const READERS: u32 = 4;
 const POOL: u32 = 8;
 /// Committers of one process on PostgreSQL, over disjoint runs.
 const POSTGRES_COMMITTERS: usize = 2;
+/// Every statement finds its rows by a key and is prepared once, often while the tables are still empty. A plan
+/// made then would read whole tables for good: the planner is told to use the keys.
+const PLANNER: [(&str, &str); 5] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("jit", "off"),
+];
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long SQLite waits for a lock that no other process should hold.
@@ -389,6 +398,7 @@ async fn open_postgres(url: &str) -> Result<Db, OpenError> {
     );
     let options = options
         .options([("search_path", SCHEMA)])
+        .options(PLANNER)
         .disable_statement_logging();
     let of = |error: sqlx::Error| of_sqlx(&place, &error);
     let mut conn = tokio::time::timeout(CONNECT_TIMEOUT, options.connect())

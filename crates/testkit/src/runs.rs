@@ -20,12 +20,7 @@ pub fn slug(text: &str) -> Slug {
 
 /// A build that asks nobody.
 pub fn build_run(id: &str, label: &str) -> NewRun {
-    let policy = BuildPolicy {
-        mode: ApprovalMode::Auto,
-        auto_deploy: true,
-        advance: None,
-        production: false,
-    };
+    let policy = BuildPolicy::new(ApprovalMode::Auto);
     NewRun {
         organization: OrganizationId::new(LOCAL_ORGANIZATION),
         id: RunId::new(id),

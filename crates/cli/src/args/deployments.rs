@@ -17,7 +17,9 @@ Examples:
 pub(super) const PAUSE_HELP: &str = "Examples:
   agentwright pause folder-backup --reason \"disk is being replaced\"";
 
-pub(super) const RESUME_HELP: &str = "Examples:
+pub(super) const RESUME_HELP: &str = "A build that waits because a budget is spent goes on; raise the budget first (agentwright budget).
+
+Examples:
   agentwright resume folder-backup";
 
 pub(super) const STOP_HELP: &str = "Examples:

@@ -1,6 +1,6 @@
 //! The commands about what is deployed, except running and showing it.
 
-use agentwright_api::{Deployment, ExportRequest, PauseRequest, RollbackRequest};
+use agentwright_api::{BuildState, Deployment, ExportRequest, PauseRequest, RollbackRequest};
 
 use super::plan::text_of;
 use super::{App, service};
@@ -56,6 +56,18 @@ pub(super) async fn pause(app: &App, args: Pause) -> Result<Exit, Fault> {
 /// `resume`.
 pub(super) async fn resume(app: &App, name: &str) -> Result<Exit, Fault> {
     let client = app.data.connect(&app.out).await?;
+    match client.build(name).await {
+        Ok(detail) if matches!(detail.build.state, BuildState::Spent { .. }) => {
+            let build = client.resume_build(name).await?;
+            app.out.json(&build);
+            let label = build.label.as_str();
+            app.out.line(format!("{label} goes on"));
+            app.out
+                .line(field("follow", &app.command(&["watch", label])));
+            return Ok(Exit::Done);
+        }
+        Ok(_) | Err(_) => {}
+    }
     let it = client.resume(name).await?;
     said(app, &it, "active again");
     Ok(Exit::Done)

@@ -156,7 +156,8 @@ async fn ended(app: &App, client: &Client, build: &BuildDetail) -> Result<Exit, 
             | BuildState::Queued
             | BuildState::Running
             | BuildState::Resuming
-            | BuildState::Waiting { .. },
+            | BuildState::Waiting { .. }
+            | BuildState::Spent { .. },
             _,
         ) => failed(app, build),
     }
@@ -167,7 +168,7 @@ async fn ended(app: &App, client: &Client, build: &BuildDetail) -> Result<Exit, 
 pub(super) fn exit_of(state: &BuildState) -> Exit {
     match state {
         BuildState::Completed => Exit::Done,
-        BuildState::Waiting { .. } => Exit::Waiting,
+        BuildState::Waiting { .. } | BuildState::Spent { .. } => Exit::Waiting,
         BuildState::Failed { class, .. } => match class {
             FailureClass::Refused => Exit::Refused,
             FailureClass::Limit => Exit::Limit,

@@ -1,10 +1,11 @@
 //! What a signal makes of a build: the heart, one pure function over the phase.
 
 use super::{
-    ATTEMPTS_MAX, ApprovalMode, BuildPolicy, BuildState, Facts, FailureClass, Phase, Stage,
-    StageOutcome,
+    ATTEMPTS_MAX, ApprovalMode, BuildPolicy, BuildState, Facts, FailureClass, Oversight, PARKS_MAX,
+    Phase, Repair, SAME_EVIDENCE_MAX, Stage, StageOutcome, Tried,
 };
 use crate::approval::{Approval, Gate, GateReason, Subject};
+use crate::digest::Digest;
 use crate::ids::ApprovalId;
 use crate::run::{
     BACKOFF_FIRST_MS, Decision, NewEvent, Next, Notice, Record, Refusal, Run, RunState, RunStatus,
@@ -30,6 +31,12 @@ pub fn due(gate: Gate, policy: &BuildPolicy, facts: &Facts) -> Vec<GateReason> {
     }
     if gate == Gate::Deploy {
         reasons.extend(facts.risks.iter().cloned().map(GateReason::Risk));
+        if let Oversight::Missing { reason } = &facts.oversight {
+            reasons.push(GateReason::Unreviewed(reason.clone()));
+        }
+    }
+    if gate == Gate::Spec {
+        reasons.extend(facts.amendment.iter().cloned().map(GateReason::Amended));
     }
     reasons
 }
@@ -59,6 +66,18 @@ pub fn decide(
                     reason,
                     not_before_ms,
                 } => at.again(*stage, *attempt, reason, *not_before_ms),
+                StageOutcome::Park { reason, until_ms } => {
+                    at.park(*stage, *attempt, reason, *until_ms)
+                }
+                StageOutcome::Spent { limit } => at.spent(*stage, *attempt, limit),
+                StageOutcome::Repair {
+                    repair,
+                    failure,
+                    records,
+                } => at.repair(*stage, *attempt, repair, failure, records),
+                StageOutcome::Amend { reason, records } => {
+                    at.amend(*stage, *attempt, reason, records)
+                }
             })
         }
         (Phase::Stage { stage, attempt }, Signal::Fault { message, retryable }) => {
@@ -74,22 +93,35 @@ pub fn decide(
         (Phase::Gate { gate, reasons, .. }, Signal::Decided(decision)) => {
             at.decided(*gate, reasons, decision)
         }
-        (Phase::Stage { .. } | Phase::Gate { .. }, Signal::Cancel { by, reason }) => {
-            Ok(at.cancelled(by, reason))
-        }
-        (Phase::Stage { stage, .. }, Signal::Decided(_)) => Err(Refusal::NotWaiting {
-            label: run.label.clone(),
-            stage: stage.word().to_owned(),
-        }),
         (
-            Phase::Gate { .. },
-            Signal::Stage { .. } | Signal::Fault { .. } | Signal::Overdue { .. },
-        )
-        | (Phase::Stage { .. } | Phase::Gate { .. }, Signal::Executed { .. }) => {
-            Err(Refusal::NotWorking {
+            Phase::Stage { .. } | Phase::Gate { .. } | Phase::Spent { .. },
+            Signal::Cancel { by, reason },
+        ) => Ok(at.cancelled(by, reason)),
+        (Phase::Spent { stage, attempt, .. }, Signal::Resume { by }) => {
+            Ok(at.resumed(*stage, *attempt, by))
+        }
+        (Phase::Stage { stage, .. } | Phase::Spent { stage, .. }, Signal::Decided(_)) => {
+            Err(Refusal::NotWaiting {
                 label: run.label.clone(),
+                stage: stage.word().to_owned(),
             })
         }
+        (Phase::Stage { .. } | Phase::Gate { .. }, Signal::Resume { .. }) => {
+            Err(Refusal::NotSpent {
+                label: run.label.clone(),
+                stage: state.phase.stage_word().to_owned(),
+            })
+        }
+        (
+            Phase::Gate { .. } | Phase::Spent { .. },
+            Signal::Stage { .. } | Signal::Fault { .. } | Signal::Overdue { .. },
+        )
+        | (
+            Phase::Stage { .. } | Phase::Gate { .. } | Phase::Spent { .. },
+            Signal::Executed { .. },
+        ) => Err(Refusal::NotWorking {
+            label: run.label.clone(),
+        }),
         (
             Phase::Completed { .. }
             | Phase::Failed { .. }
@@ -99,6 +131,7 @@ pub fn decide(
             | Signal::Executed { .. }
             | Signal::Decided(_)
             | Signal::Cancel { .. }
+            | Signal::Resume { .. }
             | Signal::Fault { .. }
             | Signal::Overdue { .. },
         ) => Err(Refusal::Ended {
@@ -112,7 +145,7 @@ impl Phase {
     fn status(&self) -> RunStatus {
         match self {
             Self::Stage { .. } => RunStatus::Ready,
-            Self::Gate { .. } => RunStatus::Waiting,
+            Self::Gate { .. } | Self::Spent { .. } => RunStatus::Waiting,
             Self::Completed { .. } => RunStatus::Completed,
             Self::Failed { .. } => RunStatus::Failed,
             Self::Rejected { .. } | Self::Cancelled { .. } => RunStatus::Cancelled,
@@ -143,17 +176,32 @@ impl At<'_> {
             .push(NewEvent::new("stage.done", stage.word(), summary));
         match stage {
             Stage::Spec => self.gate(to, Gate::Spec),
-            Stage::Package => to.work(Stage::Generate),
-            Stage::Generate => to.work(Stage::Review),
-            Stage::Review => to.work(Stage::Verify),
-            Stage::Verify if self.state.policy.auto_deploy => to.work(Stage::Preview),
-            Stage::Verify => to.end(
+            Stage::Package => to.work(Stage::Generate, 1),
+            // From generate to verify tries are numbered through, so that each has its own results.
+            Stage::Generate => to.work(Stage::Review, attempt),
+            // Reviewed again after a repair, and nothing changed since the tests held.
+            Stage::Review if is_verified(to.facts()) => self.verified(to),
+            Stage::Review => to.work(Stage::Verify, attempt),
+            // The code was repaired since the overseer saw it.
+            Stage::Verify if to.facts().oversight == Oversight::Due => {
+                to.work(Stage::Review, (attempt + 1).min(ATTEMPTS_MAX))
+            }
+            Stage::Verify => self.verified(to),
+            Stage::Preview => self.gate(to, Gate::Deploy),
+            Stage::Deploy => to.work(Stage::Register, 1),
+            Stage::Register => to.end(Phase::Completed { deployed: true }, "completed"),
+        }
+    }
+
+    /// All levels hold, and whoever is to look at the code has looked.
+    fn verified(&self, to: Transition) -> Transition {
+        if self.state.policy.auto_deploy {
+            to.work(Stage::Preview, 1)
+        } else {
+            to.end(
                 Phase::Completed { deployed: false },
                 "verified; not deployed, as asked",
-            ),
-            Stage::Preview => self.gate(to, Gate::Deploy),
-            Stage::Deploy => to.work(Stage::Register),
-            Stage::Register => to.end(Phase::Completed { deployed: true }, "completed"),
+            )
         }
     }
 
@@ -168,9 +216,7 @@ impl At<'_> {
             // Invariant: a person is never asked to approve something without a digest.
             return to.fail(gate.after(), FailureClass::Fault, "no subject to approve");
         };
-        let risky = reasons
-            .iter()
-            .any(|reason| matches!(reason, GateReason::Risk(_)));
+        let risky = !reasons.iter().all(GateReason::may_be_covered);
         if let Some(advance) = policy.advance.as_ref()
             && !risky
             && to.facts().permissions.as_ref() == Some(&advance.permissions)
@@ -300,13 +346,13 @@ impl At<'_> {
                 // A yes to the spec is no yes to what will be built from it.
                 to.facts_mut().approval = None;
                 to.facts_mut().subject = None;
-                to.work(Stage::Package)
+                to.work(Stage::Package, 1)
             }
             Gate::Deploy => {
                 let facts = to.facts();
                 let same = facts.code == facts.reviewed && facts.code == facts.verified;
                 if same {
-                    to.work(Stage::Deploy)
+                    to.work(Stage::Deploy, 1)
                 } else {
                     to.fail(
                         Stage::Deploy,
@@ -349,6 +395,141 @@ impl At<'_> {
             not_before_ms: at_ms,
         };
         to
+    }
+
+    /// Back to the queue until a known time; the try does not count, waiting is bounded all the same.
+    fn park(&self, stage: Stage, attempt: u32, reason: &str, until_ms: i64) -> Transition {
+        if !self.state.policy.may_park {
+            let reason = format!("{reason}; this build was told not to wait for it");
+            return self.failed(stage, attempt, FailureClass::Limit, &reason, &[]);
+        }
+        if self.state.facts.parks >= PARKS_MAX {
+            let reason = format!("waited {PARKS_MAX} times: {reason}");
+            return self.failed(stage, attempt, FailureClass::Limit, &reason, &[]);
+        }
+        let mut to = self.to(&self.state.facts);
+        to.facts_mut().parks += 1;
+        to.stage = Some(self.row(stage, attempt, "parked", reason));
+        let at_ms = until_ms.max(self.now_ms);
+        let mut event = NewEvent::new("stage.parked", stage.word(), format!("waits: {reason}"));
+        event.data = json!({ "not_before_ms": at_ms });
+        to.events.push(event);
+        to.next = Next::Requeue {
+            not_before_ms: at_ms,
+        };
+        to
+    }
+
+    fn spent(&self, stage: Stage, attempt: u32, limit: &str) -> Transition {
+        let mut to = self.to(&self.state.facts);
+        to.stage = Some(self.row(stage, attempt, "parked", limit));
+        to.events.push(NewEvent::new(
+            "budget.spent",
+            stage.word(),
+            format!("waits: {limit}"),
+        ));
+        to.notices.push(Notice {
+            topic: "build.budget".to_owned(),
+            title: format!("{} waits: a budget is spent", self.run.label),
+            body: format!(
+                "{limit}\nRaise it with agentwright budget, then: agentwright resume {}",
+                self.run.label
+            ),
+        });
+        to.phase(Phase::Spent {
+            stage,
+            attempt,
+            limit: limit.to_owned(),
+            since_ms: self.now_ms,
+        });
+        to.next = Next::Wait;
+        to
+    }
+
+    fn resumed(&self, stage: Stage, attempt: u32, by: &str) -> Transition {
+        let mut to = self.to(&self.state.facts);
+        to.events.push(NewEvent::new(
+            "run.resumed",
+            stage.word(),
+            format!("resumed by {by}"),
+        ));
+        to.work(stage, attempt)
+    }
+
+    /// Back to whoever wrote the code, unless that gets nowhere.
+    fn repair(
+        &self,
+        stage: Stage,
+        attempt: u32,
+        repair: &Repair,
+        failure: &Digest,
+        records: &[Record],
+    ) -> Transition {
+        let facts = &self.state.facts;
+        let give_up = |why: String| {
+            let reason = format!("{}; {why}", repair.reason);
+            self.failed(stage, attempt, FailureClass::Tests, &reason, records)
+        };
+        let Some(code) = facts.code.clone() else {
+            return give_up("there is no code to repair".to_owned());
+        };
+        if !may_go_back(stage) {
+            return give_up(format!("nothing is repaired at {}", stage.word()));
+        }
+        let repairs = self.state.policy.repairs;
+        let done = facts.tried.len();
+        if repairs == 0 {
+            return self.failed(stage, attempt, FailureClass::Tests, &repair.reason, records);
+        }
+        if done >= repairs as usize || attempt >= ATTEMPTS_MAX {
+            return give_up(format!("gave up after {done} repairs"));
+        }
+        if facts.tried.iter().any(|tried| tried.code == code) {
+            return give_up(
+                "the repair changed nothing, or went back to what had failed".to_owned(),
+            );
+        }
+        let same = facts.tried.iter().rev();
+        if same.take_while(|tried| tried.failure == *failure).count() + 1 >= SAME_EVIDENCE_MAX {
+            return give_up(format!(
+                "the same failure {SAME_EVIDENCE_MAX} times in a row"
+            ));
+        }
+        let mut to = self.to(facts);
+        to.stage = Some(self.row(stage, attempt, "repairing", &repair.reason));
+        to.records = records.to_vec();
+        let facts = to.facts_mut();
+        facts.tried.push(Tried {
+            code,
+            failure: failure.clone(),
+        });
+        facts.repair = Some(repair.clone());
+        (facts.code, facts.reviewed, facts.verified) = (None, None, None);
+        let line = format!("repair {}: {}", done + 1, repair.reason);
+        to.events
+            .push(NewEvent::new("stage.repair", stage.word(), line));
+        to.work(Stage::Generate, attempt + 1)
+    }
+
+    /// The spec is made anew and shown to a person; where nobody is asked, the build fails.
+    fn amend(&self, stage: Stage, attempt: u32, reason: &str, records: &[Record]) -> Transition {
+        let facts = &self.state.facts;
+        let asked = self.state.policy.mode != ApprovalMode::Auto && may_go_back(stage);
+        if !asked || facts.amendment.is_some() {
+            let reason = format!("the spec is wrong: {reason}");
+            return self.failed(stage, attempt, FailureClass::Tests, &reason, records);
+        }
+        let mut to = self.to(&Facts {
+            amendment: Some(reason.to_owned()),
+            reviews: facts.reviews,
+            parks: facts.parks,
+            ..Facts::default()
+        });
+        to.stage = Some(self.row(stage, attempt, "amending", reason));
+        to.records = records.to_vec();
+        to.events
+            .push(NewEvent::new("spec.amend", stage.word(), reason));
+        to.work(Stage::Spec, 1)
     }
 
     fn failed(
@@ -409,6 +590,19 @@ impl At<'_> {
     }
 }
 
+/// The stages whose outcome may send a build back: code is there, and nothing has been shown to a person yet.
+fn may_go_back(stage: Stage) -> bool {
+    match stage {
+        Stage::Generate | Stage::Review | Stage::Verify => true,
+        Stage::Spec | Stage::Package | Stage::Preview | Stage::Deploy | Stage::Register => false,
+    }
+}
+
+/// The tests held for exactly the code that is there.
+fn is_verified(facts: &Facts) -> bool {
+    facts.code.is_some() && facts.code == facts.verified
+}
+
 impl Transition {
     fn build(&self) -> &BuildState {
         match &self.state {
@@ -436,8 +630,8 @@ impl Transition {
         self.build_mut().phase = phase;
     }
 
-    fn work(mut self, stage: Stage) -> Self {
-        self.phase(Phase::Stage { stage, attempt: 1 });
+    fn work(mut self, stage: Stage, attempt: u32) -> Self {
+        self.phase(Phase::Stage { stage, attempt });
         self.next = Next::Continue;
         self
     }

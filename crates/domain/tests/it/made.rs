@@ -24,10 +24,8 @@ pub(crate) fn subject(n: u8) -> Subject {
 
 pub(crate) fn policy(mode: ApprovalMode) -> BuildPolicy {
     BuildPolicy {
-        mode,
-        auto_deploy: true,
-        advance: None,
-        production: false,
+        repairs: 3,
+        ..BuildPolicy::new(mode)
     }
 }
 

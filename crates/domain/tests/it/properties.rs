@@ -1,8 +1,9 @@
 //! What no sequence of signals can break.
 use crate::made::{NOW, advance, digest, policy, proved, run, subject};
-use agentwright_domain::approval::Gate;
+use agentwright_domain::approval::{Gate, GateReason};
 use agentwright_domain::build::{
-    ATTEMPTS_MAX, ApprovalMode, BuildState, Facts, FailureClass, Phase, Stage, StageOutcome, due,
+    ATTEMPTS_MAX, ApprovalMode, BuildPolicy, BuildState, Facts, FailureClass, Oversight, PARKS_MAX,
+    Phase, Repair, Stage, StageOutcome, Tried, due,
 };
 use agentwright_domain::ids::ApprovalId;
 use agentwright_domain::run::{
@@ -14,12 +15,20 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 enum Op {
     Done {
-        same_code: bool,
+        code: u8,
         risk: bool,
         subject: u8,
+        oversight: u8,
     },
     Failed,
     Retry,
+    Park,
+    Spent,
+    Repair {
+        failure: u8,
+    },
+    Amend,
+    Resume,
     Decide {
         approved: bool,
         subject: Option<u8>,
@@ -33,9 +42,15 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        12 => (any::<bool>(), prop::bool::weighted(0.2), 7_u8..9).prop_map(|(same_code, risk, subject)| Op::Done { same_code, risk, subject }),
+        12 => (1_u8..5, prop::bool::weighted(0.2), 7_u8..9, 0_u8..6)
+            .prop_map(|(code, risk, subject, oversight)| Op::Done { code, risk, subject, oversight }),
         1 => Just(Op::Failed),
         3 => Just(Op::Retry),
+        1 => Just(Op::Park),
+        1 => Just(Op::Spent),
+        4 => (0_u8..3).prop_map(|failure| Op::Repair { failure }),
+        1 => Just(Op::Amend),
+        3 => Just(Op::Resume),
         4 => (any::<bool>(), prop::option::of(7_u8..9)).prop_map(|(approved, subject)| Op::Decide { approved, subject }),
         1 => Just(Op::Cancel),
         2 => any::<bool>().prop_map(|retryable| Op::Fault { retryable }),
@@ -43,33 +58,88 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn signal(op: &Op, n: usize) -> Signal {
+/// What the stage at work would know now: the facts so far and its own.
+fn known(before: &BuildState, op: &Op) -> Facts {
+    let mut facts = before.facts.clone();
+    let Op::Done {
+        code,
+        risk,
+        subject: s,
+        oversight,
+    } = op
+    else {
+        return facts;
+    };
+    let Phase::Stage { stage, .. } = &before.phase else {
+        return facts;
+    };
+    match stage {
+        Stage::Spec => {
+            facts.permissions = Some(digest(9));
+            facts.subject = Some(subject(*s));
+        }
+        // Now and then somebody touches the code after it was looked at.
+        Stage::Generate => facts.code = Some(digest(*code)),
+        Stage::Review => {
+            facts.reviewed.clone_from(&facts.code);
+            facts.oversight = match oversight {
+                0 | 1 => Oversight::None,
+                2 if !facts.tried.is_empty() && facts.verified.is_none() => Oversight::Due,
+                3 => Oversight::Missing {
+                    reason: "too large".to_owned(),
+                },
+                _ => Oversight::Passed {
+                    code: facts.code.clone().unwrap_or_else(|| digest(0)),
+                },
+            };
+        }
+        Stage::Verify => facts.verified.clone_from(&facts.code),
+        Stage::Preview => {
+            facts.subject = Some(subject(*s));
+            if *code == 4 {
+                facts.code = Some(digest(99));
+            }
+        }
+        Stage::Package | Stage::Deploy | Stage::Register => {}
+    }
+    if *risk {
+        facts.risks = vec!["reaches a private address".to_owned()];
+    }
+    facts
+}
+
+fn signal(before: &BuildState, op: &Op, n: usize) -> Signal {
     let stage = |outcome| Signal::Stage {
         outcome: Box::new(outcome),
     };
     match op {
-        Op::Done {
-            same_code,
-            risk,
-            subject: s,
-        } => {
-            let mut facts = Facts {
-                subject: Some(subject(*s)),
-                approval: None,
-                ..proved()
-            };
-            if !same_code {
-                facts.code = Some(digest(99));
-            }
-            if *risk {
-                facts.risks = vec!["reaches a private address".to_owned()];
-            }
-            stage(StageOutcome::Done {
-                summary: "ok".to_owned(),
-                facts: Box::new(facts),
-                records: Vec::new(),
-            })
-        }
+        Op::Done { .. } => stage(StageOutcome::Done {
+            summary: "ok".to_owned(),
+            facts: Box::new(known(before, op)),
+            records: Vec::new(),
+        }),
+        Op::Park => stage(StageOutcome::Park {
+            reason: "quota".to_owned(),
+            until_ms: NOW + 60_000,
+        }),
+        Op::Spent => stage(StageOutcome::Spent {
+            limit: "a day's money".to_owned(),
+        }),
+        Op::Repair { failure } => stage(StageOutcome::Repair {
+            repair: Repair {
+                reason: "no zip".to_owned(),
+                evidence: "evidence.json".to_owned(),
+            },
+            failure: digest(*failure),
+            records: Vec::new(),
+        }),
+        Op::Amend => stage(StageOutcome::Amend {
+            reason: "impossible".to_owned(),
+            records: Vec::new(),
+        }),
+        Op::Resume => Signal::Resume {
+            by: "owner".to_owned(),
+        },
         Op::Failed => stage(StageOutcome::Failed {
             class: FailureClass::Tests,
             reason: "no".to_owned(),
@@ -131,7 +201,7 @@ proptest! {
         mode in modes(),
         in_advance in any::<bool>(),
         production in any::<bool>(),
-        ops in prop::collection::vec(op(), 1..60),
+        ops in prop::collection::vec(op(), 1..90),
     ) {
         let mut policy = policy(mode);
         policy.production = production;
@@ -141,7 +211,11 @@ proptest! {
         for (n, op) in ops.iter().enumerate() {
             let before = state(&run).clone();
             let ended = run.status.ended();
-            let answer = decide(&run, &signal(op, n), NOW + i64::try_from(n).unwrap());
+            let answer = decide(&run, &signal(&before, op, n), NOW + i64::try_from(n).unwrap());
+            if matches!(before.phase, Phase::Spent { .. }) {
+                let may = matches!(op, Op::Resume | Op::Cancel);
+                prop_assert_eq!(answer.is_ok(), may, "a spent budget was passed by {:?}", op);
+            }
             if ended {
                 prop_assert!(answer.is_err(), "an ended run changed");
                 continue;
@@ -161,16 +235,25 @@ proptest! {
             run.status = status(to.next);
             let after = state(&run);
             prop_assert!(after.phase.attempt() <= ATTEMPTS_MAX);
+            prop_assert!(after.facts.tried.len() <= after.policy.repairs as usize);
+            prop_assert!(after.facts.parks <= PARKS_MAX);
+            for (i, tried) in after.facts.tried.iter().enumerate() {
+                let earlier = &after.facts.tried[..i];
+                prop_assert!(earlier.iter().all(|other| other.code != tried.code), "repaired the same code twice");
+            }
             let entered = matches!(after.phase, Phase::Stage { stage: Stage::Deploy, attempt: 1 })
                 && !matches!(before.phase, Phase::Stage { stage: Stage::Deploy, .. });
             if entered {
                 let facts = &after.facts;
                 prop_assert_eq!(&facts.code, &facts.reviewed);
                 prop_assert_eq!(&facts.code, &facts.verified);
+                prop_assert!(facts.oversight != Oversight::Due, "nobody looked at the repaired code");
                 if !due(Gate::Deploy, &after.policy, facts).is_empty() {
                     let (approved, in_advance) = yes.clone().expect("deployed without a yes");
                     prop_assert_eq!(&approved, &facts.subject.as_ref().unwrap().digest);
-                    prop_assert!(!in_advance || facts.risks.is_empty(), "a risk was covered in advance");
+                    let open = due(Gate::Deploy, &after.policy, facts);
+                    let coverable = open.iter().all(GateReason::may_be_covered);
+                    prop_assert!(!in_advance || coverable, "{:?} was covered in advance", open);
                     prop_assert!(facts.approval.is_some());
                 }
             }
@@ -292,6 +375,135 @@ fn without_auto_deploy_a_verified_build_is_completed_undeployed() {
         Phase::Stage {
             stage: Stage::Preview,
             ..
+        }
+    ));
+}
+
+#[test]
+fn repaired_code_is_looked_at_again_only_when_the_tests_hold() {
+    let stage = |stage, attempt| Phase::Stage { stage, attempt };
+    let done = |facts: Facts| Signal::Stage {
+        outcome: Box::new(StageOutcome::Done {
+            summary: "ok".to_owned(),
+            facts: Box::new(facts),
+            records: Vec::new(),
+        }),
+    };
+    let next = |at, facts: Facts| {
+        let run = run(policy(ApprovalMode::Auto), facts.clone(), at);
+        decide(&run, &done(facts), NOW).unwrap().state
+    };
+    let repaired = Facts {
+        oversight: Oversight::Due,
+        tried: vec![Tried {
+            code: digest(40),
+            failure: digest(41),
+        }],
+        verified: None,
+        ..proved()
+    };
+    let tested = next(stage(Stage::Review, 2), repaired.clone());
+    assert_eq!((tested.stage(), tested.attempt()), ("verify", 2));
+    let looked = next(
+        stage(Stage::Verify, 2),
+        Facts {
+            verified: Some(digest(1)),
+            ..repaired.clone()
+        },
+    );
+    assert_eq!((looked.stage(), looked.attempt()), ("review", 3));
+    let passed = Oversight::Passed { code: digest(1) };
+    let shown = next(
+        stage(Stage::Review, 2),
+        Facts {
+            oversight: passed,
+            verified: Some(digest(1)),
+            ..repaired
+        },
+    );
+    assert_eq!((shown.stage(), shown.attempt()), ("preview", 1));
+}
+
+#[test]
+fn repair_stops_where_it_gets_nowhere_and_says_why() {
+    let at = Phase::Stage {
+        stage: Stage::Verify,
+        attempt: 3,
+    };
+    let tried = |pairs: &[(u8, u8)]| Facts {
+        tried: pairs
+            .iter()
+            .map(|(code, failure)| Tried {
+                code: digest(*code),
+                failure: digest(*failure),
+            })
+            .collect(),
+        ..proved()
+    };
+    let repair = Signal::Stage {
+        outcome: Box::new(StageOutcome::Repair {
+            repair: Repair {
+                reason: "no zip".to_owned(),
+                evidence: "evidence.json".to_owned(),
+            },
+            failure: digest(50),
+            records: Vec::new(),
+        }),
+    };
+    for (facts, repairs, words) in [
+        (tried(&[(1, 51)]), 9, "changed nothing"),
+        (tried(&[(20, 50), (21, 50)]), 9, "the same failure 3 times"),
+        (tried(&[(20, 51), (21, 52)]), 2, "gave up after 2 repairs"),
+        (tried(&[]), 0, "no zip"),
+    ] {
+        let policy = BuildPolicy {
+            repairs,
+            ..policy(ApprovalMode::Auto)
+        };
+        let to = decide(&run(policy, facts, at.clone()), &repair, NOW).unwrap();
+        let RunState::Build(state) = &to.state else {
+            panic!("a build stays a build")
+        };
+        let Phase::Failed { class, reason, .. } = &state.phase else {
+            panic!("{words}: {:?}", state.phase)
+        };
+        assert_eq!(*class, FailureClass::Tests);
+        assert!(reason.contains(words), "{reason}");
+    }
+}
+
+#[test]
+fn a_build_told_not_to_wait_for_a_quota_fails_at_once() {
+    let at = Phase::Stage {
+        stage: Stage::Generate,
+        attempt: 1,
+    };
+    let park = Signal::Stage {
+        outcome: Box::new(StageOutcome::Park {
+            reason: "the quota is used up".to_owned(),
+            until_ms: NOW + 3_600_000,
+        }),
+    };
+    let forbidden = BuildPolicy {
+        may_park: false,
+        ..policy(ApprovalMode::Auto)
+    };
+    let to = decide(&run(forbidden, proved(), at.clone()), &park, NOW).unwrap();
+    assert!(matches!(
+        to.next,
+        Next::End {
+            status: RunStatus::Failed
+        }
+    ));
+    let often = Facts {
+        parks: PARKS_MAX,
+        ..proved()
+    };
+    let to = decide(&run(policy(ApprovalMode::Auto), often, at), &park, NOW).unwrap();
+    assert!(matches!(
+        to.next,
+        Next::End {
+            status: RunStatus::Failed
         }
     ));
 }

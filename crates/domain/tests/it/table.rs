@@ -1,7 +1,7 @@
 //! Every phase × every signal, as one table that people review.
 use crate::made::{NOW, digest, policy, proved, run};
 use agentwright_domain::approval::{Gate, GateReason};
-use agentwright_domain::build::{ApprovalMode, FailureClass, Phase, Stage, StageOutcome};
+use agentwright_domain::build::{ApprovalMode, FailureClass, Phase, Repair, Stage, StageOutcome};
 use agentwright_domain::deployment::{self, Action, Activity};
 use agentwright_domain::execution::{ExecutionOutcome, ExecutionState, Firing, Phase as Fired};
 use agentwright_domain::ids::{ApprovalId, Slug};
@@ -26,6 +26,12 @@ fn build_phases() -> Vec<Phase> {
             since_ms: NOW,
         });
     }
+    phases.push(Phase::Spent {
+        stage: Stage::Generate,
+        attempt: 2,
+        limit: "1.00 USD a day".to_owned(),
+        since_ms: NOW,
+    });
     phases.push(Phase::Completed { deployed: true });
     phases.push(Phase::Failed {
         stage: Stage::Verify,
@@ -93,6 +99,43 @@ fn signals() -> Vec<(&'static str, Signal)> {
                 not_before_ms: Some(NOW + 60_000),
             }),
         ),
+        (
+            "park",
+            stage(StageOutcome::Park {
+                reason: "quota".to_owned(),
+                until_ms: NOW + 60_000,
+            }),
+        ),
+        (
+            "spent",
+            stage(StageOutcome::Spent {
+                limit: "1.00 USD a day".to_owned(),
+            }),
+        ),
+        (
+            "repair",
+            stage(StageOutcome::Repair {
+                repair: Repair {
+                    reason: "no zip".to_owned(),
+                    evidence: "evidence-1.json".to_owned(),
+                },
+                failure: digest(11),
+                records: Vec::new(),
+            }),
+        ),
+        (
+            "amend",
+            stage(StageOutcome::Amend {
+                reason: "the file is never there".to_owned(),
+                records: Vec::new(),
+            }),
+        ),
+        (
+            "resume",
+            Signal::Resume {
+                by: "owner".to_owned(),
+            },
+        ),
         ("yes", decision(true, None)),
         ("yes to what waits", decision(true, Some(7))),
         ("yes to something else", decision(true, Some(8))),
@@ -154,6 +197,17 @@ fn signals() -> Vec<(&'static str, Signal)> {
             }),
         ),
     ]
+}
+
+/// What review answers is not verified yet.
+fn at(phase: &Phase, mut signal: Signal) -> Signal {
+    if let Signal::Stage { outcome } = &mut signal
+        && let StageOutcome::Done { facts, .. } = &mut **outcome
+        && phase.stage_word() == "review"
+    {
+        facts.verified = None;
+    }
+    signal
 }
 
 fn records(transition: &Transition) -> String {
@@ -222,6 +276,7 @@ fn the_whole_table_is_as_reviewed() {
                 run.status = agentwright_domain::run::RunStatus::Completed;
             }
             for (name, signal) in signals() {
+                let signal = at(&phase, signal);
                 let line = describe(&run, &signal);
                 table += &format!(
                     "build {mode:?} | {}/{} | {name} | {line}\n",

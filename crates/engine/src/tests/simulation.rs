@@ -10,7 +10,7 @@ use crate::worker::{self, Step};
 use crate::{Clock, Engine, Executor, Settings, SignalError};
 use agentwright_domain::approval::{Gate, Subject};
 use agentwright_domain::build::{
-    ATTEMPTS_MAX, ApprovalMode, Facts, FailureClass, Phase, Stage, StageOutcome,
+    ATTEMPTS_MAX, ApprovalMode, Facts, FailureClass, Phase, Repair, Stage, StageOutcome,
 };
 use agentwright_domain::digest::Digest;
 use agentwright_domain::ids::{ApprovalId, RunId};
@@ -169,7 +169,11 @@ impl World {
             }
             14 => self.renew(at).await,
             15 => self.crash(at).await,
-            16 | 17 => self.decide(true).await,
+            16 => self.decide(true).await,
+            17 => {
+                let id = self.any();
+                self.resume(&id).await;
+            }
             18 => self.decide(false).await,
             _ => self.cancel().await,
         }
@@ -271,9 +275,9 @@ impl World {
         };
         assert!(*attempt <= ATTEMPTS_MAX, "{self}");
         let recorded = self.store.stages(&scope, &run.id).await.unwrap();
-        let twice = recorded
-            .iter()
-            .any(|row| row.stage == stage.word() && row.status == "done");
+        let twice = recorded.iter().any(|row| {
+            row.stage == stage.word() && row.attempt == *attempt && row.status == "done"
+        });
         assert!(
             !twice,
             "{self}: {} {} is worked twice",
@@ -305,7 +309,23 @@ impl World {
         let Phase::Stage { stage, .. } = state.phase else {
             panic!("no stage")
         };
-        let outcome = match self.random.below(14) {
+        let may_repair = matches!(stage, Stage::Generate | Stage::Review | Stage::Verify);
+        let outcome = match self.random.below(17) {
+            14 => StageOutcome::Park {
+                reason: "quota".to_owned(),
+                until_ms: self.clock.now_ms() + 60_000,
+            },
+            15 if self.random.one_in(3) => StageOutcome::Spent {
+                limit: "a day's money".to_owned(),
+            },
+            16 if may_repair => StageOutcome::Repair {
+                repair: Repair {
+                    reason: "no zip".to_owned(),
+                    evidence: "evidence.json".to_owned(),
+                },
+                failure: digest(self.seed, u8::try_from(self.random.below(3)).unwrap()),
+                records: Vec::new(),
+            },
             0 => StageOutcome::Retry {
                 reason: "busy".to_owned(),
                 not_before_ms: None,
@@ -397,6 +417,12 @@ impl World {
         self.signal(id, Signal::Decided(decision)).await;
     }
 
+    async fn resume(&mut self, id: &RunId) {
+        self.note(format!("resume {id}"));
+        let by = "anna".to_owned();
+        self.signal(id, Signal::Resume { by }).await;
+    }
+
     async fn cancel(&mut self) {
         let id = self.any();
         self.note(format!("cancel {id}"));
@@ -424,7 +450,10 @@ impl World {
             let RunState::Build(state) = &run.state else {
                 panic!("no build")
             };
-            let phase_ended = !matches!(state.phase, Phase::Stage { .. } | Phase::Gate { .. });
+            let phase_ended = !matches!(
+                state.phase,
+                Phase::Stage { .. } | Phase::Gate { .. } | Phase::Spent { .. }
+            );
             assert_eq!(run.status.ended(), phase_ended, "{self}: {id}");
             assert_eq!(run.ended_at_ms.is_some(), phase_ended, "{self}: {id}");
             assert!(
@@ -450,6 +479,7 @@ impl World {
                     .unwrap();
                 if run.status == RunStatus::Waiting {
                     self.decide_on(&id, true).await;
+                    self.resume(&id).await;
                 }
                 open += usize::from(!run.status.ended());
             }
@@ -485,7 +515,9 @@ impl World {
             assert_eq!(seqs, all, "{self}: {id}");
             let ends = events.iter().filter(|event| event.event == "run.ended");
             assert_eq!(ends.count(), 1, "{self}: {id}");
-            let stages = self.store.stages(&scope, id).await.unwrap();
+            let mut stages = self.store.stages(&scope, id).await.unwrap();
+            // Waiting for a quota or a budget is no try.
+            stages.retain(|row| row.status != "parked");
             let attempts: BTreeSet<_> =
                 stages.iter().map(|row| (&row.stage, row.attempt)).collect();
             assert_eq!(attempts.len(), stages.len(), "{self}: {id}: {stages:?}");
@@ -506,10 +538,17 @@ fn words(signal: &Signal) -> &'static str {
             StageOutcome::Done { .. } => "done",
             StageOutcome::Failed { .. } => "failed",
             StageOutcome::Retry { .. } => "retry",
+            StageOutcome::Park { .. } => "park",
+            StageOutcome::Spent { .. } => "spent",
+            StageOutcome::Repair { .. } => "repair",
+            StageOutcome::Amend { .. } => "amend",
         },
         Signal::Fault { .. } => "fault",
         Signal::Overdue { .. } => "overdue",
-        Signal::Executed { .. } | Signal::Decided(_) | Signal::Cancel { .. } => "other",
+        Signal::Executed { .. }
+        | Signal::Decided(_)
+        | Signal::Cancel { .. }
+        | Signal::Resume { .. } => "other",
     }
 }
 
@@ -534,7 +573,11 @@ fn facts(known: &Facts, stage: Stage, risky: bool, seed: u64) -> Facts {
     };
     match stage {
         Stage::Spec => facts.subject = subject(None),
-        Stage::Generate => facts.code = Some(digest(seed, 2)),
+        // A repair writes other code.
+        Stage::Generate => {
+            let n = u8::try_from(facts.tried.len()).unwrap();
+            facts.code = Some(digest(seed, 100 + n));
+        }
         Stage::Review => facts.reviewed.clone_from(&facts.code),
         Stage::Verify => facts.verified.clone_from(&facts.code),
         Stage::Preview => {

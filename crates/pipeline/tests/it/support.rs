@@ -46,12 +46,7 @@ pub(crate) fn scope() -> OrgScope {
 }
 
 pub(crate) fn auto() -> BuildPolicy {
-    BuildPolicy {
-        mode: ApprovalMode::Auto,
-        auto_deploy: true,
-        advance: None,
-        production: false,
-    }
+    BuildPolicy::new(ApprovalMode::Auto)
 }
 
 impl World {

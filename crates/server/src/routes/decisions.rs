@@ -47,6 +47,18 @@ pub(crate) async fn cancel(
     now(&app, &who, &run).await.map(Json)
 }
 
+pub(crate) async fn resume(
+    State(app): State<App>,
+    who: Who,
+    Named(id): Named,
+) -> Result<Json<Build>, ApiError> {
+    let run = find::run(&app, &who, RunKind::Build, &id).await?;
+    let by = who.name.clone();
+    let signal = Signal::Resume { by };
+    let run = app.engine().signal(&who.scope, &run.id, signal).await?;
+    now(&app, &who, &run).await.map(Json)
+}
+
 pub(crate) async fn retry(
     State(app): State<App>,
     who: Who,

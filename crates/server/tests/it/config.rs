@@ -41,6 +41,11 @@ fn an_error_names_the_key_and_the_file() {
         ("builds = \"many\"", "builds"),
         ("builds = 0", "builds"),
         ("executions = 5000", "executions"),
+        ("builds_per_organization = 4", "builds_per_organization"),
+        (
+            "executions_per_organization = 0",
+            "executions_per_organization",
+        ),
         ("lease_s = 1", "lease_s"),
         ("listen = \"0.0.0.0:8400\"", "listen"),
         ("store = \"mysql://x\"", "store"),

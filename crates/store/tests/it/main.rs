@@ -14,6 +14,7 @@ mod commits;
 mod deployments;
 mod opening;
 mod reading;
+mod spending;
 mod telling;
 
 use bed::Bed;
@@ -66,6 +67,13 @@ const CASES: &[Case] = cases![
     reading::running_is_said_only_while_the_lease_is_live,
     reading::another_organization_sees_nothing,
     reading::news_of_a_run_wakes_whoever_waits,
+    spending::what_is_set_aside_counts_until_it_is_settled,
+    spending::every_scope_from_organization_to_stage_must_have_room,
+    spending::a_new_day_has_a_new_budget,
+    spending::of_two_that_want_the_last_one_gets_it,
+    spending::a_run_that_was_cancelled_reserves_nothing_and_still_settles,
+    spending::costs_are_added_up_by_build_day_role_and_model,
+    spending::a_build_without_budget_waits_and_goes_on_when_resumed,
     telling::notices_are_due_once_and_parked_when_settled_so,
     telling::a_call_given_up_half_way_leaves_nothing_open_behind,
     telling::a_repeated_key_answers_the_first_id,

@@ -45,6 +45,46 @@ async fn a_second_process_is_refused_and_the_next_one_is_not() {
 }
 
 #[tokio::test]
+async fn a_database_of_the_first_version_is_brought_up_to_date_with_its_data() {
+    let dir = temp_dir();
+    let store = open(dir.path()).await.unwrap();
+    let id = store
+        .submit(agentwright_testkit::build_run(&store.new_id(), "old"))
+        .await
+        .unwrap()
+        .id;
+    store.close().await;
+    drop(store);
+    // What the second migration made is taken away: this is how the first version left it.
+    let mut conn = sqlite(dir.path()).await;
+    conn.execute(
+        "DROP TABLE llm_calls; DROP TABLE budgets; DELETE FROM _sqlx_migrations WHERE version = 2",
+    )
+    .await
+    .unwrap();
+    conn.close().await.unwrap();
+    let store = open(dir.path()).await.unwrap();
+    let scope = agentwright_store::OrgScope::local();
+    assert_eq!(
+        store
+            .run(&scope, &id)
+            .await
+            .unwrap()
+            .unwrap()
+            .label
+            .as_str(),
+        "old"
+    );
+    assert_eq!(
+        store
+            .costs(&scope, agentwright_store::CostsBy::Day, 0, None)
+            .await
+            .unwrap(),
+        []
+    );
+}
+
+#[tokio::test]
 async fn a_newer_database_is_refused_untouched() {
     let dir = temp_dir();
     open(dir.path()).await.unwrap().close().await;
@@ -57,7 +97,7 @@ async fn a_newer_database_is_refused_untouched() {
             error,
             OpenError::Newer {
                 found: 9,
-                known: 1,
+                known: 2,
                 ..
             }
         ),
