@@ -64,10 +64,12 @@ impl HttpProvider {
             ..CallCx::default()
         };
         let guard = Guard::new(&cx);
-        let ask = endpoint
-            .client
-            .get(endpoint.url(endpoint.wire.models_path()))
-            .headers(endpoint.headers.clone());
+        let mut url = endpoint.url(endpoint.wire.models_path());
+        if endpoint.wire == Wire::Anthropic {
+            // Its list comes in pages; this is the largest.
+            url.query_pairs_mut().append_pair("limit", "1000");
+        }
+        let ask = endpoint.client.get(url).headers(endpoint.headers.clone());
         let response = endpoint.send(ask, &guard, None).await?;
         let mut framer = Framer::new(Framing::Whole);
         let body = endpoint.rest(response, &guard, &mut framer).await?;
@@ -292,7 +294,7 @@ impl Exchange {
 
     async fn ask(&mut self) -> Result<(), LlmError> {
         let endpoint = Arc::clone(&self.endpoint);
-        if let Some(fault) = explain::unfit(endpoint.wire, &self.request) {
+        if let Some(fault) = endpoint.wire.unfit(&self.request) {
             return Err(self.fail(&fault));
         }
         let body = endpoint.wire.encode(&self.request, &endpoint.dialect);
