@@ -55,6 +55,21 @@ impl HttpProvider {
         &self.0.secrets
     }
 
+    /// Its wire form, for who relays to it.
+    pub fn wire(&self) -> Wire {
+        self.0.wire
+    }
+
+    /// Its base address, for who relays to it. May hold a password: not to be shown.
+    pub fn base_url(&self) -> &Url {
+        &self.0.base
+    }
+
+    /// The headers that it is asked with, the key among them, for who relays to it.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+
     /// The list of models, with the failure as it is.
     async fn list(&self) -> Result<Vec<String>, LlmError> {
         let endpoint = &self.0;
