@@ -7,11 +7,14 @@
 //!
 //! Start at [`Coder`].
 
+mod blocks;
 mod coder;
 mod error;
+mod paths;
 mod protected;
 mod tree;
 
+pub use blocks::{BlockProblem, FileBlock, MAX_ANSWER_BYTES, parse as parse_blocks};
 pub use coder::{Coder, CoderLimits, Progress, Silent, Task, Workspace, Written};
 pub use error::{CoderError, CoderLimit};
 pub use protected::Protected;
