@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use agentwright_llm::{Secret, Usage};
 use agentwright_sandbox::{Mount, Sandbox};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -90,7 +91,7 @@ pub struct Workspace {
     /// Shown read-only beside the workspace: programs, notes.
     pub beside: Vec<Mount>,
     /// Values that must not appear in a transcript, whoever prints them.
-    pub secrets: Vec<String>,
+    pub secrets: Vec<Secret>,
 }
 
 /// Where a coder says what it is doing.
@@ -118,4 +119,6 @@ pub struct Written {
     pub says: String,
     /// Model calls.
     pub turns: u32,
+    /// What they took together, as far as known. The ledger has it call by call.
+    pub usage: Usage,
 }

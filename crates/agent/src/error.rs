@@ -1,11 +1,17 @@
 //! Why nothing useful was written, shaped by what the caller does next.
 
 use std::io;
+
 use std::path::Path;
+
+use agentwright_llm::LlmError;
 
 /// What a coder ended with instead of files.
 #[derive(Debug, thiserror::Error)]
 pub enum CoderError {
+    /// The model did not answer, or the budget is spent: retry, park or fail as its advice says.
+    #[error(transparent)]
+    Model(#[from] LlmError),
     /// The program is not where the configuration says. Show it.
     #[error(
         "the coder {program} is not installed: {why}; install it or name its path in the configuration"

@@ -66,45 +66,37 @@ pub(super) fn is_markdown(info: &str, above: Option<&str>) -> bool {
 }
 
 fn from_info(info: &str) -> Option<String> {
-    let info = info.trim().trim_matches(['{', '}']);
-    let mut words = info.split_whitespace().peekable();
-    let first = *words.peek()?;
-    if info.split_whitespace().count() == 1 {
-        if let Some((_, path)) = first
-            .split_once(':')
-            .filter(|(l, p)| language(l) && !p.is_empty())
-        {
-            return wish(path);
-        }
-        if let Some(path) = labelled(first) {
-            return wish(path);
-        }
-        // A media type or a class is a language, too.
-        let media = ["text/", "application/"]
-            .iter()
-            .any(|m| first.starts_with(m))
-            && !first.contains('.');
-        let class = first.starts_with('.')
-            && !first.contains('/')
-            && first.matches('.').count() == 1
-            && first != ".env";
-        return if media || class { None } else { wish(first) };
+    let words: Vec<&str> = info
+        .split(|c: char| c.is_whitespace() || "{}".contains(c))
+        .filter(|word| !word.is_empty())
+        .collect();
+    let labelled_word = words
+        .iter()
+        .find_map(|word| labelled(word).filter(|p| !p.is_empty()));
+    if let Some(path) = labelled_word {
+        return wish(path);
     }
-    words
-        .find_map(|word| labelled(word).and_then(wish))
-        .or_else(|| {
-            let last = info.split_whitespace().nth(1)?;
-            let (label, rest) = last.split_once(':').unwrap_or(("", last));
-            if LABELS.contains(&format!("{}:", label.to_ascii_lowercase()).as_str()) {
-                wish(if rest.is_empty() {
-                    info.split_whitespace().nth(2)?
-                } else {
-                    rest
-                })
-            } else {
-                wish(last)
-            }
-        })
+    match words.as_slice() {
+        [] => None,
+        [only] => match only.split_once(':') {
+            Some((before, path)) if language(before) && !path.is_empty() => wish(path),
+            _ => wish_behind_fence(only),
+        },
+        [_, label, path, ..] if label.ends_with(':') => wish(path),
+        [_, second, ..] => wish_behind_fence(second),
+    }
+}
+
+/// A media type or a class (`.python`) is a language, too.
+fn wish_behind_fence(word: &str) -> Option<String> {
+    let media = ["text/", "application/"]
+        .iter()
+        .any(|kind| word.starts_with(kind) && !word.contains('.'));
+    let class = word.len() > 1
+        && word.starts_with('.')
+        && word != ".env"
+        && word[1..].chars().all(|c| c.is_ascii_alphanumeric());
+    if media || class { None } else { wish(word) }
 }
 
 /// A line that says a path and nothing else.
