@@ -10,12 +10,30 @@
 mod blocks;
 mod coder;
 mod error;
+mod files;
+mod oneshot;
 mod paths;
+mod prompt;
 mod protected;
+mod spent;
+mod toolloop;
+mod transcript;
 mod tree;
+mod walls;
 
 pub use blocks::{BlockProblem, FileBlock, MAX_ANSWER_BYTES, parse as parse_blocks};
 pub use coder::{Coder, CoderLimits, Progress, Silent, Task, Workspace, Written};
 pub use error::{CoderError, CoderLimit};
+pub use oneshot::OneShot;
 pub use protected::Protected;
+pub use toolloop::{MAX_REPEATS, ToolLoop};
+pub use transcript::MAX_TRANSCRIPT_BYTES;
 pub use tree::{FileEntry, TreeProblem, inspect};
+
+/// A short random name, for temporary files, tokens and request ids.
+fn unique() -> String {
+    let mut bytes = [0_u8; 16];
+    // A system without randomness gives names that collide, which every user of them survives or refuses.
+    let _ = getrandom::fill(&mut bytes);
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
