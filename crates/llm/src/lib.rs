@@ -6,8 +6,11 @@
 //! handed in. Start with [`caller`], then [`wire`].
 
 pub mod caller;
+pub mod config;
+pub mod detect;
 mod error;
 mod guard;
+pub mod http;
 mod meter;
 mod prices;
 mod provider;
@@ -19,15 +22,20 @@ mod role;
 mod schema;
 mod scripted;
 mod secret;
+pub mod wire;
 
 pub use caller::{Caller, Callers, Limits, Retry};
+pub use config::{Auth, Fallback, KeyRef, ProviderConfig, RoleConfig};
+pub use detect::{Detected, ModelsConfig, Parts, detect};
 pub use error::{Advice, Failure, Kind, LlmError, RETRY_AFTER_MAX};
+pub use http::HttpProvider;
 pub use meter::{CallRecord, Meter, Planned, Refusal, Ticket, Unmetered};
 pub use prices::{Price, Prices, PricesError};
 pub use provider::{CallCx, Caps, Provider, SchemaSupport};
-pub use record::{Exchange, Recorder};
+pub use record::{Cassette, CassetteWriter, Exchange, Recorder, ReplayProvider};
 pub use reply::{Event, Reply, Stop, Usage};
 pub use request::{Message, OutputSchema, Part, Request, Speaker, Tool, ToolCall};
 pub use role::Role;
 pub use scripted::{ScriptedProvider, Step};
 pub use secret::Secret;
+pub use wire::{Dialect, Wire};

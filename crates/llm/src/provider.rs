@@ -58,7 +58,7 @@ pub enum SchemaSupport {
 pub struct CallCx {
     /// From the start to the end of everything, retries and their waits included.
     pub deadline: Duration,
-    /// The longest silence. Whitespace and comments are silence. Not used where the answer comes in
+    /// The longest silence. Whitespace is silence. Not used where the answer comes in
     /// one piece.
     pub idle: Duration,
     /// Ends the call at once.

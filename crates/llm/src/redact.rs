@@ -2,6 +2,7 @@
 
 use crate::Secret;
 use regex::Regex;
+use serde_json::Value;
 use std::sync::LazyLock;
 
 /// What stands where a key stood.
@@ -44,7 +45,7 @@ pub fn redact(text: &str, secrets: &[Secret]) -> String {
     known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     for secret in known {
         out = out.replace(secret, REDACTED);
-        let escaped = serde_json::Value::from(secret).to_string();
+        let escaped = Value::from(secret).to_string();
         let escaped = escaped.trim_matches('"');
         if escaped != secret {
             out = out.replace(escaped, REDACTED);
@@ -62,6 +63,22 @@ pub fn redact(text: &str, secrets: &[Secret]) -> String {
         }
     }
     out
+}
+
+/// The same for every text and every key in a value.
+pub fn redact_value(value: Value, secrets: &[Secret]) -> Value {
+    match value {
+        Value::String(text) => Value::String(redact(&text, secrets)),
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| redact_value(item, secrets))
+            .collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(key, value)| (redact(&key, secrets), redact_value(value, secrets)))
+            .collect(),
+        plain @ (Value::Null | Value::Bool(_) | Value::Number(_)) => plain,
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,197 @@
+//! Ollama: `/api/generate` and `/api/chat`. Answers are lines of JSON, the last with `"done": true`, or that
+//! last line alone. Tool calls have no ids; the reason of the end is `stop` also when tools are called.
+
+use super::{Decode, OLLAMA_CONTEXT_TOKENS, WireFault, number, object, parse, temperature, text};
+use crate::{Event, Kind, Message, Part, Request, Speaker, Stop, ToolCall, Usage};
+use serde_json::{Map, Value, json};
+
+pub(super) fn encode_generate(request: &Request, stream: bool) -> Map<String, Value> {
+    object([
+        ("model", Some(json!(request.model))),
+        ("system", request.system.as_ref().map(|s| json!(s))),
+        ("prompt", Some(json!(prompt(&request.messages)))),
+        ("stream", Some(json!(stream))),
+        ("format", request.schema.as_ref().map(|s| s.schema.clone())),
+        ("options", Some(options(request))),
+    ])
+}
+
+pub(super) fn encode_chat(request: &Request, stream: bool) -> Map<String, Value> {
+    let system = request
+        .system
+        .iter()
+        .map(|system| json!({"role": "system", "content": system}));
+    let messages: Vec<Value> = system
+        .chain(request.messages.iter().flat_map(turns))
+        .collect();
+    let tools: Vec<Value> = request
+        .tools
+        .iter()
+        .map(|tool| {
+            json!({"type": "function", "function": {
+                "name": tool.name, "description": tool.description, "parameters": tool.schema,
+            }})
+        })
+        .collect();
+    object([
+        ("model", Some(json!(request.model))),
+        ("messages", Some(json!(messages))),
+        ("tools", (!tools.is_empty()).then(|| json!(tools))),
+        ("stream", Some(json!(stream))),
+        ("format", request.schema.as_ref().map(|s| s.schema.clone())),
+        ("options", Some(options(request))),
+    ])
+}
+
+fn options(request: &Request) -> Value {
+    let context = request.context_tokens.unwrap_or(OLLAMA_CONTEXT_TOKENS);
+    Value::Object(object([
+        ("num_ctx", Some(json!(context))),
+        ("num_predict", Some(json!(request.max_output_tokens))),
+        ("temperature", temperature(request)),
+    ]))
+}
+
+/// A single question as it is; a conversation with its speakers named.
+fn prompt(messages: &[Message]) -> String {
+    if let [only] = messages
+        && only.role == Speaker::User
+    {
+        return only.text();
+    }
+    let turns = messages.iter().map(|message| match message.role {
+        Speaker::User => format!("User: {}\n\n", message.text()),
+        Speaker::Assistant => format!("Assistant: {}\n\n", message.text()),
+    });
+    turns.chain(["Assistant:".to_owned()]).collect()
+}
+
+fn turns(message: &Message) -> Vec<Value> {
+    let mut turns = Vec::new();
+    let mut calls = Vec::new();
+    for part in &message.parts {
+        match part {
+            Part::Text(_) => {}
+            Part::ToolCall(call) => {
+                calls.push(json!({"function": {"name": call.name, "arguments": call.arguments}}));
+            }
+            Part::ToolResult {
+                name,
+                content,
+                is_error,
+                ..
+            } => {
+                let content = if *is_error {
+                    format!("error: {content}")
+                } else {
+                    content.clone()
+                };
+                turns.push(json!({"role": "tool", "tool_name": name, "content": content}));
+            }
+        }
+    }
+    let words = message.text();
+    if !words.is_empty() || !calls.is_empty() {
+        let role = match message.role {
+            Speaker::User => "user",
+            Speaker::Assistant => "assistant",
+        };
+        let calls = (!calls.is_empty()).then(|| json!(calls));
+        turns.push(Value::Object(object([
+            ("role", Some(json!(role))),
+            ("content", Some(json!(words))),
+            ("tool_calls", calls),
+        ])));
+    }
+    turns
+}
+
+pub(super) struct Decoder {
+    context: u64,
+    calls: usize,
+}
+
+impl Decoder {
+    pub(super) fn new(request: &Request) -> Self {
+        let context = request.context_tokens.unwrap_or(OLLAMA_CONTEXT_TOKENS);
+        Self {
+            context: u64::from(context),
+            calls: 0,
+        }
+    }
+
+    fn calls(&mut self, value: &Value, out: &mut Vec<Event>) -> Result<(), WireFault> {
+        let calls = value.pointer("/message/tool_calls");
+        for call in calls.and_then(Value::as_array).into_iter().flatten() {
+            let (Some(name), Some(arguments)) = (
+                text(call, "/function/name").filter(|name| !name.is_empty()),
+                call.pointer("/function/arguments")
+                    .filter(|a| a.is_object()),
+            ) else {
+                return Err(WireFault::new(
+                    Kind::BadBody,
+                    "a tool call has no name or no arguments",
+                ));
+            };
+            self.calls += 1;
+            out.push(Event::ToolCall(ToolCall {
+                id: format!("call_{}", self.calls),
+                name: name.to_owned(),
+                arguments: arguments.clone(),
+            }));
+        }
+        Ok(())
+    }
+}
+
+impl Decode for Decoder {
+    fn frame(&mut self, data: &str, out: &mut Vec<Event>) -> Result<(), WireFault> {
+        let value = parse(data)?;
+        if let Some(error) = value.get("error") {
+            return Err(super::fault_in(error));
+        }
+        let Some(done) = value.get("done").and_then(Value::as_bool) else {
+            return Err(WireFault::new(
+                Kind::BadBody,
+                "a line does not say whether it is the last",
+            ));
+        };
+        for place in ["/thinking", "/message/thinking"] {
+            super::push_reasoning(out, text(&value, place));
+        }
+        for place in ["/response", "/message/content"] {
+            super::push_text(out, text(&value, place));
+        }
+        self.calls(&value, out)?;
+        if !done {
+            return Ok(());
+        }
+        let usage = Usage {
+            input: number(&value, "/prompt_eval_count"),
+            output: number(&value, "/eval_count"),
+            ..Usage::default()
+        };
+        if usage.input.is_some_and(|input| input >= self.context) {
+            return Err(WireFault::new(
+                Kind::ContextOverflow,
+                format!("the prompt filled all {} tokens and was cut", self.context),
+            ));
+        }
+        super::push_usage(out, usage);
+        let stop = match text(&value, "/done_reason") {
+            _ if self.calls > 0 => Stop::ToolCalls,
+            Some("stop") | None => Stop::End,
+            Some("length") => Stop::MaxTokens,
+            Some(other) => Stop::Other(other.to_owned()),
+        };
+        out.push(Event::Done {
+            stop,
+            request_id: None,
+        });
+        Ok(())
+    }
+
+    fn whole(&mut self, body: &str, out: &mut Vec<Event>) -> Result<(), WireFault> {
+        self.frame(body, out)
+    }
+}
