@@ -8,22 +8,29 @@
 //! Start at [`Coder`].
 
 mod blocks;
+mod claude;
 mod coder;
+mod codex;
 mod error;
 mod files;
 mod oneshot;
 mod paths;
+mod permission;
+mod program;
 mod prompt;
 mod protected;
 pub mod relay;
 mod spent;
+mod talk;
 mod toolloop;
 mod transcript;
 mod tree;
 mod walls;
 
 pub use blocks::{BlockProblem, FileBlock, MAX_ANSWER_BYTES, parse as parse_blocks};
+pub use claude::Claude;
 pub use coder::{Coder, CoderLimits, Progress, Silent, Task, Workspace, Written};
+pub use codex::Codex;
 pub use error::{CoderError, CoderLimit};
 pub use oneshot::OneShot;
 pub use protected::Protected;
