@@ -7,6 +7,7 @@
 //!
 //! Start at [`Coder`].
 
+mod acp;
 mod blocks;
 mod claude;
 mod coder;
@@ -27,6 +28,7 @@ mod transcript;
 mod tree;
 mod walls;
 
+pub use acp::{Acp, AcpAgent, AcpWay};
 pub use blocks::{BlockProblem, FileBlock, MAX_ANSWER_BYTES, parse as parse_blocks};
 pub use claude::Claude;
 pub use coder::{Coder, CoderLimits, Progress, Silent, Task, Workspace, Written};

@@ -126,6 +126,14 @@ impl Talk {
         Ok(())
     }
 
+    /// Says one line although the bounds have ended everything; tried for a moment only.
+    pub(crate) async fn last_word(&mut self, line: &Value) {
+        if let Some(stdin) = &mut self.stdin {
+            let line = format!("{line}\n");
+            let _ = tokio::time::timeout(LAST_GRACE, stdin.write_all(line.as_bytes())).await;
+        }
+    }
+
     /// Says that nothing more will be said.
     pub(crate) fn close(&mut self) {
         self.stdin = None;

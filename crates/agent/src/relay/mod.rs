@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agentwright_llm::caller::Now;
-use agentwright_llm::{Auth, Kind, LlmError, Meter, Prices, Role, Secret, Usage, Wire};
+use agentwright_llm::{Advice, Auth, Kind, LlmError, Meter, Prices, Role, Secret, Usage, Wire};
 use agentwright_sandbox::{HostRule, Network, Route};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -265,18 +265,20 @@ impl Shared {
         let mut traffic = self.traffic();
         spent::add(&mut traffic.usage, usage);
         // Only a failure that does not pass by itself ends the agent's work; it may ask again after others.
-        if error.as_ref().is_some_and(|e| lasting(e.kind)) {
+        if error.as_ref().is_some_and(lasting) {
             self.over.cancel();
         }
         traffic.trouble = error.map(Trouble::Model);
     }
 }
 
-fn lasting(kind: Kind) -> bool {
-    matches!(
-        kind,
+/// Whether asking again soon cannot help. An agent would otherwise wait for an hour inside its sandbox.
+fn lasting(error: &LlmError) -> bool {
+    let kind = matches!(
+        error.kind,
         Kind::Refused | Kind::Auth | Kind::Billing | Kind::UnknownModel
-    )
+    );
+    kind || matches!(error.advice(), Advice::Park { .. })
 }
 
 fn token() -> std::io::Result<Secret> {

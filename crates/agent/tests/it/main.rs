@@ -1,0 +1,16 @@
+//! Coders at work: scripted models, real command-line agents where they are installed, and programs that misbehave,
+//! always in the real sandbox.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "test helpers; the environment says where the real agents are"
+)]
+
+mod acp;
+mod claude;
+mod codex;
+mod installed;
+mod models;
+mod relay;
+mod support;
+mod tree;
