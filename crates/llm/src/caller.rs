@@ -266,6 +266,3 @@ impl Callers {
         Err(parked.unwrap_or(last))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -360,6 +360,10 @@ impl ProviderConfig {
             .connect_timeout(CONNECT)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy();
+        if base.scheme() == "http" {
+            // Nothing here will ever speak TLS: reading the machine's certificates would only take time.
+            builder = builder.tls_certs_only([]);
+        }
         if !is_loopback(base)
             && let Some(proxy) = self.proxy(base, env)?
         {

@@ -407,6 +407,3 @@ impl Exchange {
         error
     }
 }
-
-#[cfg(test)]
-mod tests;

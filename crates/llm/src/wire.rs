@@ -40,15 +40,17 @@ pub struct Dialect {
     pub body: Map<String, Value>,
 }
 
-/// What an answer says is wrong. The detail is the server's own words: not safe to show as it is.
+/// What is wrong with an answer, or what it says is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WireFault {
     /// What kind.
     pub kind: Kind,
     /// The server's code for it.
     pub word: Option<String>,
-    /// The server's words.
+    /// What is wrong, in words.
     pub detail: String,
+    /// Whether the words are the server's own: not safe to show as they are.
+    pub quoted: bool,
 }
 
 impl WireFault {
@@ -58,6 +60,7 @@ impl WireFault {
             kind,
             word: None,
             detail: detail.into(),
+            quoted: false,
         }
     }
 }
@@ -313,6 +316,7 @@ pub(crate) fn fault_in(error: &Value) -> WireFault {
         kind,
         word: word.map(str::to_owned),
         detail: detail.to_owned(),
+        quoted: true,
     }
 }
 

@@ -62,12 +62,15 @@ impl Endpoint {
         let codes = [
             status.map(|status| status.as_u16().to_string()),
             fault.word.as_ref().map(|word| redact(word, &self.secrets)),
+            Some(fault.detail.clone()).filter(|detail| !fault.quoted && !detail.is_empty()),
         ];
         let codes: Vec<String> = codes.into_iter().flatten().collect();
         if !codes.is_empty() {
             message.push_str(&format!(" ({})", codes.join(", ")));
         }
-        if let Some(quote) = self.quote(&fault.detail, request) {
+        if fault.quoted
+            && let Some(quote) = self.quote(&fault.detail, request)
+        {
             message.push_str(&format!("; it said: {quote}"));
         }
         let mut error = LlmError::new(fault.kind, &self.id, message).with_model(model);

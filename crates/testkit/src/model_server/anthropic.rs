@@ -26,7 +26,7 @@ pub(super) fn stream(question: &Question, step: &Step) -> Frames {
         ));
         for delta in deltas {
             frames.push(event(
-                json!({"type": "content_block_delta", "index": index, "delta": delta}),
+                &json!({"type": "content_block_delta", "index": index, "delta": delta}),
             ));
         }
         frames.push(event(
