@@ -357,6 +357,9 @@ impl<'a> Tools<'a> {
 }
 
 fn arguments<T: DeserializeOwned>(call: &ToolCall) -> Result<T, String> {
-    T::deserialize(&call.arguments)
-        .map_err(|e| format!("the arguments of {} are wrong: {e}", call.name))
+    let wrong = |why: &str| format!("the arguments of {} are wrong: {why}", call.name);
+    if !call.arguments.is_object() {
+        return Err(wrong("they are not an object"));
+    }
+    T::deserialize(&call.arguments).map_err(|e| wrong(&e.to_string()))
 }
