@@ -123,7 +123,7 @@ impl Coder for Claude {
         let traffic = relay.finish().await;
         let says = judge(&program, spoken, &*ended?, &traffic, &transcript)?;
         Ok(Written {
-            says: transcript.redacted(&says),
+            says: transcript.last_words(&says),
             transcript: transcript.finish(),
             turns: traffic.calls,
             usage: traffic.usage,
@@ -280,8 +280,13 @@ fn judge(
             program: program.name.clone(),
         });
     }
-    let errors = result["errors"].to_string();
-    let said = if text.is_empty() { &errors } else { text };
+    let errors = result["errors"].as_array().into_iter().flatten();
+    let errors: Vec<&str> = errors.filter_map(Value::as_str).collect();
+    let said = if errors.is_empty() {
+        text.to_owned()
+    } else {
+        errors.join("; ")
+    };
     Err(program.failed(&transcript.redacted(&format!("{subtype}: {said}"))))
 }
 

@@ -103,7 +103,7 @@ impl Coder for Codex {
         let traffic = relay.finish().await;
         let says = judge(&program, heard, &*ended?, &traffic, &transcript)?;
         Ok(Written {
-            says: transcript.redacted(&says),
+            says: transcript.last_words(&says),
             transcript: transcript.finish(),
             turns: traffic.calls,
             usage: traffic.usage,

@@ -119,7 +119,7 @@ impl Coder for OneShot {
             transcript.step(&format!("wrote {}", block.path));
         }
         Ok(Written {
-            says: transcript.redacted(&says),
+            says: transcript.last_words(&says),
             transcript: transcript.finish(),
             turns: spent.turns,
             usage: spent.usage,

@@ -11,6 +11,8 @@ use crate::coder::Progress;
 pub const MAX_TRANSCRIPT_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes kept of one text inside.
 const MAX_TEXT_BYTES: usize = 16 * 1024;
+/// Bytes kept of a coder's last words.
+const MAX_SAYS_BYTES: usize = 64 * 1024;
 /// Characters of a line of progress.
 const MAX_STEP_CHARS: usize = 160;
 
@@ -58,6 +60,11 @@ impl<'a> Transcript<'a> {
 
     pub(crate) fn redacted(&self, text: &str) -> String {
         redact(text, &self.secrets)
+    }
+
+    /// A coder's last words, bounded.
+    pub(crate) fn last_words(&self, text: &str) -> String {
+        cut(&self.redacted(text), MAX_SAYS_BYTES)
     }
 
     pub(crate) fn finish(mut self) -> Vec<u8> {

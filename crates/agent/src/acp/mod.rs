@@ -168,7 +168,7 @@ impl Coder for Acp {
         };
         let says = session::judge(&program, spoken, &*ended?, &traffic, &transcript)?;
         Ok(Written {
-            says: transcript.redacted(&says),
+            says: transcript.last_words(&says),
             transcript: transcript.finish(),
             turns: traffic.calls,
             usage: traffic.usage,

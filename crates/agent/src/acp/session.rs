@@ -164,7 +164,7 @@ impl<'a> Session<'a> {
                     self.talk.say(&answer).await?;
                 }
                 (Some("session/update"), None) => {
-                    self.update(&line["params"]["update"], transcript)
+                    self.update(&line["params"]["update"], transcript);
                 }
                 (None, Some(answered)) if *answered == id => {
                     if let Some(error) = line.get("error") {

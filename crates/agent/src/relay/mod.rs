@@ -17,6 +17,7 @@ use agentwright_llm::caller::Now;
 use agentwright_llm::{Advice, Auth, Kind, LlmError, Meter, Prices, Role, Secret, Usage, Wire};
 use agentwright_sandbox::{HostRule, Network, Route};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +28,9 @@ use crate::spent;
 /// Where the agent finds the relay, inside its sandbox. A port that nothing else wants.
 pub(crate) const INSIDE_PORT: u16 = 38_417;
 /// Largest question.
-pub const MAX_QUESTION_BYTES: usize = 16 * 1024 * 1024;
+pub const MAX_QUESTION_BYTES: usize = 8 * 1024 * 1024;
+/// Questions that are read at the same time: read, one takes many times its size.
+const MAX_READ_AT_ONCE: usize = 2;
 /// Largest answer.
 pub const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 /// The longest answer in tokens that one question may ask for.
@@ -139,6 +142,7 @@ struct Shared {
     limits: RelayLimits,
     token: Secret,
     client: forward::Client,
+    reading: Semaphore,
     traffic: Mutex<Traffic>,
     /// Fired when no further call will be answered.
     over: CancellationToken,
@@ -178,6 +182,7 @@ impl Relay {
             limits,
             token,
             client,
+            reading: Semaphore::new(MAX_READ_AT_ONCE),
             traffic: Mutex::default(),
             over: CancellationToken::new(),
             until: until.clone(),

@@ -111,8 +111,7 @@ async fn answer(
         }
         (&Method::POST, asked) if asked == inside_path(wire) => {
             let headers = request.headers().clone();
-            let body = read(request).await?;
-            let question = question(shared, &body)?;
+            let question = question(shared, request).await?;
             forward::forward(shared, &headers, question).await
         }
         _ => Err(Refusal::new(
@@ -132,13 +131,16 @@ fn inside_path(wire: Wire) -> &'static str {
     }
 }
 
-fn question(shared: &Shared, body: &[u8]) -> Result<Question, Refusal> {
+async fn question(shared: &Shared, request: Request<Incoming>) -> Result<Question, Refusal> {
+    // The semaphore is never closed; without a permit the question is read all the same.
+    let _turn = shared.reading.acquire().await;
+    let body = read(request).await?;
     let upstream = &shared.upstream;
     Question::read(
         upstream.wire,
         &upstream.model,
         upstream.output_tokens(),
-        body,
+        &body,
     )
     .map_err(|why| Refusal::new(StatusCode::BAD_REQUEST, "invalid_request_error", why))
 }

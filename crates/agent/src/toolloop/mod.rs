@@ -71,7 +71,7 @@ impl Coder for ToolLoop {
         };
         let says = session.work(&self.callers, task, work).await?;
         Ok(Written {
-            says: session.transcript.redacted(&says),
+            says: session.transcript.last_words(&says),
             transcript: session.transcript.finish(),
             turns: session.spent.turns,
             usage: session.spent.usage,

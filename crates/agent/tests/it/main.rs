@@ -3,7 +3,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "test helpers; the environment says where the real agents are"
+    clippy::print_stdout,
+    reason = "test helpers; the environment says where the real agents are, and who is missing is said"
 )]
 
 mod acp;
@@ -11,6 +12,8 @@ mod claude;
 mod codex;
 mod installed;
 mod models;
+mod pretend;
 mod relay;
 mod support;
 mod tree;
+mod users;

@@ -25,13 +25,13 @@ fn tool_loop(provider: ScriptedProvider) -> (Arc<ScriptedProvider>, ToolLoop) {
 /// What the last tool answered.
 fn last_result(request: &Request) -> (String, bool) {
     let parts = request.messages.iter().flat_map(|m| &m.parts);
-    let result = parts.filter_map(|part| match part {
+    let mut result = parts.filter_map(|part| match part {
         Part::ToolResult {
             content, is_error, ..
         } => Some((content.clone(), *is_error)),
         _ => None,
     });
-    result.last().unwrap_or_default()
+    result.next_back().unwrap_or_default()
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn one_shot_takes_no_half_answer_and_passes_the_models_failures_on() {
     let (_, coder) = one_shot(ScriptedProvider::new("p").then(Step::failing(parked)));
     match place.run(&coder, &task("x")).await {
         Err(CoderError::Model(error)) => {
-            assert_eq!(error.retry_after, Some(Duration::from_secs(3600)))
+            assert_eq!(error.retry_after, Some(Duration::from_secs(3600)));
         }
         other => panic!("{other:?}"),
     }

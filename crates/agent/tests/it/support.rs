@@ -21,18 +21,25 @@ pub(crate) const CANARY: &str = "canary-5f1c0ffee-never-shown";
 /// The provider's real key, which never enters the sandbox.
 pub(crate) const KEY: &str = "real-key-9d2b7a-never-inside";
 
+/// The init next to the test binary, where the re-executed test finds its copy, or as cargo built it.
+pub(crate) fn init() -> PathBuf {
+    let copy = std::env::current_exe()
+        .unwrap()
+        .with_file_name("agent-init");
+    if copy.exists() {
+        copy
+    } else {
+        PathBuf::from(env!("CARGO_BIN_EXE_agent-init"))
+    }
+}
+
 pub(crate) fn sandbox() -> Sandbox {
     let scratch = std::env::temp_dir().join(format!(
         "agent-scratch-{}",
         rustix::process::geteuid().as_raw()
     ));
     std::fs::create_dir_all(&scratch).unwrap();
-    Sandbox::new(
-        env!("CARGO_BIN_EXE_agent-init"),
-        scratch,
-        Settings::default(),
-    )
-    .unwrap()
+    Sandbox::new(init(), scratch, Settings::default()).unwrap()
 }
 
 /// A workspace in a temporary directory.

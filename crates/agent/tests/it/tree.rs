@@ -96,7 +96,7 @@ fn a_tree_that_is_not_plain_is_refused_as_a_whole() {
 #[test]
 fn too_many_too_large_and_too_much_together_are_refused() {
     let many = |d: &std::path::Path| {
-        (0..10).for_each(|i| std::fs::write(d.join(format!("f{i}")), "").unwrap())
+        (0..10).for_each(|i| std::fs::write(d.join(format!("f{i}")), "").unwrap());
     };
     assert_eq!(look(many), Err(TreeProblem::TooMany { limit: 10 }));
     let large = |d: &std::path::Path| std::fs::write(d.join("big"), [b'x'; 101]).unwrap();
@@ -105,7 +105,7 @@ fn too_many_too_large_and_too_much_together_are_refused() {
         Err(TreeProblem::TooLarge { limit: 100, .. })
     ));
     let together = |d: &std::path::Path| {
-        (0..6).for_each(|i| std::fs::write(d.join(format!("f{i}")), [b'x'; 90]).unwrap())
+        (0..6).for_each(|i| std::fs::write(d.join(format!("f{i}")), [b'x'; 90]).unwrap());
     };
     assert!(matches!(
         look(together),
@@ -115,7 +115,7 @@ fn too_many_too_large_and_too_much_together_are_refused() {
         std::fs::File::create(d.join("s"))
             .unwrap()
             .set_len(1 << 40)
-            .unwrap()
+            .unwrap();
     };
     assert!(matches!(look(sparse), Err(TreeProblem::TooLarge { .. })));
 }
