@@ -17,12 +17,14 @@ use tokio::time::Instant;
 pub const OUTPUT_TOKENS: u32 = 4_096;
 
 /// What a question may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     /// The longest answer in tokens. A request may ask for less, never for more.
     pub max_output_tokens: u32,
     /// Context for the models that must be told ([`Request::context_tokens`]).
     pub context_tokens: Option<u32>,
+    /// For requests that name none.
+    pub temperature: Option<f32>,
 }
 
 impl Default for Limits {
@@ -30,6 +32,7 @@ impl Default for Limits {
         Self {
             max_output_tokens: OUTPUT_TOKENS,
             context_tokens: None,
+            temperature: None,
         }
     }
 }
@@ -192,6 +195,7 @@ impl Caller {
             asked => asked.min(most),
         };
         request.context_tokens = request.context_tokens.or(self.limits.context_tokens);
+        request.temperature = request.temperature.or(self.limits.temperature);
         request
     }
 

@@ -2,7 +2,7 @@
 
 use crate::http::{Endpoint, HttpProvider};
 use crate::wire::{Dialect, Wire};
-use crate::{Kind, Limits, LlmError, Retry, Secret};
+use crate::{CallCx, Kind, Limits, LlmError, Retry, Secret};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 /// How long a connection may take to stand.
@@ -235,6 +236,17 @@ impl RoleConfig {
         Limits {
             max_output_tokens: self.max_output_tokens.unwrap_or(usual.max_output_tokens),
             context_tokens: self.context_tokens,
+            temperature: self.temperature,
+        }
+    }
+
+    /// The bounds of one call, ended early by `cancel`.
+    pub fn cx(&self, cancel: CancellationToken) -> CallCx {
+        let usual = CallCx::default();
+        CallCx {
+            deadline: self.deadline_s.map_or(usual.deadline, Duration::from_secs),
+            idle: self.idle_s.map_or(usual.idle, Duration::from_secs),
+            cancel,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What this machine has: configuration, then `ANTHROPIC_API_KEY`, then `OPENAI_API_KEY`, then Ollama; in this order,
 //! and every step is told. Where the configuration names providers only those are used.
 
+use crate::Secret;
 use crate::config::Env;
 use crate::{
     Caller, Callers, KeyRef, Kind, LlmError, Meter, Prices, Provider, ProviderConfig, Recorder,
@@ -241,6 +242,13 @@ impl Detected {
             "  Ollama:     ollama serve, then ollama pull llama3.1:8b   (nothing leaves this machine)",
             "  other:      a [[models.providers]] entry with name, wire, base_url and key in the configuration",
         ]
+    }
+
+    /// Everything secret of all providers, for what is recorded and shown. A key that cannot be read is none.
+    pub fn secrets(&self, env: Env<'_>) -> Vec<Secret> {
+        let made = self.providers.iter().filter_map(|p| p.provider(env).ok());
+        made.flat_map(|provider| provider.secrets().to_vec())
+            .collect()
     }
 
     /// Who is asked for a role, in order. Fails with [`Kind::NotConfigured`] when there is nobody, or when

@@ -153,7 +153,7 @@ pub struct Failure {
     pub model: String,
     /// The HTTP status.
     pub status: Option<u16>,
-    /// When the provider says to come back, from now.
+    /// When the provider (or, with [`Kind::Refused`], the budget) says to come back, from now.
     pub retry_after: Option<Duration>,
     /// The provider's name for the exchange.
     pub request_id: Option<String>,

@@ -55,6 +55,21 @@ impl HttpProvider {
         &self.0.secrets
     }
 
+    /// Its wire form, for who relays to it.
+    pub fn wire(&self) -> Wire {
+        self.0.wire
+    }
+
+    /// Its base address, for who relays to it. May hold a password: not to be shown.
+    pub fn base_url(&self) -> &Url {
+        &self.0.base
+    }
+
+    /// The headers that it is asked with, the key among them, for who relays to it.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+
     /// The list of models, with the failure as it is.
     async fn list(&self) -> Result<Vec<String>, LlmError> {
         let endpoint = &self.0;
@@ -64,10 +79,12 @@ impl HttpProvider {
             ..CallCx::default()
         };
         let guard = Guard::new(&cx);
-        let ask = endpoint
-            .client
-            .get(endpoint.url(endpoint.wire.models_path()))
-            .headers(endpoint.headers.clone());
+        let mut url = endpoint.url(endpoint.wire.models_path());
+        if endpoint.wire == Wire::Anthropic {
+            // Its list comes in pages; this is the largest.
+            url.query_pairs_mut().append_pair("limit", "1000");
+        }
+        let ask = endpoint.client.get(url).headers(endpoint.headers.clone());
         let response = endpoint.send(ask, &guard, None).await?;
         let mut framer = Framer::new(Framing::Whole);
         let body = endpoint.rest(response, &guard, &mut framer).await?;
@@ -292,7 +309,7 @@ impl Exchange {
 
     async fn ask(&mut self) -> Result<(), LlmError> {
         let endpoint = Arc::clone(&self.endpoint);
-        if let Some(fault) = explain::unfit(endpoint.wire, &self.request) {
+        if let Some(fault) = endpoint.wire.unfit(&self.request) {
             return Err(self.fail(&fault));
         }
         let body = endpoint.wire.encode(&self.request, &endpoint.dialect);

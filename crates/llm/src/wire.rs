@@ -10,8 +10,9 @@ use crate::{Caps, Event, Kind, Request, SchemaSupport, Stop, ToolCall, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Ollama's context where nothing else is said; always sent, its own default cuts without a word.
-pub const OLLAMA_CONTEXT_TOKENS: u32 = 8_192;
+/// Ollama's least and most context where nothing else is said. Always sent: its own default cuts without a
+/// word. Powers of two between them, because a new size loads the model again.
+pub const OLLAMA_CONTEXT_TOKENS: std::ops::RangeInclusive<u32> = 8_192..=32_768;
 
 /// A wire form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,6 +171,16 @@ impl Wire {
             }
         }
         Value::Object(body)
+    }
+
+    /// Why a question cannot be put on this wire at all, if it cannot.
+    pub fn unfit(self, request: &Request) -> Option<WireFault> {
+        if self == Self::OllamaGenerate && !request.tools.is_empty() {
+            let detail = "/api/generate knows no tools: set `wire = \"ollama_chat\"`";
+            return Some(WireFault::new(Kind::BadRequest, detail));
+        }
+        let full = self.is_ollama() && ollama::surely_too_long(request);
+        full.then(|| WireFault::new(Kind::ContextOverflow, "it would be cut without a word"))
     }
 
     /// A reader for the answer to this question.

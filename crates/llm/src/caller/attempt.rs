@@ -93,14 +93,14 @@ impl Caller {
             max_cost_micro_usd: price.and_then(|p| p.most(max_input_tokens, max_output_tokens)),
         };
         self.meter.reserve(&planned).await.map_err(|refusal| {
-            self.error(
-                Kind::Refused,
-                format!(
-                    "nothing was sent to {}: {}",
-                    self.name(),
-                    crate::redact::redact(&refusal.reason, &[])
-                ),
-            )
+            let reason = crate::redact::redact(&refusal.reason, &[]);
+            let message = format!("nothing was sent to {}: {reason}", self.name());
+            let mut error = self.error(Kind::Refused, message);
+            error.retry_after = refusal.until_ms.map(|until| {
+                let wait = until.saturating_sub((self.now)());
+                Duration::from_millis(u64::try_from(wait).unwrap_or(0))
+            });
+            error
         })
     }
 

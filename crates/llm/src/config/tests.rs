@@ -22,6 +22,12 @@ fn a_provider_is_read_from_toml_and_written_back() {
     )
     .unwrap();
     assert_eq!(role.limits().max_output_tokens, 900);
+    let cx = RoleConfig {
+        idle_s: Some(7),
+        ..role.clone()
+    }
+    .cx(CancellationToken::new());
+    assert_eq!((cx.deadline.as_secs(), cx.idle.as_secs()), (120, 7));
     assert_eq!(role.fallbacks[0].provider, "openai");
 }
 

@@ -73,6 +73,8 @@ async fn the_order_is_fixed_and_review_goes_to_another_provider() {
     let callers = found.callers(Role::Review, &env, &parts()).unwrap();
     assert_eq!(callers.0[0].provider.id(), "openai");
     assert_eq!(callers.0[0].model, "gpt-4o-mini");
+    let key = crate::Secret::new("key-of-a-test");
+    assert_eq!(found.secrets(&env), [key.clone(), key]);
 }
 
 #[tokio::test]

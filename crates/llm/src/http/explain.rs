@@ -3,7 +3,7 @@
 
 use super::Endpoint;
 use crate::redact::redact;
-use crate::wire::{Wire, WireFault, fault_in};
+use crate::wire::{WireFault, fault_in};
 use crate::{Kind, LlmError, Part, Request};
 use http::StatusCode;
 use serde_json::Value;
@@ -185,13 +185,4 @@ fn repeats(line: &str, request: &Request) -> bool {
             .iter()
             .flat_map(|message| &message.parts)
             .any(in_part)
-}
-
-/// Whether a wire can carry a question at all.
-pub(super) fn unfit(wire: Wire, request: &Request) -> Option<WireFault> {
-    if wire == Wire::OllamaGenerate && !request.tools.is_empty() {
-        let detail = "/api/generate knows no tools: set `wire = \"ollama_chat\"`";
-        return Some(WireFault::new(Kind::BadRequest, detail));
-    }
-    None
 }

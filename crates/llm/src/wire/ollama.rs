@@ -44,12 +44,41 @@ pub(super) fn encode_chat(request: &Request, stream: bool) -> Map<String, Value>
 }
 
 fn options(request: &Request) -> Value {
-    let context = request.context_tokens.unwrap_or(OLLAMA_CONTEXT_TOKENS);
     Value::Object(object([
-        ("num_ctx", Some(json!(context))),
+        ("num_ctx", Some(json!(context(request)))),
         ("num_predict", Some(json!(request.max_output_tokens))),
         ("temperature", temperature(request)),
     ]))
+}
+
+/// What was asked for, or enough for the question (three bytes to a token) and its answer.
+fn context(request: &Request) -> u32 {
+    request.context_tokens.unwrap_or_else(|| {
+        let question = u32::try_from(bytes(request) / 3).unwrap_or(u32::MAX);
+        let needed = question.saturating_add(request.max_output_tokens);
+        let (least, most) = OLLAMA_CONTEXT_TOKENS.into_inner();
+        needed.min(most).next_power_of_two().clamp(least, most)
+    })
+}
+
+/// Whether the question is longer than its context at eight bytes to a token, which no text reaches: the
+/// server would drop the oldest messages and say nothing.
+pub(super) fn surely_too_long(request: &Request) -> bool {
+    const DENSEST: usize = 8;
+    let context = usize::try_from(context(request)).unwrap_or(usize::MAX);
+    bytes(request) / DENSEST > context
+}
+
+fn bytes(request: &Request) -> usize {
+    let part = |part: &Part| match part {
+        Part::Text(text) => text.len(),
+        Part::ToolCall(call) => call.arguments.to_string().len(),
+        Part::ToolResult { content, .. } => content.len(),
+    };
+    let parts = request.messages.iter().flat_map(|m| &m.parts).map(part);
+    let tools = request.tools.iter().map(|t| t.schema.to_string().len());
+    let system = request.system.as_ref().map_or(0, String::len);
+    parts.chain(tools).sum::<usize>() + system
 }
 
 /// A single question as it is; a conversation with its speakers named.
@@ -113,9 +142,8 @@ pub(super) struct Decoder {
 
 impl Decoder {
     pub(super) fn new(request: &Request) -> Self {
-        let context = request.context_tokens.unwrap_or(OLLAMA_CONTEXT_TOKENS);
         Self {
-            context: u64::from(context),
+            context: u64::from(context(request)),
             calls: 0,
         }
     }

@@ -319,3 +319,65 @@ async fn a_prompt_that_fills_ollamas_context_was_cut_there_and_is_an_error() {
         assert_eq!(server.requests()[0].body["options"]["num_ctx"], 8_192);
     }
 }
+
+#[tokio::test]
+async fn ollama_gets_room_for_a_long_question_and_is_not_asked_one_that_it_would_cut() {
+    let server = ModelServer::start(|_| Step::text("x")).await;
+    let caller = once(
+        provider(Wire::OllamaGenerate, false, &server),
+        Arc::default(),
+    );
+    let ask = |bytes: usize, context: Option<u32>| {
+        let request = Request {
+            context_tokens: context,
+            ..Request::user("y".repeat(bytes))
+        };
+        caller.complete(request, cx(), |_| ())
+    };
+    for (bytes, context) in [(30_000, 16_384), (90_000, 32_768), (200_000, 32_768)] {
+        ask(bytes, None).await.unwrap();
+        let asked = server.requests().pop().unwrap();
+        assert_eq!(asked.body["options"]["num_ctx"], context, "{bytes}");
+    }
+    for (bytes, context) in [(300_000, None), (20_000, Some(2_048))] {
+        let error = ask(bytes, context).await.unwrap_err();
+        assert_eq!(error.kind, Kind::ContextOverflow, "{bytes}");
+        assert!(
+            error.to_string().contains("raise context_tokens"),
+            "{error}"
+        );
+    }
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn generate_refuses_tools_and_names_the_wire_that_takes_them() {
+    let server = ModelServer::playing([]).await;
+    let caller = once(
+        provider(Wire::OllamaGenerate, false, &server),
+        Arc::default(),
+    );
+    let mut request = Request::user("x");
+    request.tools = vec![Tool {
+        name: "t".to_owned(),
+        description: String::new(),
+        schema: json!({}),
+    }];
+    let error = caller.complete(request, cx(), |_| ()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::BadRequest);
+    assert!(error.to_string().contains("ollama_chat"), "{error}");
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_hundred_answers_stream_at_once() {
+    let step = Step::text("word ".repeat(300));
+    let server = ModelServer::start(move |_| step.clone()).await;
+    let meter = Arc::new(Ledger::default());
+    let caller = once(provider(Wire::Anthropic, true, &server), meter.clone());
+    let calls = (0..100).map(|_| caller.complete(Request::user("x"), cx(), |_| ()));
+    for reply in futures::future::join_all(calls).await {
+        assert_eq!(reply.unwrap().text.len(), 1_500);
+    }
+    assert!(meter.is_even());
+}

@@ -36,7 +36,7 @@ pub struct Question {
     pub stream: bool,
     /// The system text.
     pub system: String,
-    /// What was said, texts only, oldest first.
+    /// What was said, texts only, oldest first; a message with several texts is several turns.
     pub turns: Vec<Turn>,
     /// Names of the tools that may be called.
     pub tools: Vec<String>,
@@ -136,6 +136,18 @@ impl Question {
         }
     }
 
+    /// Each text of a content as a turn of its own: clients put reminders beside what a person said.
+    fn say_all(&mut self, role: &str, content: &Value) {
+        match content {
+            Value::Array(blocks) => {
+                for block in blocks {
+                    self.say(role, string(block, "text"));
+                }
+            }
+            other => self.say(role, words(other)),
+        }
+    }
+
     fn messages(&mut self, body: &Value) {
         for message in list(body, "messages") {
             let role = string(message, "role");
@@ -161,7 +173,7 @@ impl Question {
                     });
                 }
             }
-            self.say(&role, words(content));
+            self.say_all(&role, content);
         }
     }
 
@@ -178,8 +190,8 @@ impl Question {
                     is_error: false,
                 });
             } else {
-                let text = words(item.get("content").unwrap_or(&Value::Null));
-                self.say(&string(item, "role"), text);
+                let role = string(item, "role");
+                self.say_all(&role, item.get("content").unwrap_or(&Value::Null));
             }
         }
     }
