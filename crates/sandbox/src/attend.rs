@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cgroup::Leaf;
+use crate::conversation::Spoken;
 use crate::disk::Size;
 use crate::error::Error;
 use crate::growth::Growth;
@@ -48,6 +49,8 @@ pub(crate) struct Case {
     pub(crate) before: Size,
     pub(crate) net: Option<Arc<Net>>,
     pub(crate) published: Option<Published>,
+    /// Where standard output also goes, unshortened, in a conversation.
+    pub(crate) spoken: Option<Spoken>,
 }
 
 /// Takes over a launched sandbox; returns when the command has been started.
@@ -67,10 +70,11 @@ pub(crate) async fn attend(tracker: &TaskTracker, case: Case) -> Result<Running,
         before,
         net,
         published,
+        spoken,
     } = case;
     let failed = |e: io::Error| Error::io("attend to the sandbox", e);
     let pipes = [launched.stdout, launched.stderr];
-    let output = Output::follow(pipes, &limits, &lines, &wishes).map_err(failed)?;
+    let output = Output::follow(pipes, &limits, &lines, &wishes, spoken).map_err(failed)?;
     let address = published.as_ref().map(|p| p.address);
     let around = Around {
         tier,
@@ -135,6 +139,7 @@ impl Output {
         limits: &Limits,
         lines: &broadcast::Sender<OutputLine>,
         wishes: &mpsc::Sender<Wish>,
+        mut spoken: Option<Spoken>,
     ) -> io::Result<Self> {
         let kept = [(); 2].map(|()| Arc::new(Mutex::new(Kept::new(limits.output_bytes))));
         let pumps = TaskTracker::new();
@@ -148,6 +153,8 @@ impl Output {
                 stream,
                 kept: Arc::clone(kept),
                 lines: lines.clone(),
+                // Standard output comes first.
+                spoken: spoken.take(),
             };
             // A service may talk for years; what it says is dropped, not held against it.
             let flooded = limits.wall_ms.is_some().then(|| wishes.downgrade());

@@ -12,6 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 
 use crate::cgroup::{Cgroups, Leaf};
+use crate::conversation::Input;
 use crate::disk::Watched;
 use crate::error::Error;
 use crate::net::Plan;
@@ -38,6 +39,8 @@ pub(crate) struct Machine {
 pub(crate) struct Launched {
     pub(crate) process: Started,
     pub(crate) control: OwnedFd,
+    /// Where a live standard input is written.
+    pub(crate) stdin: Option<OwnedFd>,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
     pub(crate) watched: Watched,
@@ -61,6 +64,7 @@ pub(crate) fn launch(
     machine: &Machine,
     policy: &Policy,
     command: &Command,
+    input: Input,
     plan: &Plan,
 ) -> Result<Launched, Error> {
     let opened = open_all(policy)?;
@@ -78,7 +82,8 @@ pub(crate) fn launch(
     let entrance = leaf.as_ref().map(Leaf::entrance).transpose();
     let entrance = entrance.map_err(|e| Error::io("enter a cgroup", e))?;
     let mut profile = profile::arguments(policy, &binds, &plan.hosts_file)?;
-    let ends = Ends::make(&command.stdin, identity.as_ref().map(|i| i.id)).map_err(pipes)?;
+    let id = identity.as_ref().map(|i| i.id);
+    let ends = Ends::make(&command.stdin, input, id).map_err(pipes)?;
     let config = config_file(&init_config(policy, command, plan, &ends, &opened)?)?;
     profile
         .arguments
@@ -101,6 +106,7 @@ pub(crate) fn launch(
     Ok(Launched {
         process,
         control: ends.control.0,
+        stdin: ends.stdin.1,
         stdout: ends.stdout.0,
         stderr: ends.stderr.0,
         watched,
@@ -153,7 +159,7 @@ pub(crate) fn inherited(machine: &Machine, ends: &Ends, config: &OwnedFd) -> Vec
         Some(&ends.control.1),
         Some(&ends.stdout.1),
         Some(&ends.stderr.1),
-        ends.stdin.as_ref(),
+        ends.stdin.0.as_ref(),
     ];
     let inner = inner.into_iter().flatten().chain([&machine.init, config]);
     inner.map(AsRawFd::as_raw_fd).collect()
@@ -249,17 +255,17 @@ fn first_link(path: &Path) -> PathBuf {
     so_far
 }
 
-/// The pipes and the socket pair: ours first, the sandbox's second.
+/// The pipes and the socket pair: ours first, the sandbox's second; of standard input, the other way round.
 pub(crate) struct Ends {
     pub(crate) control: (OwnedFd, OwnedFd),
     pub(crate) stdout: (OwnedFd, OwnedFd),
     pub(crate) stderr: (OwnedFd, OwnedFd),
-    pub(crate) stdin: Option<OwnedFd>,
+    pub(crate) stdin: (Option<OwnedFd>, Option<OwnedFd>),
 }
 
 impl Ends {
     /// Makes them, and gives the sandbox's to the identity that it will have.
-    pub(crate) fn make(stdin: &[u8], identity: Option<u32>) -> io::Result<Self> {
+    pub(crate) fn make(given: &[u8], input: Input, identity: Option<u32>) -> io::Result<Self> {
         let control = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -271,13 +277,17 @@ impl Ends {
         for ours in [&control.0, &stdout.0, &stderr.0] {
             rustix::io::ioctl_fionbio(ours, true)?;
         }
-        let stdin = if stdin.is_empty() {
-            None
-        } else {
-            Some(wire::memory_file("stdin", stdin)?)
+        let stdin = match input {
+            Input::Given if given.is_empty() => (None, None),
+            Input::Given => (Some(wire::memory_file("stdin", given)?), None),
+            Input::Live => {
+                let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+                rustix::io::ioctl_fionbio(&ours, true)?;
+                (Some(theirs), Some(ours))
+            }
         };
         if let Some(identity) = identity {
-            for fd in [Some(&stdout.1), Some(&stderr.1), stdin.as_ref()]
+            for fd in [Some(&stdout.1), Some(&stderr.1), stdin.0.as_ref()]
                 .into_iter()
                 .flatten()
             {
@@ -321,7 +331,7 @@ fn init_config(
         writable,
         memory_dirs,
         listeners: plan.listeners.clone(),
-        stdin: ends.stdin.as_ref().map(AsRawFd::as_raw_fd),
+        stdin: ends.stdin.0.as_ref().map(AsRawFd::as_raw_fd),
         stdout: ends.stdout.1.as_raw_fd(),
         stderr: ends.stderr.1.as_raw_fd(),
         sockets: sockets(policy, opened),

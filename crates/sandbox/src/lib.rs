@@ -14,6 +14,7 @@
 
 mod attend;
 mod cgroup;
+mod conversation;
 mod disk;
 mod error;
 mod growth;
@@ -36,6 +37,7 @@ mod start;
 mod weak;
 mod wire;
 
+pub use conversation::{Conversation, Stdin, Stdout};
 pub use error::Error;
 pub use init::run_init_if_requested;
 pub use policy::{

@@ -9,6 +9,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::broadcast;
 
+use crate::conversation::Spoken;
 use crate::report::{Captured, OutputLine, Stream};
 use crate::{MAX_LINE_BYTES, OUTPUT_DRAIN_FACTOR};
 
@@ -64,11 +65,12 @@ pub(crate) struct Pump {
     pub(crate) stream: Stream,
     pub(crate) kept: Arc<Mutex<Kept>>,
     pub(crate) lines: broadcast::Sender<OutputLine>,
+    pub(crate) spoken: Option<Spoken>,
 }
 
 impl Pump {
     /// Calls `flooded` once when the stream passes the drain factor, and goes on draining.
-    pub(crate) async fn run(self, mut pipe: Receiver, flooded: impl FnOnce()) {
+    pub(crate) async fn run(mut self, mut pipe: Receiver, flooded: impl FnOnce()) {
         let mut flooded = Some(flooded);
         let mut chunk = vec![0_u8; CHUNK_BYTES];
         let mut line = Vec::new();
@@ -86,6 +88,12 @@ impl Pump {
                 flooded();
             }
             self.split(&mut line, bytes);
+            if let Some(spoken) = &self.spoken
+                && spoken.send(bytes.to_vec()).await.is_err()
+            {
+                // Nobody listens any more.
+                self.spoken = None;
+            }
         }
         if !line.is_empty() {
             self.emit(&line);

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::attend::{self, Case};
 use crate::cgroup::Cgroups;
+use crate::conversation::{Conversation, Input};
 use crate::disk::Size;
 use crate::error::Error;
 use crate::launch::{self, Machine};
@@ -152,7 +153,36 @@ impl Sandbox {
     /// # Errors
     /// Any [`Error`] but [`Error::Ended`].
     pub async fn start(&self, policy: Policy, command: Command) -> Result<Running, Error> {
-        policy.check(&command)?;
+        let tier = self.tier_for(&policy, &command).await?;
+        let started = self.start_in(tier, policy, command, Input::Given).await?;
+        Ok(started.0)
+    }
+
+    /// Starts a command that is spoken with while it runs: standard input stays open until it is dropped, and
+    /// standard output comes whole and in order, in the pace in which it is read. All other walls are the same.
+    ///
+    /// # Errors
+    /// As [`Self::start`]; [`Error::Refused`] when the command brings an input of its own.
+    pub async fn converse(
+        &self,
+        policy: Policy,
+        command: Command,
+    ) -> Result<(Running, Conversation), Error> {
+        if !command.stdin.is_empty() {
+            return Err(Error::refused(
+                "the command's standard input",
+                "it is given although the input is to stay open",
+                "write it into the conversation",
+            ));
+        }
+        let tier = self.tier_for(&policy, &command).await?;
+        let (running, conversation) = self.start_in(tier, policy, command, Input::Live).await?;
+        let conversation = conversation.ok_or(Error::Ended)?;
+        Ok((running.without_listener(), conversation))
+    }
+
+    async fn tier_for(&self, policy: &Policy, command: &Command) -> Result<Tier, Error> {
+        policy.check(command)?;
         let probe = self.probe().await;
         if probe.tier < policy.minimum || probe.tier == Tier::None {
             return Err(Error::TooWeak {
@@ -161,7 +191,7 @@ impl Sandbox {
                 reasons: probe.reasons,
             });
         }
-        self.start_in(probe.tier, policy, command).await
+        Ok(probe.tier)
     }
 
     /// Waits for all sandboxes to be accounted for. Call it when shutting down, after stopping them.
@@ -175,7 +205,8 @@ impl Sandbox {
         tier: Tier,
         policy: Policy,
         command: Command,
-    ) -> Result<Running, Error> {
+        input: Input,
+    ) -> Result<(Running, Option<Conversation>), Error> {
         let inner = Arc::clone(&self.inner);
         let published = match &policy.publish {
             Some(publish) if tier >= Tier::Full => Some(Published::bind(publish).await?),
@@ -192,19 +223,34 @@ impl Sandbox {
             measured
                 .map_err(|e| Error::Setup(format!("cannot measure the writable folders: {e}")))?
         };
-        let launched = on_spawner_thread(move || {
+        let mut launched = on_spawner_thread(move || {
             if tier == Tier::Process {
-                weak::launch(&inner.machine, &policy, &command, &inner.scratch_root)
+                weak::launch(
+                    &inner.machine,
+                    &policy,
+                    &command,
+                    input,
+                    &inner.scratch_root,
+                )
             } else {
                 launch::launch(
                     &inner.machine,
                     &policy,
                     &command,
+                    input,
                     &Plan::new(&policy.network),
                 )
             }
         })
         .await?;
+        let (conversation, spoken) = match launched.stdin.take() {
+            Some(stdin) => {
+                let (conversation, spoken) = Conversation::over(stdin)
+                    .map_err(|e| Error::io("hold the standard input", e))?;
+                (Some(conversation), Some(spoken))
+            }
+            None => (None, None),
+        };
         let case = Case {
             tier,
             limits,
@@ -212,8 +258,10 @@ impl Sandbox {
             before,
             net,
             published,
+            spoken,
         };
-        attend::attend(&self.inner.tracker, case).await
+        let running = attend::attend(&self.inner.tracker, case).await?;
+        Ok((running, conversation))
     }
 
     async fn try_tiers(&self) -> Probe {
@@ -269,9 +317,10 @@ impl Sandbox {
             stdin: Vec::new(),
         };
         let running = self
-            .start_in(tier, policy, command)
+            .start_in(tier, policy, command, Input::Given)
             .await
-            .map_err(|e| said(&e))?;
+            .map_err(|e| said(&e))?
+            .0;
         let report = running.wait().await.map_err(|e| said(&e))?;
         match report.ending {
             Ending::Exited(0) => Ok(()),

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::conversation::Input;
 use crate::disk::Watched;
 use crate::error::Error;
 use crate::launch::{self, Ends, Held, Launched, Machine};
@@ -25,6 +26,7 @@ pub(crate) fn launch(
     machine: &Machine,
     policy: &Policy,
     command: &Command,
+    input: Input,
     scratch_root: &Path,
 ) -> Result<Launched, Error> {
     refuse_views(policy)?;
@@ -41,7 +43,8 @@ pub(crate) fn launch(
     };
     let scratch = Scratch::make(scratch_root, become_id)
         .map_err(|e| Error::io("make a scratch directory", e))?;
-    let ends = Ends::make(&command.stdin, become_id.map(|(uid, _)| uid)).map_err(launch::pipes)?;
+    let uid = become_id.map(|(uid, _)| uid);
+    let ends = Ends::make(&command.stdin, input, uid).map_err(launch::pipes)?;
     let config = launch::config_file(&init_config(policy, command, &ends, &opened, &scratch)?)?;
     let [program, arguments @ ..] = launch::inner_command(machine, &ends, &config);
     let ritual = Ritual {
@@ -65,6 +68,7 @@ pub(crate) fn launch(
     Ok(Launched {
         process,
         control: ends.control.0,
+        stdin: ends.stdin.1,
         stdout: ends.stdout.0,
         stderr: ends.stderr.0,
         watched,
@@ -98,7 +102,7 @@ fn init_config(
         writable: writable.chain([scratch.path().to_owned()]).collect(),
         memory_dirs: Vec::new(),
         listeners: Vec::new(),
-        stdin: ends.stdin.as_ref().map(AsRawFd::as_raw_fd),
+        stdin: ends.stdin.0.as_ref().map(AsRawFd::as_raw_fd),
         stdout: ends.stdout.1.as_raw_fd(),
         stderr: ends.stderr.1.as_raw_fd(),
         sockets: Sockets::None,

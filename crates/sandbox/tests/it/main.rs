@@ -8,6 +8,7 @@
 
 mod attacks;
 mod basics;
+mod conversation;
 mod life;
 mod limits;
 mod network;
