@@ -56,6 +56,9 @@ pub struct BuildRequest {
     /// Extra foundation directories, absolute.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub foundations: Vec<String>,
+    /// An ended build whose recorded answers take the place of the models; nothing is deployed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replays: Option<RunId>,
 }
 
 /// The fixed steps of a build.

@@ -4,9 +4,13 @@
 //! the tests themselves (`verify`), what happens after deploy (`runtime`). Start with
 //! `stages/mod.rs`, one match on the stage and one file for each; `plan.rs` is what `build --plan` shows.
 
+mod coding;
 mod digests;
 mod document;
+mod drafting;
+mod failure;
 mod foundations;
+mod models;
 mod plan;
 mod repository;
 mod resolve;
@@ -16,6 +20,9 @@ pub mod review;
 
 pub use digests::{TARGET, permissions_digest};
 pub use foundations::{FoundationError, Foundations, read_source};
+pub use models::{
+    CONVENTIONS_MAX, CoderConfig, CoderKind, Environment, ModelSettings, Models, OverseerConfig,
+};
 pub use plan::{Difference, Plan, VERIFY_AGAIN, Verdict};
 
 use agentwright_domain::build::Phase;
@@ -43,6 +50,8 @@ pub struct Parts {
     pub foundation_dirs: Vec<PathBuf>,
     /// The person's home, for `~` in an intent.
     pub home: Option<String>,
+    /// Who makes specs and code where no foundation does.
+    pub models: Models,
 }
 
 /// Carries out builds. Cheap to clone; one per daemon.
@@ -74,6 +83,11 @@ impl Builds {
 
     pub(crate) fn foundation_dirs(&self) -> &[PathBuf] {
         &self.parts.foundation_dirs
+    }
+
+    /// The models of this machine.
+    pub fn models(&self) -> &Models {
+        &self.parts.models
     }
 
     pub(crate) fn home(&self) -> Option<&str> {

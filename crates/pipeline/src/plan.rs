@@ -10,6 +10,7 @@ use agentwright_domain::digest::Digest;
 use agentwright_domain::ids::Slug;
 use agentwright_domain::spec::{AutomationKind, Permissions, Spec, Trigger};
 use agentwright_intent::{Context, Foundation, FoundationSource, Possible, Question, Refusal};
+use agentwright_llm::Role;
 use agentwright_runtime::{Error as RuntimeError, OrgScope, blocking};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ pub const VERIFY_AGAIN: &str = "verify again";
 pub enum Verdict {
     /// As it stands.
     Ready,
+    /// No foundation covers it; a model is asked for a spec when it is built.
+    Model,
     /// When the missing inputs are given.
     Incomplete,
     /// Vague, impossible, or nothing fits.
@@ -93,6 +96,13 @@ pub(crate) struct Ready {
 pub(crate) enum NotReady {
     /// Something must be answered.
     Incomplete(Box<agentwright_intent::Plan>),
+    /// No foundation can build it; a model perhaps.
+    Uncovered {
+        reason: String,
+        possible: Vec<Possible>,
+        /// The deployed version that was to be changed.
+        existing: Option<Box<Spec>>,
+    },
     /// It cannot be built.
     Refused {
         reason: String,
@@ -111,6 +121,22 @@ impl NotReady {
     }
 }
 
+impl NotReady {
+    /// The same, of a change to what is deployed.
+    fn of_change(self, to: &Spec) -> Self {
+        match self {
+            Self::Uncovered {
+                reason, possible, ..
+            } => Self::Uncovered {
+                reason,
+                possible,
+                existing: Some(Box::new(to.clone())),
+            },
+            other @ (Self::Incomplete(_) | Self::Refused { .. } | Self::Fault(_)) => other,
+        }
+    }
+}
+
 impl From<Refusal> for NotReady {
     fn from(refusal: Refusal) -> Self {
         let reason = refusal.to_string();
@@ -119,12 +145,16 @@ impl From<Refusal> for NotReady {
                 possible
             }
             Refusal::Ambiguous { candidates } => candidates,
-            Refusal::Empty { .. }
-            | Refusal::TooLong { .. }
-            | Refusal::Hostile { .. }
-            | Refusal::TooMuch { .. } => Vec::new(),
+            Refusal::TooMuch { .. } => Vec::new(),
+            Refusal::Empty { .. } | Refusal::TooLong { .. } | Refusal::Hostile { .. } => {
+                return Self::refused(reason);
+            }
         };
-        Self::Refused { reason, possible }
+        Self::Uncovered {
+            reason,
+            possible,
+            existing: None,
+        }
     }
 }
 
@@ -138,11 +168,36 @@ impl Builds {
             Ok(ready) => ready_plan(ready),
             Err(NotReady::Fault(why)) => Err(why),
             Err(NotReady::Incomplete(plan)) => Ok(incomplete_plan(*plan)),
+            Err(NotReady::Uncovered {
+                reason, possible, ..
+            }) => Ok(self.uncovered_plan(reason, possible).await),
             Err(NotReady::Refused { reason, possible }) => Ok(Plan {
                 reason: Some(reason),
                 possible,
                 ..Plan::empty(Verdict::Refused)
             }),
+        }
+    }
+
+    /// What no foundation builds: by a model, where one is configured.
+    async fn uncovered_plan(&self, reason: String, possible: Vec<Possible>) -> Plan {
+        let found = self.models().found().await;
+        let Some(role) = found.roles.get(&Role::Spec) else {
+            return Plan {
+                reason: Some(format!(
+                    "{reason}\nno model is configured that could write it: agentwright doctor says how"
+                )),
+                possible,
+                ..Plan::empty(Verdict::Refused)
+            };
+        };
+        let model = role.model.as_deref().unwrap_or("its default model");
+        Plan {
+            reason: Some(format!(
+                "no foundation covers it; {} ({model}) makes the spec, and you see it before anything is deployed",
+                role.provider
+            )),
+            ..Plan::empty(Verdict::Model)
         }
     }
 
@@ -208,7 +263,8 @@ impl Builds {
         };
         let (spec, notes) = match (&request.spec, &existing) {
             (Some(spec), _) => (given(spec, request)?, Vec::new()),
-            (None, Some(existing)) => changed(existing, request, &context, foundations)?,
+            (None, Some(existing)) => changed(existing, request, &context, foundations)
+                .map_err(|error| error.of_change(existing))?,
             (None, None) => {
                 let plan =
                     agentwright_intent::understand(&request.intent, &context, foundations.list())?;
@@ -223,46 +279,42 @@ impl Builds {
                  or give this spec another name"
             )));
         }
-        let foundation = self.generator(&spec, foundations)?;
+        let foundation = generator(&spec, foundations)?;
         let problems = resolve::problems(&spec, self.runtime().layout().data());
         if !problems.is_empty() {
             return Err(NotReady::refused(problems.join("; ")));
         }
-        let source = foundations
-            .source(foundation.name())
-            .cloned()
-            .unwrap_or_default();
+        let source = foundation.and_then(|it| foundations.source(it.name()));
+        let source = source.cloned().unwrap_or_default();
         Ok(Ready {
             notes: notes.into_iter().chain(resolve::risks(&spec)).collect(),
             spec,
             source,
             existing,
-            derived: foundation.manifest.derived.keys().cloned().collect(),
+            derived: foundation
+                .map_or_else(Vec::new, |it| it.manifest.derived.keys().cloned().collect()),
         })
     }
+}
 
-    /// The foundation that writes the code of a spec. There is no other generator without a model.
-    fn generator<'a>(
-        &self,
-        spec: &Spec,
-        foundations: &'a Foundations,
-    ) -> Result<&'a Foundation, NotReady> {
-        let Some(wanted) = &spec.foundation else {
-            return Err(NotReady::refused(
-                "the spec names no foundation, and without a model nothing else can write its code; \
-                 take the spec of a plan (agentwright build --plan --json) and change that",
-            ));
-        };
-        let known = named(foundations, &wanted.name)?;
-        foundations.exactly(&wanted.name, &wanted.digest).ok_or_else(|| {
-            NotReady::refused(format!(
-                "the spec is made for another version of the foundation {}: it names {}, here is {}; make a new plan",
-                wanted.name,
-                wanted.digest.short(),
-                known.digest.short()
-            ))
-        })
-    }
+/// The foundation that writes the code of a spec; a coder does where it names none.
+fn generator<'a>(
+    spec: &Spec,
+    foundations: &'a Foundations,
+) -> Result<Option<&'a Foundation>, NotReady> {
+    let Some(wanted) = &spec.foundation else {
+        return Ok(None);
+    };
+    let known = named(foundations, &wanted.name)?;
+    let exactly = foundations.exactly(&wanted.name, &wanted.digest);
+    exactly.map(Some).ok_or_else(|| {
+        NotReady::refused(format!(
+            "the spec is made for another version of the foundation {}: it names {}, here is {}; make a new plan",
+            wanted.name,
+            wanted.digest.short(),
+            known.digest.short()
+        ))
+    })
 }
 
 fn named<'a>(foundations: &'a Foundations, name: &str) -> Result<&'a Foundation, NotReady> {
@@ -306,13 +358,19 @@ fn changed(
     context: &Context,
     foundations: &Foundations,
 ) -> Result<(Spec, Vec<String>), NotReady> {
+    let again = request.intent.trim().eq_ignore_ascii_case(VERIFY_AGAIN);
     let Some(of) = &existing.foundation else {
-        return Err(NotReady::refused(
-            "what is deployed names no foundation; give a spec with --spec",
-        ));
+        if again {
+            let note = "the same spec, verified again".to_owned();
+            return Ok((existing.clone(), vec![note]));
+        }
+        return Err(NotReady::Uncovered {
+            reason: "a model wrote what is deployed, and only a model can change it".to_owned(),
+            possible: Vec::new(),
+            existing: None,
+        });
     };
     let foundation = named(foundations, &of.name)?;
-    let again = request.intent.trim().eq_ignore_ascii_case(VERIFY_AGAIN);
     if again && foundation.digest == of.digest {
         return Ok((
             existing.clone(),

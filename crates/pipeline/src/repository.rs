@@ -36,6 +36,13 @@ pub(crate) enum GitError {
     Slow(String),
 }
 
+/// Which work a commit is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) stage: Stage,
+    pub(crate) attempt: u32,
+}
+
 /// A repository on disk.
 pub(crate) struct Repository {
     path: PathBuf,
@@ -67,9 +74,45 @@ impl Repository {
     pub(crate) async fn commit(
         &self,
         run: &RunId,
-        stage: Stage,
+        step: Step,
         subject: &str,
         at_ms: i64,
+    ) -> Result<String, GitError> {
+        self.committing(run, step, subject, at_ms, false).await
+    }
+
+    /// The same, also when nothing differs: each attempt has its commit.
+    pub(crate) async fn commit_always(
+        &self,
+        run: &RunId,
+        step: Step,
+        subject: &str,
+        at_ms: i64,
+    ) -> Result<String, GitError> {
+        self.committing(run, step, subject, at_ms, true).await
+    }
+
+    /// Whether the newest commit is that work's.
+    pub(crate) async fn committed(&self, run: &RunId, step: Step) -> Result<bool, GitError> {
+        let message = self.git(&["log", "-1", "--format=%B"], 0).await?;
+        Ok(message.trim_end().ends_with(trailer(run, step).trim_end()))
+    }
+
+    /// Takes away what is not committed: a killed attempt's half.
+    pub(crate) async fn reset(&self) -> Result<(), GitError> {
+        self.git(&["reset", "--quiet", "--hard", "HEAD"], 0).await?;
+        self.git(&["clean", "--quiet", "--force", "-d", "-x"], 0)
+            .await?;
+        Ok(())
+    }
+
+    async fn committing(
+        &self,
+        run: &RunId,
+        step: Step,
+        subject: &str,
+        at_ms: i64,
+        always: bool,
     ) -> Result<String, GitError> {
         self.git(&["add", "--all", "--force", "."], at_ms).await?;
         let status = self
@@ -79,12 +122,8 @@ impl Repository {
             .git(&["rev-parse", "--quiet", "--verify", "HEAD"], at_ms)
             .await
             .is_ok();
-        if !status.trim().is_empty() || !has_head {
-            let message = format!(
-                "{}: {subject}\n\nAgentwright-Run: {run}\nAgentwright-Stage: {}\n",
-                stage.word(),
-                stage.word()
-            );
+        if always || !status.trim().is_empty() || !has_head {
+            let message = format!("{}: {subject}\n\n{}", step.stage.word(), trailer(run, step));
             self.git(
                 &[
                     "commit",
@@ -166,6 +205,15 @@ impl Repository {
             words: words.trim().chars().take(WORDS_MAX).collect(),
         })
     }
+}
+
+/// The end of a commit's message: whose work it is.
+fn trailer(run: &RunId, step: Step) -> String {
+    format!(
+        "Agentwright-Run: {run}\nAgentwright-Stage: {}\nAgentwright-Attempt: {}\n",
+        step.stage.word(),
+        step.attempt
+    )
 }
 
 #[cfg(test)]

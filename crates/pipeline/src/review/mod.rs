@@ -5,6 +5,7 @@
 //! kept for ever. Start at [`review`]; one file per subject.
 
 mod network;
+pub(crate) mod overseer;
 mod secrets;
 mod shape;
 mod source;

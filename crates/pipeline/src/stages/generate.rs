@@ -1,17 +1,24 @@
-//! The code. Without a model the foundation is the generator: its files, rendered with the inputs.
+//! The code: by the foundation, its files rendered with the inputs, or by a coder.
 
 use super::{Done, Stop, Work, kept};
+use crate::coding::{Coded, Job, code};
 use crate::foundations::read_source;
-use crate::repository::Repository;
+use crate::repository::{Repository, Step};
 use agentwright_domain::build::{FailureClass, Stage};
 use agentwright_domain::spec::Spec;
 use agentwright_intent::Foundation;
 use agentwright_runtime::install::{NOT_CODE, code_digest};
-use agentwright_runtime::tree;
+use agentwright_runtime::{blocking, tree};
 use std::path::Path;
+
+/// So much of a coder's own words is told.
+const SAYS_MAX: usize = 200;
 
 pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     let spec = work.spec().await?;
+    if spec.foundation.is_none() {
+        return coded(work, &spec).await;
+    }
     let (path, foundation) = (work.repository(), work.directory().join(kept::FOUNDATION));
     let repository = Repository::open(&path).await?;
     let this = spec.clone();
@@ -24,7 +31,10 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     let commit = repository
         .commit(
             &work.run.id,
-            Stage::Generate,
+            Step {
+                stage: Stage::Generate,
+                attempt: work.attempt,
+            },
             &subject,
             work.run.created_at_ms,
         )
@@ -42,6 +52,80 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
         format!("{number}{files} written at {short}"),
         facts,
     ))
+}
+
+/// Lets a coder write, or mend, the code. An attempt that was committed before a crash is not asked for again.
+async fn coded(work: &Work<'_>, spec: &Spec) -> Result<Done, Stop> {
+    let path = work.repository();
+    let repository = Repository::open(&path).await?;
+    let step = Step {
+        stage: Stage::Generate,
+        attempt: work.attempt,
+    };
+    let mut facts = work.facts();
+    if !repository.committed(&work.run.id, step).await? {
+        repository.reset().await?;
+        let coded = written(work, spec).await?;
+        facts.coder = Some(coded);
+        let verb = if facts.repair.is_some() {
+            "mend"
+        } else {
+            "write"
+        };
+        let subject = format!("{verb} {} with a model", spec.name);
+        repository
+            .commit_always(&work.run.id, step, &subject, work.run.created_at_ms)
+            .await?;
+    }
+    if facts.coder.is_none() {
+        facts.coder = Some("a model".to_owned());
+    }
+    let code = blocking(move || code_digest(&path)).await?;
+    let short = code.short().to_owned();
+    facts.code = Some(code);
+    let by = facts.coder.clone().unwrap_or_default();
+    Ok(Done::new(format!("{short} written by {by}"), facts))
+}
+
+/// The coder works in a copy; what it left is in the repository now. Answers who it was.
+async fn written(work: &Work<'_>, spec: &Spec) -> Result<String, Stop> {
+    let asking = work.asking(Stage::Generate).await?;
+    let models = work.builds.models();
+    let failure = work.directory().join(kept::FAILURE);
+    let repair = work.state.facts.repair.as_ref();
+    let evidence = match repair {
+        Some(repair) => Some(
+            blocking(move || Ok::<_, Stop>(std::fs::read_to_string(&failure).ok()))
+                .await?
+                .unwrap_or_else(|| repair.reason.clone()),
+        ),
+        None => None,
+    };
+    let job = Job {
+        spec,
+        conventions: &models.settings().conventions,
+        repair,
+        evidence,
+        attempt: work.attempt,
+        repository: work.repository(),
+        scratch: work.scratch(Stage::Generate).await?,
+        sandbox: work.builds.runtime().sandbox().clone(),
+    };
+    let Coded {
+        by,
+        transcript,
+        outcome,
+    } = code(models, &asking, &job, work.handle).await?;
+    work.keep_tape(Stage::Generate, asking.tape()).await?;
+    if !transcript.is_empty() {
+        let name = format!("transcript-{}.jsonl", work.attempt);
+        work.handle.keep(&name, transcript).await?;
+    }
+    let taken = outcome?;
+    let says: String = taken.says.chars().take(SAYS_MAX).collect();
+    let line = format!("{} files taken from {by}; it says: {says}", taken.files);
+    work.handle.progress(90, &line).await?;
+    Ok(by)
 }
 
 /// Writes the code and takes its digest. The same inputs give the same files.

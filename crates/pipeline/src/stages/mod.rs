@@ -14,9 +14,10 @@ mod spec;
 mod verify;
 
 use crate::Builds;
+use crate::models::{Asking, tape_name};
 use crate::repository::GitError;
 use agentwright_domain::build::{
-    BuildRequest, BuildState, Facts, FailureClass, Stage, StageOutcome,
+    BuildRequest, BuildState, Facts, FailureClass, Repair, Stage, StageOutcome,
 };
 use agentwright_domain::digest::Digest;
 use agentwright_domain::run::{Record, Run};
@@ -28,6 +29,7 @@ use agentwright_runtime::tree::{self, TreeError};
 use agentwright_runtime::{blocking, chain};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// One stage of one build, at work.
 pub(crate) struct Work<'a> {
@@ -65,6 +67,14 @@ pub(crate) enum Stop {
     Failed(FailureClass, String),
     /// Something outside failed; trying again may help.
     Retry(String),
+    /// A model's quota is used up, or its service is out, until a known time.
+    Park { reason: String, until_ms: i64 },
+    /// A budget is spent.
+    Spent(String),
+    /// The code does not hold; whoever wrote it may mend it.
+    Repair { repair: Repair, failure: Digest },
+    /// No code can hold the spec.
+    Amend(String),
 }
 
 impl Stop {
@@ -125,6 +135,10 @@ pub(crate) mod kept {
     pub(crate) const EVIDENCE: &str = "evidence.json";
     /// Digest over the host's programs at verify.
     pub(crate) const ENVIRONMENT: &str = "environment";
+    /// What a repair is told: what the failing attempt saw.
+    pub(crate) const FAILURE: &str = "failure.txt";
+    /// The directory with what a replay needs: model answers and seeds, by attempt.
+    pub(crate) const REPLAY: &str = "replay";
 }
 
 impl Work<'_> {
@@ -159,6 +173,17 @@ impl Work<'_> {
             Err(Stop::Retry(reason)) => StageOutcome::Retry {
                 reason,
                 not_before_ms: None,
+            },
+            Err(Stop::Park { reason, until_ms }) => StageOutcome::Park { reason, until_ms },
+            Err(Stop::Spent(limit)) => StageOutcome::Spent { limit },
+            Err(Stop::Repair { repair, failure }) => StageOutcome::Repair {
+                repair,
+                failure,
+                records: Vec::new(),
+            },
+            Err(Stop::Amend(reason)) => StageOutcome::Amend {
+                reason,
+                records: Vec::new(),
             },
         }
     }
@@ -233,6 +258,63 @@ impl Work<'_> {
     pub(crate) async fn present_programs(&self, spec: &Spec) -> BTreeMap<String, PathBuf> {
         let (programs, spec) = (self.builds.runtime().programs().clone(), spec.clone());
         blocking(move || programs.present(&spec)).await
+    }
+
+    /// The models, as this attempt asks them.
+    pub(crate) async fn asking(&self, stage: Stage) -> Result<Asking<'_>, Stop> {
+        let runtime = self.builds.runtime().clone();
+        let now = Arc::new(move || runtime.now_ms());
+        let replays = self
+            .replayed()
+            .map(|of| of.join(tape_name(stage, self.attempt)));
+        let models = self.builds.models();
+        Asking::new(models, self.handle, now, replays.as_deref()).await
+    }
+
+    /// Where the build that is replayed kept what it was answered.
+    pub(crate) fn replayed(&self) -> Option<PathBuf> {
+        let of = self.request.replays.as_ref()?;
+        let layout = self.builds.runtime().layout();
+        Some(layout.build(of).join(kept::REPLAY))
+    }
+
+    /// Keeps what models were asked and answered in this attempt: for people, and for a replay.
+    pub(crate) async fn keep_tape(&self, stage: Stage, tape: Vec<u8>) -> Result<(), Stop> {
+        if tape.is_empty() {
+            return Ok(());
+        }
+        let name = tape_name(stage, self.attempt);
+        self.keep_for_replay(&name, tape.clone()).await?;
+        self.handle.keep(&name, tape).await?;
+        Ok(())
+    }
+
+    /// Back to the coder with what was seen; kept for people under this try's name.
+    pub(crate) async fn repair(
+        &self,
+        reason: String,
+        told: String,
+        failure: Digest,
+    ) -> Result<Stop, Stop> {
+        let path = self.directory().join(kept::FAILURE);
+        let bytes = told.clone().into_bytes();
+        blocking(move || Ok::<(), Stop>(tree::replace_file(&path, &bytes)?)).await?;
+        let evidence = format!("failure-{}.txt", self.attempt);
+        self.handle.keep(&evidence, told.into_bytes()).await?;
+        let repair = Repair { reason, evidence };
+        Ok(Stop::Repair { repair, failure })
+    }
+
+    /// Keeps a file that a replay of this build reads.
+    pub(crate) async fn keep_for_replay(&self, name: &str, bytes: Vec<u8>) -> Result<(), Stop> {
+        let directory = self.directory().join(kept::REPLAY);
+        let path = directory.join(name);
+        blocking(move || {
+            std::fs::create_dir_all(&directory)
+                .map_err(tree::io_error("make the directory", &directory))?;
+            Ok::<(), Stop>(tree::replace_file(&path, &bytes)?)
+        })
+        .await
     }
 
     /// The time, ms.

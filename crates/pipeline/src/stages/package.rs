@@ -2,7 +2,7 @@
 
 use super::{Done, Stop, Work};
 use crate::document;
-use crate::repository::Repository;
+use crate::repository::{Repository, Step};
 use agentwright_domain::build::Stage;
 use agentwright_runtime::tree;
 
@@ -24,7 +24,10 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     let commit = repository
         .commit(
             &work.run.id,
-            Stage::Package,
+            Step {
+                stage: Stage::Package,
+                attempt: work.attempt,
+            },
             &format!("lay out {}", spec.name),
             work.run.created_at_ms,
         )

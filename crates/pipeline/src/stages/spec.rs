@@ -2,6 +2,7 @@
 
 use super::{Done, Stop, Work, kept};
 use crate::digests::{permissions_digest, subject};
+use crate::drafting::{Wish, draft};
 use crate::plan::{NotReady, questions};
 use crate::{document, resolve};
 use agentwright_domain::approval::Gate;
@@ -15,17 +16,11 @@ use agentwright_verify::{SealError, seal};
 use std::path::Path;
 
 pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
-    let ready = match work
-        .builds
-        .understand(work.handle.scope(), work.request)
-        .await
-    {
-        Ok(ready) => ready,
-        Err(NotReady::Incomplete(plan)) => return Err(Stop::refused(questions(&plan.missing))),
-        Err(NotReady::Refused { reason, .. }) => return Err(Stop::refused(reason)),
-        Err(NotReady::Fault(why)) => return Err(Stop::Retry(why)),
-    };
-    let spec = ready.spec;
+    let Made {
+        spec,
+        source,
+        unasked,
+    } = made(work).await?;
     let scratch = work.scratch(Stage::Spec).await?;
     let sealed = seal(&spec, &scratch).await.map_err(|error| match error {
         SealError::Problems(problems) => {
@@ -42,7 +37,10 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
         spec: Some(of_json(&spec)?),
         acceptance: Some(sealed.digest),
         permissions: Some(permissions_digest(&spec)?),
-        risks: resolve::risks(&spec),
+        risks: resolve::risks(&spec).into_iter().chain(unasked).collect(),
+        amendment: work.state.facts.amendment.clone(),
+        reviews: work.state.facts.reviews,
+        parks: work.state.facts.parks,
         ..Facts::default()
     };
     if !due(Gate::Spec, &work.state.policy, &facts).is_empty() {
@@ -59,7 +57,6 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     }
     let summary = format!("{}: {}", spec.name, spec.purpose.trim());
     let (repository, directory) = (work.repository(), work.directory());
-    let source = ready.source;
     let write = move || {
         write(
             &spec,
@@ -70,6 +67,80 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     };
     work.builds.runtime().writing(write).await?;
     Ok(Done::new(summary, facts))
+}
+
+/// A spec, and what belongs to it.
+struct Made {
+    spec: Spec,
+    source: FoundationSource,
+    /// What a model's spec asks for beyond the sentence.
+    unasked: Vec<String>,
+}
+
+/// By a foundation where one covers the wish, else by a model.
+async fn made(work: &Work<'_>) -> Result<Made, Stop> {
+    let understood = work
+        .builds
+        .understand(work.handle.scope(), work.request)
+        .await;
+    let (reason, existing) = match understood {
+        // An amendment is the model's: a foundation's acceptance does not change by itself.
+        Ok(ready) if ready.spec.foundation.is_some() || work.state.facts.amendment.is_none() => {
+            return Ok(Made {
+                spec: ready.spec,
+                source: ready.source,
+                unasked: Vec::new(),
+            });
+        }
+        Ok(ready) => (
+            "the given spec proved wrong".to_owned(),
+            ready.existing.map(Box::new),
+        ),
+        Err(NotReady::Uncovered {
+            reason, existing, ..
+        }) => (reason, existing),
+        Err(NotReady::Incomplete(plan)) => return Err(Stop::refused(questions(&plan.missing))),
+        Err(NotReady::Refused { reason, .. }) => return Err(Stop::refused(reason)),
+        Err(NotReady::Fault(why)) => return Err(Stop::Retry(why)),
+    };
+    if !work.builds.models().any().await {
+        return Err(Stop::refused(reason));
+    }
+    drafted(work, existing.as_deref()).await
+}
+
+async fn drafted(work: &Work<'_>, existing: Option<&Spec>) -> Result<Made, Stop> {
+    let runtime = work.builds.runtime();
+    let names = runtime.names(work.handle.scope()).await;
+    let taken: Vec<String> = names
+        .map_err(|error| Stop::Retry(error.to_string()))?
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let asking = work.asking(Stage::Spec).await?;
+    let wish = Wish {
+        request: work.request,
+        existing,
+        amendment: work.state.facts.amendment.as_deref(),
+        conventions: &work.builds.models().settings().conventions,
+        taken: &taken,
+        data: runtime.layout().data(),
+        scratch: work.scratch(Stage::Spec).await?.join("draft"),
+    };
+    work.handle
+        .progress(10, "asks a model for the spec")
+        .await?;
+    let drafted = draft(&wish, &asking, &work.handle.cancelled()).await;
+    work.keep_tape(Stage::Spec, asking.tape()).await?;
+    let drafted = drafted?;
+    work.handle
+        .progress(80, &format!("the spec is made by {}", drafted.by))
+        .await?;
+    Ok(Made {
+        spec: drafted.spec,
+        source: FoundationSource::default(),
+        unasked: drafted.unasked,
+    })
 }
 
 fn write(

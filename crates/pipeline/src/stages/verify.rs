@@ -1,6 +1,7 @@
 //! The four levels, on a copy of the code, with values drawn now: after the code was committed.
 
 use super::{Done, Stop, Work, kept};
+use crate::failure;
 use agentwright_domain::build::{FailureClass, Stage};
 use agentwright_domain::evidence::EvidenceRef;
 use agentwright_domain::run::Record;
@@ -32,9 +33,7 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     }
     let work_dir = scratch.join("work");
     std::fs::create_dir_all(&work_dir).map_err(tree::io_error("make the directory", &work_dir))?;
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed)
-        .map_err(|error| Stop::Retry(format!("cannot draw a seed: {error}")))?;
+    let seed = seed(work).await?;
     let (programs, this) = (work.builds.runtime().programs().clone(), spec.clone());
     let environment = blocking(move || programs.environment(&this)).await?;
     let job = agentwright_verify::Work {
@@ -85,7 +84,30 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     Ok(Done::new(summary, facts))
 }
 
-/// What the end of verify means for the build. Without a model nobody can mend the code.
+/// Drawn now, after the code was committed; a replay draws what was drawn then.
+async fn seed(work: &Work<'_>) -> Result<[u8; 32], Stop> {
+    let name = format!("seed-{}", work.attempt);
+    if let Some(replayed) = work.replayed() {
+        let path = replayed.join(&name);
+        let seed = blocking(move || Ok::<_, Stop>(std::fs::read(&path).ok())).await?;
+        return seed.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
+            Stop::Failed(
+                FailureClass::Tests,
+                format!(
+                    "it differs: the build that is replayed made no test at try {}",
+                    work.attempt
+                ),
+            )
+        });
+    }
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)
+        .map_err(|error| Stop::Retry(format!("cannot draw a seed: {error}")))?;
+    work.keep_for_replay(&name, seed.to_vec()).await?;
+    Ok(seed)
+}
+
+/// What the end of verify means for the build. A foundation's code nobody mends.
 async fn judge(work: &Work<'_>, verified: &Verification) -> Result<(), Stop> {
     let last = || {
         let result = verified.results.last();
@@ -95,7 +117,14 @@ async fn judge(work: &Work<'_>, verified: &Verification) -> Result<(), Stop> {
     };
     match verified.ended {
         Ended::Passed => Ok(()),
-        Ended::CodeFailed | Ended::SpecWrong => Err(Stop::Failed(FailureClass::Tests, last())),
+        Ended::CodeFailed | Ended::SpecWrong if work.state.facts.coder.is_none() => {
+            Err(Stop::Failed(FailureClass::Tests, last()))
+        }
+        Ended::CodeFailed => {
+            let (told, failure) = failure::told(&verified.results);
+            Err(work.repair(last(), told, failure).await?)
+        }
+        Ended::SpecWrong => Err(Stop::Amend(last())),
         Ended::Cancelled => Err(Stop::Retry("it was stopped".to_owned())),
         Ended::Fault => {
             let walls = work.builds.runtime().sandbox().probe().await.tier >= Tier::Full;
