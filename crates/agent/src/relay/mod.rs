@@ -226,7 +226,7 @@ impl Relay {
         self.address
     }
 
-    /// Where the agent finds it inside, without a path.
+    /// Where the agent finds it inside, without a path: an address that no client takes to the sandbox's proxy.
     #[must_use]
     pub fn inside(&self) -> String {
         format!("http://127.0.0.1:{INSIDE_PORT}")
