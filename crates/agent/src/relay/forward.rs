@@ -227,13 +227,13 @@ impl Call {
     async fn exchange(
         &mut self,
         request: Request<Full<Bytes>>,
-        head: oneshot::Sender<Response<Body>>,
+        mut head: oneshot::Sender<Response<Body>>,
     ) -> Result<Outcome, Kind> {
         let asked = tokio::time::timeout(IDLE, self.shared.client.request(request));
-        let response = asked
-            .await
-            .map_err(|_| Kind::TimeoutIdle)?
-            .map_err(|_| Kind::Connect)?;
+        let response = tokio::select! {
+            asked = asked => asked.map_err(|_| Kind::TimeoutIdle)?.map_err(|_| Kind::Connect)?,
+            () = head.closed() => return Err(Kind::Cancelled),
+        };
         if !response.status().is_success() {
             return Ok(self.refusal(response, head).await);
         }
