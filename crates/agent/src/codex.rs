@@ -83,7 +83,7 @@ impl Coder for Codex {
         let program = Program::find(&self.program)?;
         let relay = Relay::start(self.upstream.clone(), RelayLimits::of(&task.limits)).await?;
         let mut secrets = work.secrets.clone();
-        secrets.extend(self.upstream.secrets());
+        secrets.extend(self.upstream.secrets.iter().cloned());
         secrets.push(relay.token().clone());
         let mut transcript = Transcript::new(secrets, report);
         let mut policy = program.policy(work, &task.limits, relay.network())?;

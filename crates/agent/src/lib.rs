@@ -41,10 +41,10 @@ pub use toolloop::{MAX_REPEATS, ToolLoop};
 pub use transcript::MAX_TRANSCRIPT_BYTES;
 pub use tree::{FileEntry, TreeProblem, inspect};
 
-/// A short random name, for temporary files, tokens and request ids.
+/// A random name for temporary files. Never a secret.
 fn unique() -> String {
     let mut bytes = [0_u8; 16];
-    // A system without randomness gives names that collide, which every user of them survives or refuses.
+    // Without randomness names collide, and a file that is there already is refused.
     let _ = getrandom::fill(&mut bytes);
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

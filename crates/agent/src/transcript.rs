@@ -50,12 +50,14 @@ impl<'a> Transcript<'a> {
 
     /// Tells people what is going on.
     pub(crate) fn step(&self, what: &str) {
-        let short: String = what
+        // Before it is cut: half a secret would not be recognised.
+        let short: String = self
+            .redacted(what)
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
             .take(MAX_STEP_CHARS)
             .collect();
-        self.report.step(&self.redacted(&short));
+        self.report.step(&short);
     }
 
     pub(crate) fn redacted(&self, text: &str) -> String {

@@ -4,7 +4,8 @@
 //!
 //! Start at [`Sandbox::start`]: it turns a [`Policy`] and a [`Command`] into a [`Running`], which ends as a
 //! [`Report`]. A program that uses this crate calls [`run_init_if_requested`] first in `main`, because
-//! the inner init is the same executable, started again inside.
+//! the inner init is the same executable, started again inside. A command that is spoken with while it runs
+//! starts with [`Sandbox::converse`].
 //!
 //! What a command finds inside, in every policy: uid 1000, `/app` (code), `/state` (its home and working
 //! directory), `/data/<name>` (declared folders), `/tmp` and `/dev/shm` in memory, the host's `/usr` read-only,

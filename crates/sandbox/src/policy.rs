@@ -144,7 +144,8 @@ pub enum Route {
     Public,
     /// A private or loopback address that a person approved as `host:port`. Metadata stays refused.
     Private,
-    /// For tests: the declared name and port, answered by a fixture at this address.
+    /// The declared name and port, answered by a listener of ours at this address: a fixture of a test, the relay
+    /// of a coding agent.
     Fixture(SocketAddr),
 }
 

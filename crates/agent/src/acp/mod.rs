@@ -121,7 +121,7 @@ impl Acp {
         let mut secrets = work.secrets.clone();
         secrets.extend(relay.map(|relay| relay.token().clone()));
         if let AcpWay::Relay(upstream) = &self.agent.way {
-            secrets.extend(upstream.secrets());
+            secrets.extend(upstream.secrets.iter().cloned());
         }
         secrets
     }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentwright_llm::{
-    Auth, CallRecord, Kind, LlmError, Planned, Price, Ticket, Usage, Wire, redact::redact,
+    CallRecord, Kind, LlmError, Planned, Price, Ticket, Usage, Wire, redact::redact,
 };
 use bytes::Bytes;
 use futures::stream::poll_fn;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -140,29 +140,23 @@ fn failure(upstream: &Upstream, kind: Kind, words: String) -> LlmError {
     LlmError::new(kind, &upstream.provider, words).with_model(&upstream.model)
 }
 
-/// The request to the provider: its address, its key, few of the agent's headers.
+/// The request to the provider: its address, its headers, few of the agent's.
 fn outgoing(
     upstream: &Upstream,
     headers: &HeaderMap,
     body: Vec<u8>,
 ) -> Result<Request<Full<Bytes>>, String> {
-    let base = upstream
-        .base_url
-        .as_deref()
-        .unwrap_or(upstream.wire.base_url())
-        .trim_end_matches('/');
-    let base = match upstream.wire {
-        Wire::Anthropic => base.strip_suffix("/v1").unwrap_or(base),
-        _ => base,
-    };
-    let uri: Uri = format!("{base}/{}", upstream.wire.path())
+    let mut url = upstream.base_url.clone();
+    let base = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&format!("{base}/{}", upstream.wire.path()));
+    let uri: Uri = url
+        .as_str()
         .parse()
         .map_err(|_| "the provider's base_url is no address".to_owned())?;
     let mut request = Request::post(uri)
         .body(Full::new(body.into()))
         .map_err(|e| e.to_string())?;
     let out = request.headers_mut();
-    out.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     for name in SENT_ON {
         if let Some(value) = headers.get(*name) {
             out.insert(*name, value.clone());
@@ -178,37 +172,12 @@ fn outgoing(
     {
         out.insert("anthropic-beta", value);
     }
-    if upstream.wire == Wire::Anthropic && !out.contains_key("anthropic-version") {
-        out.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
-    }
+    // The provider's own come last: the agent's never stand in for them.
     for (name, value) in &upstream.headers {
-        put(out, name, value.expose())?;
+        out.insert(name.clone(), value.clone());
     }
-    let usual = if upstream.wire == Wire::Anthropic {
-        Auth::XApiKey
-    } else {
-        Auth::Bearer
-    };
-    let key = upstream.key.as_ref().map_or("", |key| key.expose());
-    match upstream.auth.as_ref().unwrap_or(&usual) {
-        _ if key.is_empty() => {}
-        Auth::XApiKey => put(out, "x-api-key", key)?,
-        Auth::Bearer => put(out, "authorization", &format!("Bearer {key}"))?,
-        Auth::Header(name) => put(out, name, key)?,
-        Auth::None => {}
-    }
+    out.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(request)
-}
-
-fn put(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), String> {
-    let name: HeaderName = name
-        .parse()
-        .map_err(|_| format!("{name} is no header's name"))?;
-    let mut value =
-        HeaderValue::from_str(value).map_err(|_| format!("the value of {name} cannot be sent"))?;
-    value.set_sensitive(true);
-    headers.insert(name, value);
-    Ok(())
 }
 
 /// A reserved call.
@@ -258,13 +227,13 @@ impl Call {
     async fn exchange(
         &mut self,
         request: Request<Full<Bytes>>,
-        head: oneshot::Sender<Response<Body>>,
+        mut head: oneshot::Sender<Response<Body>>,
     ) -> Result<Outcome, Kind> {
         let asked = tokio::time::timeout(IDLE, self.shared.client.request(request));
-        let response = asked
-            .await
-            .map_err(|_| Kind::TimeoutIdle)?
-            .map_err(|_| Kind::Connect)?;
+        let response = tokio::select! {
+            asked = asked => asked.map_err(|_| Kind::TimeoutIdle)?.map_err(|_| Kind::Connect)?,
+            () = head.closed() => return Err(Kind::Cancelled),
+        };
         if !response.status().is_success() {
             return Ok(self.refusal(response, head).await);
         }
@@ -353,7 +322,7 @@ impl Call {
             .ok()
             .and_then(Result::ok);
         let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-        let text = redact(&String::from_utf8_lossy(&body), &upstream.secrets());
+        let text = redact(&String::from_utf8_lossy(&body), &upstream.secrets);
         let kind = kind_of(status, &text);
         let words = format!(
             "{} (status {})",

@@ -14,12 +14,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agentwright_llm::caller::Now;
-use agentwright_llm::{Advice, Auth, Kind, LlmError, Meter, Prices, Role, Secret, Usage, Wire};
+use agentwright_llm::{
+    Advice, Caller, HttpProvider, Kind, LlmError, Meter, Prices, Provider, Role, Secret, Usage,
+    Wire,
+};
 use agentwright_sandbox::{HostRule, Network, Route};
+use http::HeaderMap;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use url::Url;
 
 use crate::coder::CoderLimits;
 use crate::error::{CoderError, CoderLimit};
@@ -45,14 +50,12 @@ pub struct Upstream {
     pub kind: String,
     /// The one form that is spoken. Only Anthropic, OpenAI chat and OpenAI responses are relayed.
     pub wire: Wire,
-    /// As a provider's `base_url`; the form's own where absent.
-    pub base_url: Option<String>,
-    /// The key; never leaves this process but to the provider.
-    pub key: Option<Secret>,
-    /// How the key is sent; the form's own way where absent.
-    pub auth: Option<Auth>,
-    /// Sent with every call.
-    pub headers: Vec<(String, Secret)>,
+    /// Its base address. May hold a password: never shown.
+    pub base_url: Url,
+    /// Sent with every call, the key among them; they never leave this process but to the provider.
+    pub headers: HeaderMap,
+    /// What in them must not be shown.
+    pub secrets: Vec<Secret>,
     /// The one model that is asked, whatever the agent names.
     pub model: String,
     /// The longest answer of one call; 32,000 tokens where absent.
@@ -68,10 +71,24 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Everything that must not be shown.
-    pub(crate) fn secrets(&self) -> Vec<Secret> {
-        let headers = self.headers.iter().map(|(_, value)| value.clone());
-        self.key.iter().cloned().chain(headers).collect()
+    /// The same provider, model, meter and prices as a caller uses. The caller's limit of output tokens is made for
+    /// single answers, so it is not taken over.
+    #[must_use]
+    pub fn of(provider: &HttpProvider, caller: &Caller) -> Self {
+        Self {
+            provider: provider.id().to_owned(),
+            kind: provider.kind().to_owned(),
+            wire: provider.wire(),
+            base_url: provider.base_url().clone(),
+            headers: provider.headers().clone(),
+            secrets: provider.secrets().to_vec(),
+            model: caller.model.clone(),
+            max_output_tokens: None,
+            role: caller.role,
+            meter: Arc::clone(&caller.meter),
+            prices: Arc::clone(&caller.prices),
+            now: Arc::clone(&caller.now),
+        }
     }
 
     fn output_tokens(&self) -> u32 {
@@ -209,7 +226,7 @@ impl Relay {
         self.address
     }
 
-    /// Where the agent finds it inside, without a path.
+    /// Where the agent finds it inside, without a path: an address that no client takes to the sandbox's proxy.
     #[must_use]
     pub fn inside(&self) -> String {
         format!("http://127.0.0.1:{INSIDE_PORT}")

@@ -28,6 +28,8 @@ const MAX_CALLS_PER_TURN: usize = 16;
 const MAX_CONVERSATION_BYTES: usize = 400 * 1024;
 /// The newest messages always stay whole.
 const KEPT_MESSAGES: usize = 8;
+/// Answers that may be cut at their limit before the work is ended.
+const MAX_CUT: u32 = 2;
 /// Answers without a call that are reminded of the tools.
 const REMINDERS: u32 = 1;
 
@@ -67,6 +69,7 @@ impl Coder for ToolLoop {
             spent: Spent::new(&task.limits),
             seen: HashMap::new(),
             reminders: 0,
+            cut: 0,
             cancel,
         };
         let says = session.work(&self.callers, task, work).await?;
@@ -87,6 +90,7 @@ struct Session<'a> {
     /// Calls with their answers since the last change of the workspace, and how often.
     seen: HashMap<[u8; 32], u32>,
     reminders: u32,
+    cut: u32,
     cancel: &'a CancellationToken,
 }
 
@@ -134,9 +138,8 @@ impl Session<'_> {
     }
 
     async fn turn(&mut self, reply: Reply) -> Result<Next, CoderError> {
-        // Calls of a cut answer may be cut themselves.
         if reply.stop == Stop::MaxTokens {
-            return Err(CoderError::Limit(CoderLimit::Tokens));
+            return self.was_cut(&reply);
         }
         if reply.tool_calls.is_empty() {
             if self.reminders >= REMINDERS {
@@ -177,6 +180,25 @@ impl Session<'_> {
         Ok(Next::Turn(vec![
             Message::reply(&reply),
             Message::results(results),
+        ]))
+    }
+
+    /// Calls of a cut answer may be cut themselves: none is carried out.
+    fn was_cut(&mut self, reply: &Reply) -> Result<Next, CoderError> {
+        self.cut += 1;
+        if self.cut > MAX_CUT {
+            return Err(CoderError::Limit(CoderLimit::Tokens));
+        }
+        let said = if reply.text.is_empty() {
+            "…"
+        } else {
+            &reply.text
+        };
+        let smaller = "That answer was cut at its limit and nothing of it was carried out. Take smaller steps: \
+                       shorter files, or one file in several edits.";
+        Ok(Next::Turn(vec![
+            Message::assistant(said),
+            Message::user(smaller),
         ]))
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use agentwright_llm::Secret;
+use agentwright_llm::redact::redact;
 use agentwright_sandbox::{Command, Ending, Limits, Report};
 use tokio_util::sync::CancellationToken;
 
@@ -42,10 +44,11 @@ pub(super) async fn run(
     if report.ending == Ending::Cancelled {
         return Err(CoderError::Cancelled);
     }
-    Ok(in_words(&report))
+    Ok(in_words(&report, &work.secrets))
 }
 
-fn in_words(report: &Report) -> String {
+/// Secrets go before anything is cut: neither the model nor the transcript gets half of one.
+fn in_words(report: &Report, secrets: &[Secret]) -> String {
     let ending = match report.ending {
         Ending::Exited(code) => format!("exit code {code}"),
         Ending::Signalled(signal) => format!("ended by signal {signal}"),
@@ -54,7 +57,7 @@ fn in_words(report: &Report) -> String {
     };
     let mut text = ending;
     for (name, stream) in [("stdout", &report.stdout), ("stderr", &report.stderr)] {
-        let said = stream.text();
+        let said = redact(&stream.text(), secrets);
         if !said.is_empty() {
             text.push_str(&format!("\n--- {name}\n{}", cut(&said, MAX_OUTPUT_BYTES)));
         }

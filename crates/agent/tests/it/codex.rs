@@ -28,7 +28,10 @@ async fn codex(
 /// A command in whichever form this version takes it.
 fn shell(question: &Question, script: &str) -> Step {
     if question.has_tool("exec_command") {
-        Step::tool("exec_command", json!({"cmd": script}))
+        Step::tool(
+            "exec_command",
+            json!({"cmd": script, "yield_time_ms": 2000}),
+        )
     } else {
         Step::tool("shell", json!({"command": ["bash", "-c", script]}))
     }

@@ -372,3 +372,25 @@ async fn a_model_that_only_talks_is_reminded_once_and_then_taken_at_its_word() {
         "nothing was written, and the caller sees it"
     );
 }
+
+#[tokio::test]
+async fn an_answer_that_was_cut_is_not_carried_out_and_smaller_steps_are_asked_for() {
+    let place = Place::new();
+    let cut = || {
+        let call = json!({"path": "half.py", "content": "print("});
+        Step::tool_calls([("write_file", call)]).with_stop(Stop::MaxTokens)
+    };
+    let done = Step::tool_calls([("done", json!({}))]);
+    let (provider, coder) = tool_loop(ScriptedProvider::new("p").then(cut()).then(done));
+    place.run(&coder, &task("x")).await.unwrap();
+    let again = provider.requests()[1].messages[2].text();
+    assert!(again.contains("smaller steps"), "{again}");
+    let (provider, coder) = tool_loop(ScriptedProvider::answering("p", move |_| cut()));
+    let error = place.run(&coder, &task("x")).await.err().unwrap();
+    assert!(
+        matches!(error, CoderError::Limit(CoderLimit::Tokens)),
+        "{error}"
+    );
+    assert_eq!(provider.requests().len(), 3);
+    assert!(place.names().is_empty());
+}

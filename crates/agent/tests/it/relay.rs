@@ -308,8 +308,16 @@ async fn an_agent_that_hangs_up_or_a_relay_that_ends_leaves_nothing_unsettled() 
     let mut stream = TcpStream::connect(relay.address()).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
     crate::support::until("the second question", || server.requests().len() == 2).await;
+    drop(stream);
+    crate::support::until("the second settlement", || {
+        meter.settled.lock().unwrap().len() == 2
+    })
+    .await;
+    let mut stream = TcpStream::connect(relay.address()).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    crate::support::until("the third question", || server.requests().len() == 3).await;
     relay.finish().await;
-    assert_eq!(meter.assert_even(), 2);
+    assert_eq!(meter.assert_even(), 3);
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use agentwright_agent::{
     Written, inspect,
 };
 use agentwright_llm::{
-    CallRecord, Caller, Callers, Meter, Planned, Prices, Refusal, Role, ScriptedProvider, Secret,
-    Ticket, Unmetered, Wire,
+    CallRecord, Caller, Callers, KeyRef, Meter, Planned, ProviderConfig, Refusal, Role,
+    ScriptedProvider, Secret, Ticket, Unmetered, Wire,
 };
 use agentwright_sandbox::{Sandbox, Settings};
 use agentwright_testkit::model_server::ModelServer;
@@ -216,33 +216,25 @@ impl Meter for Counting {
 /// A way to the scripted server, which takes the real key only.
 pub(crate) fn upstream(server: &ModelServer, wire: Wire, meter: Arc<dyn Meter>) -> Upstream {
     server.require_key(KEY);
-    let base_url = if wire == Wire::Anthropic {
-        server.url()
+    let (base_url, prices, model) = if wire == Wire::Anthropic {
+        (server.url(), "anthropic", "claude-sonnet-4-5-20250929")
     } else {
-        server.openai_url()
+        (server.openai_url(), "openai", "gpt-5")
     };
-    Upstream {
-        provider: "test".into(),
-        kind: if wire == Wire::Anthropic {
-            "anthropic".into()
-        } else {
-            "openai".into()
-        },
-        wire,
+    let config = ProviderConfig {
         base_url: Some(base_url),
-        key: Some(Secret::new(KEY)),
-        auth: None,
-        headers: Vec::new(),
-        model: if wire == Wire::Anthropic {
-            "claude-sonnet-4-5-20250929".into()
-        } else {
-            "gpt-5".into()
-        },
+        key: Some(KeyRef::Env("MODEL_KEY".into())),
+        prices: Some(prices.into()),
+        ..ProviderConfig::new("test", wire)
+    };
+    let env = |name: &str| (name == "MODEL_KEY").then(|| KEY.to_owned());
+    let provider = config.provider(&env).unwrap();
+    let now = Arc::new(|| 1_780_000_000_000);
+    let asker = Arc::new(ScriptedProvider::new("unused"));
+    let caller = Caller::new(Role::Code, asker, model, meter, now);
+    Upstream {
         max_output_tokens: Some(8000),
-        role: Role::Code,
-        meter,
-        prices: Arc::new(Prices::embedded()),
-        now: Arc::new(|| 1_780_000_000_000),
+        ..Upstream::of(&provider, &caller)
     }
 }
 
