@@ -178,7 +178,7 @@ const TYPES: [(&str, &[&str]); 5] = [
             "true/false",
         ],
     ),
-    ("date", &["date", "day"]),
+    ("date", &["date", "day", "datetime", "timestamp"]),
     (
         "text",
         &["string", "text", "str", "varchar", "char", "words"],
@@ -201,7 +201,11 @@ pub(crate) fn find(sentence: &Sentence) -> Option<Said<Value>> {
             return None;
         }
         let noun = noun_before(tokens, at)?;
-        (!read_fields(sentence, at + 1).0.is_empty()).then_some((noun, at))
+        let fields = read_fields(sentence, at + 1).0;
+        let first = fields.first()?["name"].as_str()?;
+        // "with an http api" says what it is, not what it holds.
+        let about_service = first.split('_').all(|word| NOT_NOUNS.contains(&word));
+        (!about_service).then_some((noun, at))
     })?;
     let (fields, mut used) = read_fields(sentence, opener + 1);
     used.insert(0, noun);
@@ -216,7 +220,7 @@ pub(crate) fn find(sentence: &Sentence) -> Option<Said<Value>> {
 
 /// The noun of the record: the last word before the opener that can be one.
 fn noun_before(tokens: &[Token], opener: usize) -> Option<usize> {
-    let start = opener.saturating_sub(5);
+    let start = opener.saturating_sub(8);
     let mut at = opener;
     while at > start {
         at -= 1;
@@ -300,6 +304,16 @@ fn read_field(sentence: &Sentence, start: usize, mut optional: bool) -> Option<(
         }
         at += 1;
     }
+    if let Some(end) = yes_or_no(tokens, at, &words) {
+        words.pop();
+        kind = Some("boolean");
+        at = end;
+    } else if kind.is_none()
+        && let Some(found) = type_behind(&words)
+    {
+        words.pop();
+        kind = Some(found);
+    }
     if words.is_empty() {
         return None;
     }
@@ -340,6 +354,37 @@ fn read_field(sentence: &Sentence, start: usize, mut optional: bool) -> Option<(
         json!({"name": name, "type": kind, "required": !optional}),
         at,
     ))
+}
+
+/// Where "paid yes/no" ends.
+fn yes_or_no(tokens: &[Token], at: usize, words: &[&str]) -> Option<usize> {
+    let asked = words.len() > 1 && matches!(words.last(), Some(&"yes" | &"true"));
+    let slash = tokens.get(at).is_some_and(|t| t.punct("/"));
+    let other = tokens.get(at + 1).is_some_and(|t| t.is(&["no", "false"]));
+    (asked && slash && other).then_some(at + 2)
+}
+
+/// The type that the last word of a name says: "email text" and "active flag", but not "phone number" or "due date".
+fn type_behind(words: &[&str]) -> Option<&'static str> {
+    const AMOUNTS: [&str; 12] = [
+        "value", "price", "cost", "salary", "score", "rating", "amount", "total", "weight",
+        "height", "width", "length",
+    ];
+    let [.., before, last] = words else {
+        return None;
+    };
+    let before = before.to_lowercase();
+    match last.to_lowercase().as_str() {
+        "text" => Some("text"),
+        "flag" => Some("boolean"),
+        "number" | "numeric" | "money" | "currency" | "double" | "real"
+            if AMOUNTS.contains(&before.as_str()) =>
+        {
+            Some("number")
+        }
+        "date" if before.ends_with("_on") || before.ends_with("_at") => Some("date"),
+        _ => None,
+    }
 }
 
 fn type_of(word: &str) -> Option<&'static str> {

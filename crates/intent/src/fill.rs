@@ -6,6 +6,7 @@ use crate::format::{Extent, Input, InputKind};
 use crate::foundation::Foundation;
 use crate::lex::{Kind, Token};
 use crate::paths;
+use crate::patterns::Patterns;
 use crate::phrase::Phrase;
 use crate::plan::{Context, Question};
 use crate::sentence::{Sentence, join};
@@ -27,6 +28,8 @@ pub(crate) struct Filled {
     pub(crate) left: Vec<usize>,
     /// Values that were found but do not fit.
     pub(crate) wrong: Vec<Question>,
+    /// Where the words of a task begin, which are not ours to judge.
+    pub(crate) task_from: Option<usize>,
 }
 
 /// Fills what can be filled.
@@ -80,7 +83,7 @@ pub(crate) fn fill(foundation: &Foundation, s: &Sentence, context: &Context) -> 
         if filled.inputs.contains_key(&input.name) {
             continue;
         }
-        by_kind(input, s, &mut filled);
+        by_kind(input, foundation, s, &mut filled);
     }
     filled
 }
@@ -133,15 +136,16 @@ pub(crate) fn question(input: &Input, problem: &str) -> Question {
     }
 }
 
-fn by_kind(input: &Input, s: &Sentence, filled: &mut Filled) {
+fn by_kind(input: &Input, foundation: &Foundation, s: &Sentence, filled: &mut Filled) {
+    let patterns = foundation.patterns.input(input);
     match &input.kind {
-        InputKind::Choice { of } => {
-            if let Some((value, tokens)) = chosen(of, s, filled).into_iter().next() {
+        InputKind::Choice { .. } => {
+            if let Some((value, tokens)) = chosen(&patterns.of, s, filled).into_iter().next() {
                 filled.take(input, json!(value), &tokens);
             }
         }
-        InputKind::Choices { of } => {
-            let all = chosen(of, s, filled);
+        InputKind::Choices { .. } => {
+            let all = chosen(&patterns.of, s, filled);
             if !all.is_empty() {
                 let tokens: Vec<usize> =
                     all.iter().flat_map(|(_, tokens)| tokens.clone()).collect();
@@ -149,10 +153,10 @@ fn by_kind(input: &Input, s: &Sentence, filled: &mut Filled) {
                 filled.take(input, json!(names), &tokens);
             }
         }
-        InputKind::Flag { yes } => {
-            let place = yes
+        InputKind::Flag { .. } => {
+            let place = patterns
+                .yes
                 .iter()
-                .filter_map(|text| Phrase::parse(text))
                 .find_map(|phrase| phrase.places(s).into_iter().next());
             if let Some(place) = place {
                 filled.take(input, json!(true), &place.tokens);
@@ -168,7 +172,7 @@ fn by_kind(input: &Input, s: &Sentence, filled: &mut Filled) {
         InputKind::Text {
             extent: Extent::Task,
             max,
-        } => task(input, *max, s, filled),
+        } => task(input, &foundation.patterns, *max, s, filled),
         InputKind::Text {
             extent: Extent::Sql,
             ..
@@ -186,51 +190,63 @@ fn by_kind(input: &Input, s: &Sentence, filled: &mut Filled) {
         | InputKind::Port {}
         | InputKind::Columns {}
         | InputKind::Words {}
-        | InputKind::Globs { .. } => by_phrase(input, s, filled),
+        | InputKind::Globs { .. } => by_phrase(input, &foundation.patterns, s, filled),
     }
 }
 
-fn by_phrase(input: &Input, s: &Sentence, filled: &mut Filled) {
-    for text in &input.find.phrases {
-        let Some(phrase) = Phrase::parse(text).or_else(|| (text == "#").then(Phrase::any)) else {
-            continue;
-        };
-        let read = |at: usize| -> Option<(Value, usize)> {
-            let (value, length) = values::at(input, &s.tokens, at)?;
-            let length = (0..length).take_while(|k| filled.free(s, at + k)).count();
-            let whole = values::at(input, &s.tokens[..at + length], at).filter(|(_, n)| *n > 0);
-            if length == 0 {
-                None
-            } else {
-                whole.or(Some((value, length)).filter(|_| false))
+fn by_phrase(input: &Input, patterns: &Patterns, s: &Sentence, filled: &mut Filled) {
+    let bare = matches!(
+        input.kind,
+        InputKind::Text {
+            extent: Extent::Quoted,
+            ..
+        }
+    );
+    // "the sqlite table recipes": a word of the request is a name only where no other word is.
+    let text = matches!(input.kind, InputKind::Text { .. });
+    let rounds: &[bool] = if text { &[true, false] } else { &[false] };
+    for strict in rounds {
+        for phrase in &patterns.input(input).find {
+            let strict = *strict || phrase.begins_with_value();
+            let fits = |at: usize| {
+                let token = &s.tokens[at];
+                let named = token.kind == Kind::Quoted
+                    || !(token.is_word() && patterns.speaks_of_request(token));
+                (!bare || token.kind == Kind::Quoted) && (!strict || named)
+            };
+            let read = |at: usize| {
+                let found = free_value(input, s, at, filled)?;
+                fits(at).then_some(found)
+            };
+            if let Some(place) = phrase.value(s, &read)
+                && let Some(value) = place.value
+            {
+                filled.take(input, value, &place.tokens);
+                return;
             }
-        };
-        let bare = matches!(
-            input.kind,
-            InputKind::Text {
-                extent: Extent::Quoted,
-                ..
-            }
-        );
-        let quoted = |at: usize| read(at).filter(|_| !bare || s.tokens[at].kind == Kind::Quoted);
-        if let Some(place) = phrase.value(s, &quoted)
-            && let Some(value) = place.value
-        {
-            filled.take(input, value, &place.tokens);
-            return;
         }
     }
 }
 
+/// A value of the input at a token, of tokens that nothing has taken yet.
+fn free_value(input: &Input, s: &Sentence, at: usize, filled: &Filled) -> Option<(Value, usize)> {
+    let (_, length) = values::at(input, &s.tokens, at)?;
+    let free = (0..length).take_while(|k| filled.free(s, at + k)).count();
+    if free == 0 {
+        return None;
+    }
+    values::at(input, &s.tokens[..at + free], at).filter(|(_, n)| *n > 0)
+}
+
 /// The choices that are expressed, longest phrase first, with their tokens.
 fn chosen(
-    of: &BTreeMap<String, Vec<String>>,
+    of: &BTreeMap<String, Vec<Phrase>>,
     s: &Sentence,
     filled: &Filled,
 ) -> Vec<(String, Vec<usize>)> {
     let mut all: Vec<(usize, String, Vec<usize>)> = Vec::new();
     for (value, phrases) in of {
-        for phrase in phrases.iter().filter_map(|text| Phrase::parse(text)) {
+        for phrase in phrases {
             for place in phrase.places(s) {
                 let free = place
                     .tokens
@@ -255,30 +271,54 @@ fn chosen(
 }
 
 /// The task of an agent: the sentence after the agent's name, without time, name and taken paths.
-fn task(input: &Input, max: usize, s: &Sentence, filled: &mut Filled) {
+fn task(input: &Input, patterns: &Patterns, max: usize, s: &Sentence, filled: &mut Filled) {
+    let all: Vec<usize> = (0..s.tokens.len()).collect();
     let quoted = (0..s.tokens.len()).find(|at| {
         s.tokens[*at].kind == Kind::Quoted && s.tokens[*at].text.split_whitespace().count() >= 3
     });
     if let Some(at) = quoted {
-        let text = s.tokens[at].text.clone();
-        let all: Vec<usize> = (0..s.tokens.len()).collect();
+        filled.task_from = Some(at);
+        return filled.take(input, json!(s.tokens[at].text), &all);
+    }
+    let lead = patterns
+        .input(input)
+        .leads
+        .iter()
+        .find_map(|phrase| phrase.places(s).into_iter().next())
+        .map(|place| place.tokens);
+    let own = |at: &usize| {
+        let named = lead.as_ref().is_some_and(|lead| lead.contains(at));
+        !s.spoken(*at) && !s.reason.contains(at) && !named
+    };
+    let start = lead
+        .as_ref()
+        .and_then(|lead| lead.last())
+        .map(|end| end + 1);
+    filled.task_from = start;
+    let behind: Vec<usize> = (start.unwrap_or(0)..s.tokens.len()).filter(own).collect();
+    let kept = if words_in(s, &behind) >= 2 {
+        behind
+    } else {
+        (0..s.tokens.len()).filter(own).collect()
+    };
+    let kept = trimmed(s, kept);
+    let text = join(kept.iter().filter_map(|at| s.tokens.get(*at)));
+    let words = words_in(s, &kept);
+    let telling = words >= 4
+        || kept
+            .iter()
+            .any(|at| s.tokens[*at].is_word() && patterns.tells_more(&s.tokens[*at]));
+    if text.split_whitespace().count() >= 2 && telling && text.chars().count() <= max {
         filled.take(input, json!(text), &all);
-        return;
     }
-    let mut start = 0;
-    for text in &input.find.phrases {
-        let words = text.trim_end_matches('#').trim();
-        let place = Phrase::parse(words).and_then(|phrase| phrase.places(s).into_iter().next());
-        if let Some(end) = place.and_then(|place| place.tokens.last().copied()) {
-            start = end + 1;
-            break;
-        }
-    }
-    let outputs = |at: &usize| !s.spoken(*at) && !s.reason.contains(at);
-    let mut kept: Vec<usize> = (start..s.tokens.len()).filter(outputs).collect();
-    if kept.iter().filter(|at| s.tokens[**at].is_word()).count() < 2 {
-        kept = (0..s.tokens.len()).filter(outputs).collect();
-    }
+}
+
+fn words_in(s: &Sentence, tokens: &[usize]) -> usize {
+    tokens.iter().filter(|at| s.tokens[**at].is_word()).count()
+}
+
+/// Without the joints at both ends.
+fn trimmed(s: &Sentence, mut kept: Vec<usize>) -> Vec<usize> {
     while kept.first().is_some_and(|at| {
         s.tokens[*at].is(&["to", "and", "that", "which", "please", "code"])
             || s.tokens[*at].punct(",.:;-")
@@ -290,11 +330,7 @@ fn task(input: &Input, max: usize, s: &Sentence, filled: &mut Filled) {
     }) {
         kept.pop();
     }
-    let text = join(kept.iter().filter_map(|at| s.tokens.get(*at)));
-    if text.split_whitespace().count() >= 2 && text.chars().count() <= max {
-        let all: Vec<usize> = (0..s.tokens.len()).collect();
-        filled.take(input, json!(text), &all);
-    }
+    kept
 }
 
 /// Paths and addresses that nothing has taken yet, each once. `*.csv` counts where no input takes globs.
@@ -423,7 +459,7 @@ fn put(input: &Input, at: usize, s: &Sentence, context: &Context, filled: &mut F
 fn affinity(input: &Input, s: &Sentence, at: usize, first: bool) -> f64 {
     let token = &s.tokens[at];
     let postgres = token.lower.starts_with("postgres");
-    let mut score = match (&input.kind, &token.kind) {
+    let score = match (&input.kind, &token.kind) {
         (InputKind::Folder { .. }, Kind::Path) => match paths::extension(&token.text) {
             Some(_) => -4.0,
             None => 0.2,
@@ -439,10 +475,16 @@ fn affinity(input: &Input, s: &Sentence, at: usize, first: bool) -> f64 {
         (InputKind::PostgresUrl {}, Kind::Url) if postgres => 3.0,
         _ => return f64::NEG_INFINITY,
     };
+    let mut said =
+        markers(&input.find.before, lead(s, at)) + markers(&input.find.after, trail(s, at));
     if first {
-        score += input.find.first;
+        said += input.find.first;
     }
-    score + markers(&input.find.before, lead(s, at)) + markers(&input.find.after, trail(s, at))
+    // What need not be there is not taken without a word for it.
+    if !input.required && score < 1.0 && said <= 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    score + said
 }
 
 fn markers<'a>(known: &BTreeMap<String, f64>, words: impl Iterator<Item = &'a Token>) -> f64 {

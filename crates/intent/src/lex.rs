@@ -101,6 +101,7 @@ static PIECES: LazyLock<Regex> = LazyLock::new(|| {
         | (?P<domain>(?:[A-Za-z0-9](?:[A-Za-z0-9\-]*[A-Za-z0-9])?\.)+(?i:{domains})\b(?::\d+)?(?:/[^\s"',;]*)?)
         | (?P<time>\d{{1,2}}(?:[:.]\d{{2}})?\s?(?i:am|pm|a\.m\.?|p\.m\.?)\b | \d{{1,2}}:\d{{2}}(?::\d{{2}})? | \d{{1,2}}h\d{{2}}\b)
         | (?P<number>\d+(?:[.,]\d+)*)(?P<unit>[A-Za-z]{{1,8}}\b|%)?
+        | (?P<arrow>-{{1,2}}> | => | [→⇒➜])
         | (?P<word>[A-Za-z\u{{c0}}-\u{{24f}}][A-Za-z0-9_'’\u{{c0}}-\u{{24f}}]*)
         | (?P<extension>\.[A-Za-z0-9]{{1,6}}\b)
         | (?P<punct>[^\s])
@@ -136,6 +137,12 @@ pub(crate) fn tokens(sentence: &str, vocabulary: &Vocabulary) -> Vec<Token> {
             push(&mut tokens, text, quoted(text));
         } else if let Some(text) = group("word") {
             word(&mut tokens, text, vocabulary);
+        } else if let Some(text) = group("arrow") {
+            push(&mut tokens, text, Kind::Word);
+            // "./a -> ./b" is "./a to ./b".
+            if let Some(token) = tokens.last_mut() {
+                (token.lower, token.stem) = ("to".to_owned(), "to".to_owned());
+            }
         } else if let Some(text) = group("number") {
             number(&mut tokens, text, group("unit").unwrap_or(""));
         } else if let Some(text) = group("time") {
@@ -153,8 +160,21 @@ pub(crate) fn tokens(sentence: &str, vocabulary: &Vocabulary) -> Vec<Token> {
             }
         }
     }
+    separators(&mut tokens);
     name_folders(&mut tokens, vocabulary);
     tokens
+}
+
+/// Several slashes that stand alone separate ("table books / ./books.csv / daily"); one is the root folder.
+fn separators(tokens: &mut [Token]) {
+    let alone = |token: &Token| token.kind == Kind::Path && token.text == "/";
+    if tokens.iter().filter(|token| alone(token)).count() < 2 {
+        return;
+    }
+    for token in tokens.iter_mut().filter(|token| alone(token)) {
+        token.kind = Kind::Punct;
+        token.text = ",".to_owned();
+    }
 }
 
 fn push(tokens: &mut Vec<Token>, text: &str, kind: Kind) {

@@ -13,6 +13,8 @@ const GAP: usize = 3;
 enum Part {
     Stem(String),
     Gap,
+    /// A sign such as `:`.
+    Sign(String),
     Evidence(String),
     Value,
 }
@@ -38,8 +40,13 @@ impl Phrase {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let parts: Vec<Part> = text
             .split([' ', '-'])
+            .flat_map(|word| match word.strip_suffix(':') {
+                Some(stem) => [stem, ":"],
+                None => [word, ""],
+            })
             .filter(|word| !word.is_empty())
             .map(|word| match word {
+                ":" | "/" | "," => Part::Sign(word.to_owned()),
                 "_" => Part::Gap,
                 "#" => Part::Value,
                 _ if word.starts_with('<') => {
@@ -50,13 +57,18 @@ impl Phrase {
             .collect();
         let empty = parts
             .iter()
-            .all(|part| matches!(part, Part::Gap | Part::Value));
+            .all(|part| matches!(part, Part::Gap | Part::Value | Part::Sign(_)));
         (!empty).then_some(Self(parts))
     }
 
     /// Any value, wherever it stands.
     pub(crate) fn any() -> Self {
         Self(vec![Part::Value])
+    }
+
+    /// Whether the value comes before all of its words.
+    pub(crate) fn begins_with_value(&self) -> bool {
+        self.0.len() > 1 && self.0.first() == Some(&Part::Value)
     }
 
     /// How many words it has.
@@ -73,6 +85,12 @@ impl Phrase {
         (0..sentence.tokens.len())
             .filter_map(|at| self.at(sentence, at, none))
             .collect()
+    }
+
+    /// Whether it stands anywhere.
+    pub(crate) fn stands(&self, sentence: &Sentence) -> bool {
+        let none: Reader<'_, ()> = &|_| None;
+        (0..sentence.tokens.len()).any(|at| self.at(sentence, at, none).is_some())
     }
 
     /// The first place where it stands with a value.
@@ -132,6 +150,7 @@ fn walk<V>(
             }
             same && walk(rest, s, at + 1, read, place)
         }
+        Part::Sign(sign) => token.punct(sign) && walk(rest, s, at + 1, read, place),
         Part::Evidence(kind) => {
             let there = evidence(kind, s, at, token);
             if there {

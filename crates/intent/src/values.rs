@@ -213,9 +213,9 @@ fn globs(
     let mut at = start;
     let mut end = start;
     while let Some(token) = tokens.get(at).filter(|_| list.len() < LIST_MAX) {
-        let known = kinds
-            .iter()
-            .find(|(name, _)| crate::vocabulary::stem(name) == token.stem && token.is_word());
+        let known = kinds.iter().find(|(name, _)| {
+            **name == token.lower || token.is_word() && crate::vocabulary::stem(name) == token.stem
+        });
         if let Some((_, patterns)) = known {
             list.extend(patterns.iter().cloned());
         } else if token.kind == Kind::Glob || token.kind == Kind::Quoted {
@@ -462,7 +462,7 @@ pub(crate) fn path(input: &Input, text: &str, context: &Context) -> Result<Value
             Ok(json!(full))
         }
         InputKind::File { access, within, .. } => {
-            let bare = paths::extension(text).is_none() && !text.contains('*');
+            let bare = !paths::names_file(text) && !text.contains('*');
             let full = match within.as_ref().filter(|_| bare || text.ends_with('/')) {
                 Some(within) => format!("{}/{within}", full.trim_end_matches('/')),
                 None => full,

@@ -4,7 +4,9 @@
 
 use crate::foundation::Foundation;
 use crate::lex::Token;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 /// Extensions that make a word with a dot a file.
 pub(crate) const EXTENSIONS: &[&str] = &[
@@ -220,50 +222,50 @@ pub(crate) fn number_word(word: &str) -> Option<f64> {
         .map(|(_, value)| *value)
 }
 
+static PLAIN_STEMS: LazyLock<BTreeSet<String>> =
+    LazyLock::new(|| PLAIN.split_whitespace().map(stem).collect());
+static VAGUE_STEMS: LazyLock<BTreeSet<String>> =
+    LazyLock::new(|| VAGUE.split_whitespace().map(stem).collect());
+
+/// Whether the word needs no explanation in any request.
+pub(crate) fn is_plain(token: &Token) -> bool {
+    PLAIN_STEMS.contains(&token.stem) || PLAIN_STEMS.contains(&token.lower)
+}
+
+/// Whether the word says nothing about what is wanted.
+pub(crate) fn is_vague(token: &Token) -> bool {
+    is_plain(token) || VAGUE_STEMS.contains(&token.stem)
+}
+
 /// All words that something here understands.
 #[derive(Clone, Debug)]
 pub(crate) struct Vocabulary {
-    plain: BTreeSet<String>,
-    vague: BTreeSet<String>,
     /// Whole words by first letter, for typing errors.
     known: BTreeMap<char, Vec<String>>,
     whole: BTreeSet<String>,
     stems: BTreeSet<String>,
 }
 
+/// The words of times, of demands and of any request.
+static COMMON: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    let numbers = NUMBERS.iter().map(|(name, _)| *name);
+    let demands = crate::demands::demands().flat_map(|demand| demand.phrases.iter().copied());
+    [crate::schedule::WORDS, PLAIN, VAGUE]
+        .into_iter()
+        .flat_map(str::split_whitespace)
+        .chain(numbers)
+        .chain(demands)
+        .flat_map(crate::patterns::words)
+        .collect()
+});
+
 impl Vocabulary {
     /// The words of these foundations, of times, and of any request.
     pub(crate) fn of<'a>(foundations: impl IntoIterator<Item = &'a Foundation>) -> Self {
-        let mut whole: BTreeSet<String> = BTreeSet::new();
-        let mut add = |text: &str| {
-            for word in text.split(|c: char| !c.is_alphanumeric() && c != '\'') {
-                if !word.is_empty() && !word.bytes().any(|b| b.is_ascii_digit()) {
-                    whole.insert(word.to_lowercase());
-                }
-            }
-        };
+        let mut whole = COMMON.clone();
         for foundation in foundations {
-            let matching = &foundation.manifest.matching;
-            let texts = matching
-                .ideas
-                .values()
-                .flatten()
-                .chain(&matching.never)
-                .chain(&matching.words);
-            texts.for_each(|text| add(text));
-            for input in &foundation.manifest.inputs {
-                crate::values::phrases(input)
-                    .iter()
-                    .for_each(|text| add(text));
-            }
+            whole.extend(foundation.patterns.whole.iter().cloned());
         }
-        crate::demands::demands()
-            .flat_map(|d| d.phrases)
-            .for_each(|text| add(text));
-        crate::schedule::WORDS.split_whitespace().for_each(&mut add);
-        PLAIN.split_whitespace().for_each(&mut add);
-        VAGUE.split_whitespace().for_each(&mut add);
-        NUMBERS.iter().for_each(|(name, _)| add(name));
         let mut known: BTreeMap<char, Vec<String>> = BTreeMap::new();
         for word in &whole {
             if let Some(first) = word.chars().next().filter(|_| word.len() >= 4) {
@@ -271,22 +273,10 @@ impl Vocabulary {
             }
         }
         Self {
-            plain: PLAIN.split_whitespace().map(stem).collect(),
-            vague: VAGUE.split_whitespace().map(stem).collect(),
             stems: whole.iter().map(|word| stem(word)).collect(),
             known,
             whole,
         }
-    }
-
-    /// Whether the word needs no explanation in any request.
-    pub(crate) fn plain(&self, token: &Token) -> bool {
-        self.plain.contains(&token.stem) || self.plain.contains(&token.lower)
-    }
-
-    /// Whether the word says nothing about what is wanted.
-    pub(crate) fn vague(&self, token: &Token) -> bool {
-        self.plain(token) || self.vague.contains(&token.stem)
     }
 
     /// Whether the word can be the name of a folder beside the word "folder".
@@ -308,7 +298,7 @@ impl Vocabulary {
         const FORMATS: &str = "csv json html md markdown rss atom zip tar tgz text txt and or he she his her on off am pm \
          in out read write get post put delete yes no up down change down warn warning error errors warnings info \
          days hours day hour week month name title author date id tcp ip xml yaml pdf sum avg count total totals";
-        FORMATS.split_whitespace().any(|word| word == lower) || self.plain.contains(lower)
+        FORMATS.split_whitespace().any(|word| word == lower) || PLAIN_STEMS.contains(lower)
     }
 
     /// The word, or the known word that it is a typing error of.
@@ -326,6 +316,7 @@ impl Vocabulary {
             return lower.to_owned();
         };
         let mut best: Option<(usize, &String)> = None;
+        let mut doubtful = false;
         for candidate in candidates {
             // A short word one letter away is more often another word than a typing error.
             let dropped = candidate.chars().count() == length + 1 && candidate.len() > 4;
@@ -337,12 +328,22 @@ impl Vocabulary {
             match best {
                 Some((d, _)) if d < distance => {}
                 Some((d, other)) if d == distance && stem(other) != stem(candidate) => {
-                    return lower.to_owned();
+                    // Letters are dropped more often than added: the longer word was meant.
+                    match candidate.len().cmp(&other.len()) {
+                        Ordering::Less => {}
+                        Ordering::Equal => doubtful = true,
+                        Ordering::Greater => {
+                            (best, doubtful) = (Some((distance, candidate)), false)
+                        }
+                    }
                 }
-                _ => best = Some((distance, candidate)),
+                _ => (best, doubtful) = (Some((distance, candidate)), false),
             }
         }
-        best.map_or_else(|| lower.to_owned(), |(_, word)| word.clone())
+        match best {
+            Some((_, word)) if !doubtful => word.clone(),
+            _ => lower.to_owned(),
+        }
     }
 }
 
