@@ -72,7 +72,15 @@ pub(crate) fn too_much(c: &Candidate<'_>, s: &Sentence) -> Result<(), Refusal> {
             s.tokens[at].text
         ));
     }
-    if let Some(words) = exception(c, s).or_else(|| unknown_deed(c, s)) {
+    if let Some(word) = acting_task(c, s) {
+        return refuse(format!(
+            "\"{word}\": a task is answered with a text, nothing else is changed by it"
+        ));
+    }
+    let left_over = exception(c, s)
+        .or_else(|| occasion(c, s))
+        .or_else(|| unknown_deed(c, s));
+    if let Some(words) = left_over {
         return refuse(format!("\"{words}\""));
     }
     Ok(())
@@ -236,6 +244,56 @@ fn exception(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
         let left = (at + 1..end).any(|k| c.unexplained.contains(&k));
         left.then(|| s.words(&(at..end).collect::<Vec<_>>()))
     })
+}
+
+/// A time that is none: "on my birthday", "during the holidays".
+fn occasion(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
+    let article = |k: usize| {
+        s.tokens
+            .get(k)
+            .is_some_and(|t| t.is(&["the", "my", "our", "a", "an", "every", "each"]))
+    };
+    (0..s.tokens.len()).find_map(|at| {
+        let opens = s.tokens[at].is(&["on", "before", "after", "during", "until", "till"]);
+        let word = if article(at + 1) { at + 2 } else { at + 1 };
+        let free = !c.filled.covered.contains(&at) && !c.ideas.contains(&at);
+        let unknown = c.unexplained.contains(&word) && s.tokens[word].is_word();
+        (opens && free && unknown).then(|| s.words(&(at..=word).collect::<Vec<_>>()))
+    })
+}
+
+/// A task whose first word would change something beside its answer: "have claude delete …".
+fn acting_task(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
+    const ACTS: [&str; 20] = [
+        "delete",
+        "remove",
+        "move",
+        "rename",
+        "send",
+        "email",
+        "mail",
+        "deploy",
+        "install",
+        "uninstall",
+        "upload",
+        "download",
+        "restart",
+        "reboot",
+        "post",
+        "publish",
+        "buy",
+        "order",
+        "commit",
+        "push",
+    ];
+    let start = c.filled.task_from?;
+    let mut words = s.tokens[start..].iter().filter(|t| t.is_word());
+    let first = words.find(|t| {
+        !t.is(&[
+            "to", "and", "that", "which", "should", "shall", "must", "please", "code", "can",
+        ])
+    })?;
+    first.is(&ACTS).then(|| first.text.clone())
 }
 
 fn starts_clause(s: &Sentence, at: usize) -> bool {

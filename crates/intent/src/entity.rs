@@ -63,7 +63,7 @@ const SKIPPED: [&str; 36] = [
     "like",
     "such",
 ];
-const ENDS: [&str; 30] = [
+const ENDS: [&str; 32] = [
     "on",
     "in",
     "at",
@@ -90,6 +90,8 @@ const ENDS: [&str; 30] = [
     "from",
     "to",
     "for",
+    "over",
+    "by",
     "where",
     "then",
     "persist",
@@ -205,7 +207,9 @@ pub(crate) fn find(sentence: &Sentence) -> Option<Said<Value>> {
         let first = fields.first()?["name"].as_str()?;
         // "with an http api" says what it is, not what it holds.
         let about_service = first.split('_').all(|word| NOT_NOUNS.contains(&word));
-        (!about_service).then_some((noun, at))
+        // In "a library: books have a title" the record is the book.
+        let opens_again = first.split('_').any(|word| OPENERS.contains(&word));
+        (!about_service && !opens_again).then_some((noun, at))
     })?;
     let (fields, mut used) = read_fields(sentence, opener + 1);
     used.insert(0, noun);

@@ -13,6 +13,7 @@ use crate::sentence::{Sentence, join};
 use crate::values;
 use crate::vocabulary::stem;
 use serde_json::{Value, json};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most paths or addresses that are told apart in one sentence.
@@ -69,8 +70,21 @@ pub(crate) fn fill(foundation: &Foundation, s: &Sentence, context: &Context) -> 
     }
     paths_and_addresses(foundation, s, context, &mut filled);
     let mut order: Vec<&Input> = foundation.manifest.inputs.iter().collect();
-    // Sizes and spans before bare numbers, so that "30 days" is not a count.
-    order.sort_by_key(|input| match input.kind {
+    order.sort_by_key(|input| turn(input, &foundation.patterns, s, &filled));
+    for input in order {
+        if filled.inputs.contains_key(&input.name) {
+            continue;
+        }
+        by_kind(input, foundation, s, &mut filled);
+    }
+    lone_port(foundation, s, &mut filled);
+    filled
+}
+
+/// Which input is looked for first: sizes and spans before bare numbers, so that "30 days" is not a count; of two
+/// numbers the one with more words for it, so that "more than 3 errors" is not "3 errors"; columns and tasks last.
+fn turn(input: &Input, patterns: &Patterns, s: &Sentence, filled: &Filled) -> (u8, Reverse<usize>) {
+    let class = match input.kind {
         InputKind::Duration {} | InputKind::Size {} => 0,
         InputKind::Text {
             extent: Extent::Task,
@@ -78,14 +92,40 @@ pub(crate) fn fill(foundation: &Foundation, s: &Sentence, context: &Context) -> 
         } => 3,
         InputKind::Columns {} => 2,
         _ => 1,
-    });
-    for input in order {
-        if filled.inputs.contains_key(&input.name) {
-            continue;
+    };
+    let words = match input.kind {
+        InputKind::Integer { .. } => {
+            let read = |at: usize| free_value(input, s, at, filled);
+            let found = patterns.input(input).find.iter();
+            found
+                .filter(|phrase| phrase.value(s, &read).is_some())
+                .map(Phrase::words)
+                .max()
         }
-        by_kind(input, foundation, s, &mut filled);
+        _ => None,
+    };
+    (class, Reverse(words.unwrap_or(0)))
+}
+
+/// "webhook endpoint; 8080": a number that only a port can be.
+fn lone_port(foundation: &Foundation, s: &Sentence, filled: &mut Filled) {
+    let open = |input: &&Input| {
+        matches!(input.kind, InputKind::Port {}) && !filled.inputs.contains_key(&input.name)
+    };
+    let Some(input) = foundation.manifest.inputs.iter().find(open) else {
+        return;
+    };
+    let lone = |at: &usize| {
+        let counts = s.tokens.get(at + 1).is_some_and(Token::is_word);
+        let port = matches!(&s.tokens[*at].kind, Kind::Number { value, unit }
+            if (1024.0..=65535.0).contains(value) && unit.is_empty());
+        port && !counts && filled.free(s, *at)
+    };
+    if let Some(at) = (0..s.tokens.len()).find(lone)
+        && let Some((value, length)) = values::at(input, &s.tokens, at)
+    {
+        filled.take(input, value, &(at..at + length).collect::<Vec<_>>());
     }
-    filled
 }
 
 impl Filled {
@@ -204,15 +244,21 @@ fn by_phrase(input: &Input, patterns: &Patterns, s: &Sentence, filled: &mut Fill
     );
     // "the sqlite table recipes": a word of the request is a name only where no other word is.
     let text = matches!(input.kind, InputKind::Text { .. });
+    // "hours per project"
+    let columns = matches!(input.kind, InputKind::Columns {});
     let rounds: &[bool] = if text { &[true, false] } else { &[false] };
     for strict in rounds {
         for phrase in &patterns.input(input).find {
-            let strict = *strict || phrase.begins_with_value();
+            let leading = phrase.begins_with_value();
+            let strict = *strict || leading;
             let fits = |at: usize| {
                 let token = &s.tokens[at];
                 let named = token.kind == Kind::Quoted
-                    || !(token.is_word() && patterns.speaks_of_request(token));
-                (!bare || token.kind == Kind::Quoted) && (!strict || named)
+                    || !(token.is_word() && patterns.speaks_of_request(token))
+                    || columns && values::span_unit(&token.lower).is_some();
+                (!bare || token.kind == Kind::Quoted)
+                    && (!strict || named)
+                    && (!leading || stands_for_itself(input, s, at, filled))
             };
             let read = |at: usize| {
                 let found = free_value(input, s, at, filled)?;
@@ -226,6 +272,21 @@ fn by_phrase(input: &Input, patterns: &Patterns, s: &Sentence, filled: &mut Fill
             }
         }
     }
+}
+
+/// Whether a value that leads its phrase ("hours per project") is not what stands before it ("how many orders per
+/// country") and not what a file is about ("donations by donor" of ./donations.csv).
+fn stands_for_itself(input: &Input, s: &Sentence, at: usize, filled: &Filled) -> bool {
+    let article = |k: &usize| s.tokens[*k].is(&["the", "all", "my", "our", "of", "a", "an"]);
+    let before = (0..at).rev().find(|k| !article(k));
+    let told = before.is_some_and(|k| filled.covered.contains(&k) && s.tokens[k].is_word());
+    let columns = matches!(input.kind, InputKind::Columns {});
+    let subject = s
+        .tokens
+        .iter()
+        .filter(|token| token.kind == Kind::Path)
+        .any(|token| token.lower.contains(&s.tokens[at].stem));
+    !told && !(columns && subject)
 }
 
 /// A value of the input at a token, of tokens that nothing has taken yet.

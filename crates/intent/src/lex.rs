@@ -161,8 +161,20 @@ pub(crate) fn tokens(sentence: &str, vocabulary: &Vocabulary) -> Vec<Token> {
         }
     }
     separators(&mut tokens);
+    between_paths(&mut tokens);
     name_folders(&mut tokens, vocabulary);
     tokens
+}
+
+/// "zip ./a 2 ./b"
+fn between_paths(tokens: &mut [Token]) {
+    for i in 1..tokens.len().saturating_sub(1) {
+        let path = |k: usize| tokens[k].kind == Kind::Path;
+        if tokens[i].text == "2" && path(i - 1) && path(i + 1) {
+            tokens[i].kind = Kind::Word;
+            (tokens[i].lower, tokens[i].stem) = ("to".to_owned(), "to".to_owned());
+        }
+    }
 }
 
 /// Several slashes that stand alone separate ("table books / ./books.csv / daily"); one is the root folder.
@@ -390,7 +402,9 @@ fn name_folders(tokens: &mut [Token], vocabulary: &Vocabulary) {
         let named = |token: Option<&Token>| token.is_some_and(|t| t.is(&["called", "named"]));
         let folder = |token: Option<&Token>| token.is_some_and(|t| t.is(&FOLDER));
         let quoted = tokens[i].kind == Kind::Quoted;
-        let beside = folder(before(1))
+        // In "the ./contracts directory archived into …" the path is the name, not what follows.
+        let named_already = before(2).is_some_and(|t| t.kind == Kind::Path);
+        let beside = folder(before(1)) && !named_already
             || (named(before(1)) && folder(before(2)))
             || folder(tokens.get(i + 1))
             || (quoted && tokens[i].text.contains('/') && !tokens[i].text.contains("  "));
@@ -408,7 +422,7 @@ fn name_folders(tokens: &mut [Token], vocabulary: &Vocabulary) {
             && (before(1).is_some_and(|t| t.is(&["my"]))
                 || tokens[i].text.starts_with(char::is_uppercase));
         let determined = quoted
-            || folder(before(1))
+            || (folder(before(1)) && !named_already)
             || named(before(1))
             || before(1).is_some_and(|t| {
                 t.is(&[

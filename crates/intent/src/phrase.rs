@@ -19,6 +19,13 @@ enum Part {
     Value,
 }
 
+impl Part {
+    fn is_stem_of(&self, token: &Token) -> bool {
+        let word = matches!(token.kind, Kind::Word | Kind::Number { .. } | Kind::Glob);
+        matches!(self, Self::Stem(stem) if word && token.stem == *stem)
+    }
+}
+
 /// One phrase.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Phrase(Vec<Part>);
@@ -132,6 +139,12 @@ fn walk<V>(
     if token.punct("-") && !place.tokens.is_empty() {
         return walk(parts, s, at + 1, read, place);
     }
+    // "tell me every hour how many": a time may stand within a phrase.
+    let begun = place.tokens.last().is_some_and(|k| !s.timed.contains(k));
+    let within = begun && s.timed.contains(&at);
+    if within && !matches!(part, Part::Evidence(_) | Part::Value) && !part.is_stem_of(token) {
+        return walk(parts, s, at + 1, read, place);
+    }
     match part {
         Part::Gap => false,
         Part::Value => {
@@ -142,9 +155,8 @@ fn walk<V>(
             place.tokens.extend(at..at + length);
             walk(rest, s, at + length, read, place)
         }
-        Part::Stem(stem) => {
-            let same = matches!(token.kind, Kind::Word | Kind::Number { .. } | Kind::Glob)
-                && token.stem == *stem;
+        Part::Stem(_) => {
+            let same = part.is_stem_of(token);
             if same {
                 place.tokens.push(at);
             }

@@ -322,7 +322,8 @@ impl Vocabulary {
             let dropped = candidate.chars().count() == length + 1 && candidate.len() > 4;
             let short = length < 5 && !dropped && !swapped(lower, candidate);
             let distance = distance(lower, candidate, allowed);
-            if short || distance > allowed || plural_of(lower, candidate) {
+            let slip = distance > 1 || slipped(lower, candidate);
+            if short || distance > allowed || plural_of(lower, candidate) || !slip {
                 continue;
             }
             match best {
@@ -344,6 +345,31 @@ impl Vocabulary {
             Some((_, word)) if !doubtful => word.clone(),
             _ => lower.to_owned(),
         }
+    }
+}
+
+/// Whether one letter taken for another is a slip: of a finger to the next key, or of one vowel for another. A word
+/// with any other letter is another word ("products", "produces").
+fn slipped(a: &str, b: &str) -> bool {
+    const ROWS: [&str; 3] = ["qwertyuiop", "asdfghjkl", "zxcvbnm"];
+    let place = |c: char| {
+        let found = ROWS.iter().enumerate();
+        found
+            .filter_map(|(row, keys)| Some((row, keys.find(c)?)))
+            .next()
+    };
+    let near = |x: char, y: char| match (place(x), place(y)) {
+        (Some((r, k)), Some((s, l))) => r.abs_diff(s) <= 1 && k.abs_diff(l) <= 1,
+        _ => false,
+    };
+    if a.chars().count() != b.chars().count() {
+        return true;
+    }
+    let vowel = |c: char| "aeiouy".contains(c);
+    let differ: Vec<(char, char)> = a.chars().zip(b.chars()).filter(|(x, y)| x != y).collect();
+    match differ.as_slice() {
+        [(x, y)] => near(*x, *y) || (vowel(*x) && vowel(*y)),
+        _ => true,
     }
 }
 

@@ -32,12 +32,12 @@ const NEGATORS: [&str; 20] = [
 /// The same, only where a clause begins: elsewhere they mean something else ("at the end").
 const ENDERS: [&str; 4] = ["end", "skip", "pause", "forget"];
 /// Words that may stand between a negation and the deed: "I don't want you to ever …".
-const LINKS: [&str; 46] = [
+const LINKS: [&str; 51] = [
     "to", "ever", "want", "wants", "wanted", "need", "needs", "needed", "the", "a", "an", "any",
     "more", "longer", "make", "making", "create", "creating", "do", "doing", "send", "sending",
     "have", "having", "be", "like", "please", "my", "our", "this", "that", "these", "those", "you",
-    "it", "run", "running", "get", "getting", "require", "all", "one", "should", "must", "of",
-    "with",
+    "it", "me", "us", "him", "her", "them", "run", "running", "get", "getting", "require", "all",
+    "one", "should", "must", "of", "with",
 ];
 /// How far a deed may stand from its negation.
 const REACH: usize = 7;
@@ -68,7 +68,13 @@ fn asked_only(s: &Sentence, until: usize) -> Option<Vec<usize>> {
         &["what", "would", "happen"],
         &["what", "happens", "if"],
     ];
-    const FIRST: [&[&str]; 7] = [
+    const FIRST: [&[&str]; 13] = [
+        &["how", "can"],
+        &["how", "does"],
+        &["how", "could"],
+        &["how", "would"],
+        &["is", "it", "a"],
+        &["would", "it", "be", "wise"],
         &["should", "i"],
         &["why"],
         &["what", "is", "a"],
