@@ -79,6 +79,7 @@ pub(crate) fn too_much(c: &Candidate<'_>, s: &Sentence) -> Result<(), Refusal> {
     }
     let left_over = exception(c, s)
         .or_else(|| occasion(c, s))
+        .or_else(|| other_object(c, s))
         .or_else(|| unknown_deed(c, s));
     if let Some(words) = left_over {
         return refuse(format!("\"{words}\""));
@@ -110,6 +111,7 @@ fn demanded(phrases: &[Phrase], c: &Candidate<'_>, s: &Sentence) -> Option<Strin
         let task = c.filled.covered.len() == s.tokens.len();
         (c.filled.covered.contains(at) && !task)
             || c.ideas.contains(at) && c.filled.covered.contains(at)
+            || c.deeds.contains(at) && !task
             || matches!(token.kind, Kind::Path | Kind::Url)
             || s.reason.contains(at)
     };
@@ -262,9 +264,33 @@ fn occasion(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
     })
 }
 
+/// A second clause whose verb belongs to the subject, but whose object does not: "… and mine some bitcoin".
+fn other_object(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
+    let side = |at: usize| {
+        s.tokens
+            .get(at)
+            .is_some_and(|t| t.is_word() && !is_vague(t))
+            && !c.ideas.contains(&at)
+            && !c.filled.covered.contains(&at)
+            && !c.unexplained.contains(&at)
+            && !s.spoken(at)
+    };
+    let article = |at: usize| {
+        s.tokens
+            .get(at)
+            .is_some_and(|t| t.is(&["the", "my", "our", "a", "an", "some", "all", "any", "your"]))
+    };
+    (0..s.tokens.len()).find_map(|at| {
+        let joins = s.tokens[at].is(&["and", "then", "also"]);
+        let object = if article(at + 2) { at + 3 } else { at + 2 };
+        let other = joins && side(at + 1) && c.unexplained.contains(&object);
+        other.then(|| s.words(&(at + 1..=object).collect::<Vec<_>>()))
+    })
+}
+
 /// A task whose first word would change something beside its answer: "have claude delete …".
 fn acting_task(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
-    const ACTS: [&str; 20] = [
+    const ACTS: [&str; 29] = [
         "delete",
         "remove",
         "move",
@@ -285,6 +311,15 @@ fn acting_task(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
         "order",
         "commit",
         "push",
+        "chat",
+        "talk",
+        "monitor",
+        "watch",
+        "control",
+        "run",
+        "execute",
+        "operate",
+        "call",
     ];
     let start = c.filled.task_from?;
     let mut words = s.tokens[start..].iter().filter(|t| t.is_word());

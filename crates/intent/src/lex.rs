@@ -162,8 +162,20 @@ pub(crate) fn tokens(sentence: &str, vocabulary: &Vocabulary) -> Vec<Token> {
     }
     separators(&mut tokens);
     between_paths(&mut tokens);
+    look_into(&mut tokens);
     name_folders(&mut tokens, vocabulary);
     tokens
+}
+
+/// "look into ./app.log" reads it: there, "into" leads to no target.
+fn look_into(tokens: &mut [Token]) {
+    for i in 1..tokens.len() {
+        if tokens[i].is(&["into"])
+            && tokens[i - 1].is(&["look", "looks", "looking", "dig", "digs", "peek", "dive"])
+        {
+            (tokens[i].lower, tokens[i].stem) = ("in".to_owned(), "in".to_owned());
+        }
+    }
 }
 
 /// "zip ./a 2 ./b"

@@ -32,12 +32,12 @@ const NEGATORS: [&str; 20] = [
 /// The same, only where a clause begins: elsewhere they mean something else ("at the end").
 const ENDERS: [&str; 4] = ["end", "skip", "pause", "forget"];
 /// Words that may stand between a negation and the deed: "I don't want you to ever …".
-const LINKS: [&str; 51] = [
+const LINKS: [&str; 53] = [
     "to", "ever", "want", "wants", "wanted", "need", "needs", "needed", "the", "a", "an", "any",
     "more", "longer", "make", "making", "create", "creating", "do", "doing", "send", "sending",
     "have", "having", "be", "like", "please", "my", "our", "this", "that", "these", "those", "you",
-    "it", "me", "us", "him", "her", "them", "run", "running", "get", "getting", "require", "all",
-    "one", "should", "must", "of", "with",
+    "bother", "about", "it", "me", "us", "him", "her", "them", "run", "running", "get", "getting",
+    "require", "all", "one", "should", "must", "of", "with",
 ];
 /// How far a deed may stand from its negation.
 const REACH: usize = 7;
@@ -56,9 +56,13 @@ pub(crate) fn withdrawn(
     })
 }
 
-/// "How do I …?", "what would happen if …?"
+/// "How do I …?", "what would happen if …?", and "never mind".
 fn asked_only(s: &Sentence, until: usize) -> Option<Vec<usize>> {
-    const ANYWHERE: [&[&str]; 8] = [
+    const ANYWHERE: [&[&str]; 12] = [
+        &["never", "mind"],
+        &["nevermind"],
+        &["scrap", "that"],
+        &["second", "thought"],
         &["how", "to"],
         &["how", "do", "i"],
         &["how", "do", "you"],

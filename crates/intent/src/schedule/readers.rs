@@ -37,6 +37,7 @@ pub(super) static READERS: LazyLock<Vec<(Regex, Read)>> = LazyLock::new(|| {
     let list: Vec<(String, Read)> = vec![
         (r" (?:on demand|on request|manually|by hand|when(?:ever)? i (?:ask|say|want|tell (?:you|it)|call it|run it|start it)|only when i ask)\b".into(), |_, p| flag(&mut p.manual)),
         (r" (?:just once|only once|one time only|one time|one off|once only|right now|right away|immediately|a single time|this once|now)\b(?: and then)?".into(), |_, p| flag(&mut p.once)),
+        (r" (?:as often as (?:possible|you can)|from time to time|(?:every )?now and then|once in a while|every so often|occasionally|sometimes)\b".into(), |c, p| trouble(c, p, "how often is that?")),
         (r" (?:tomorrow|tonight|next (?:week|month|monday|tuesday|wednesday|thursday|friday|saturday|sunday)|this (?:evening|afternoon|weekend)|in (?:an?|\d+) (?:minutes?|hours?|days?|weeks?))\b".into(), |c, p| trouble(c, p, "a date of its own is not a schedule")),
         (r" (?:every|each|any) \d+(?:st|nd|rd|th) (?:day|week|month|hour|minute)s?\b| every (?:second|third|other|fourth|fifth) (?:minute|hour|day|night|morning|evening|week|month|monday|tuesday|wednesday|thursday|friday|saturday|sunday)s?\b| (?:bi ?-? ?weekly|fortnightly|every fortnight|alternate days|on alternate (?:days|weeks)|bi ?-? ?monthly)\b".into(), read_alternate),
         (r" (?:on |at )?(?:the )?(?P<end>last day|end) of (?:the|each|every|a) (?P<what>month|day|week|business day|working day|work day|quarter|year)\b(?: day)?".into(), read_end),
