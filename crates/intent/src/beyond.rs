@@ -1,14 +1,14 @@
 //! What a sentence asks beyond a foundation: a demand that it does not meet, a place, number or deed
-//! that nothing uses, an exception that it cannot make, or a wish that is taken back. Each refuses the
-//! match by name. Start at [`too_much`].
+//! that nothing uses, words that are left over (`residue`), or a wish that is taken back. Each refuses
+//! the match by name. Start at [`too_much`].
 
 use crate::demands::PARSED;
-use crate::lex::{Kind, Token};
+use crate::lex::Kind;
 use crate::matching::Candidate;
 use crate::phrase::Phrase;
 use crate::plan::{HINT, Refusal};
+use crate::residue::left_over;
 use crate::sentence::Sentence;
-use crate::vocabulary::is_vague;
 use crate::withdrawn::withdrawn;
 use std::collections::BTreeSet;
 
@@ -77,11 +77,7 @@ pub(crate) fn too_much(c: &Candidate<'_>, s: &Sentence) -> Result<(), Refusal> {
             "\"{word}\": a task is answered with a text, nothing else is changed by it"
         ));
     }
-    let left_over = exception(c, s)
-        .or_else(|| occasion(c, s))
-        .or_else(|| other_object(c, s))
-        .or_else(|| unknown_deed(c, s));
-    if let Some(words) = left_over {
+    if let Some(words) = left_over(c, s) {
         return refuse(format!("\"{words}\""));
     }
     Ok(())
@@ -141,154 +137,7 @@ fn negated(s: &Sentence, tokens: &[usize]) -> bool {
         .any(|k| s.tokens[k].is(&["don't", "dont", "not", "without", "never", "no"]))
 }
 
-/// A clause that begins with a deed which nothing explains: "… and play a song".
-fn unknown_deed(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
-    const OBJECTS: [&str; 30] = [
-        "the",
-        "a",
-        "an",
-        "it",
-        "them",
-        "my",
-        "our",
-        "this",
-        "that",
-        "these",
-        "those",
-        "all",
-        "me",
-        "us",
-        "him",
-        "her",
-        "every",
-        "each",
-        "any",
-        "to",
-        "everyone",
-        "everything",
-        "some",
-        "both",
-        "their",
-        "its",
-        "your",
-        "him",
-        "anything",
-        "one",
-    ];
-    const JOINTS: [&str; 12] = [
-        "of", "in", "on", "at", "by", "for", "from", "as", "and", "or", "than", "per",
-    ];
-    c.unexplained.iter().find_map(|at| {
-        let token = &s.tokens[*at];
-        if !token.is_word() || !starts_clause(s, *at) {
-            return None;
-        }
-        let joined = at.checked_sub(1).is_some_and(|k| {
-            s.tokens[k].is(&["and", "then", "also", "afterwards", "finally", "plus"])
-        });
-        let acts = s.tokens.get(at + 1).is_some_and(|t| {
-            t.is(&OBJECTS)
-                || joined && t.is_word() && !t.is(&JOINTS)
-                || matches!(t.kind, Kind::Path | Kind::Url | Kind::Quoted | Kind::Email)
-        });
-        let end = (*at + 4).min(s.tokens.len());
-        // "please improve it" is only vague, "… and fix them" asks for something.
-        (acts && (joined || !is_vague(token))).then(|| s.words(&(*at..end).collect::<Vec<_>>()))
-    })
-}
-
-/// An exception or condition that nothing took: "…, but skip the footer", "… unless it is a holiday".
-fn exception(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
-    const ONE: [&str; 13] = [
-        "except",
-        "excepting",
-        "excluding",
-        "exclude",
-        "unless",
-        "skip",
-        "skipping",
-        "ignore",
-        "ignoring",
-        "omit",
-        "omitting",
-        "besides",
-        "until",
-    ];
-    const TWO: [[&str; 2]; 9] = [
-        ["but", "not"],
-        ["apart", "from"],
-        ["aside", "from"],
-        ["other", "than"],
-        ["only", "when"],
-        ["only", "if"],
-        ["only", "while"],
-        ["leave", "out"],
-        ["leaving", "out"],
-    ];
-    let used = |at: &usize| {
-        s.spoken(*at)
-            || s.reason.contains(at)
-            || c.filled.covered.contains(at)
-            || c.ideas.contains(at)
-    };
-    (0..s.tokens.len()).filter(|at| !used(at)).find_map(|at| {
-        let next = s.tokens.get(at + 1);
-        let two = TWO
-            .iter()
-            .any(|[a, b]| s.tokens[at].is(&[a]) && next.is_some_and(|t| t.is(&[b])));
-        if !(two || s.tokens[at].is(&ONE)) {
-            return None;
-        }
-        let end = (at..s.tokens.len())
-            .find(|k| s.tokens[*k].punct(".;!?,"))
-            .unwrap_or(s.tokens.len())
-            .min(at + 9);
-        let left = (at + 1..end).any(|k| c.unexplained.contains(&k));
-        left.then(|| s.words(&(at..end).collect::<Vec<_>>()))
-    })
-}
-
-/// A time that is none: "on my birthday", "during the holidays".
-fn occasion(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
-    let article = |k: usize| {
-        s.tokens
-            .get(k)
-            .is_some_and(|t| t.is(&["the", "my", "our", "a", "an", "every", "each"]))
-    };
-    (0..s.tokens.len()).find_map(|at| {
-        let opens = s.tokens[at].is(&["on", "before", "after", "during", "until", "till"]);
-        let word = if article(at + 1) { at + 2 } else { at + 1 };
-        let free = !c.filled.covered.contains(&at) && !c.ideas.contains(&at);
-        let unknown = c.unexplained.contains(&word) && s.tokens[word].is_word();
-        (opens && free && unknown).then(|| s.words(&(at..=word).collect::<Vec<_>>()))
-    })
-}
-
-/// A second clause whose verb belongs to the subject, but whose object does not: "… and mine some bitcoin".
-fn other_object(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
-    let side = |at: usize| {
-        s.tokens
-            .get(at)
-            .is_some_and(|t| t.is_word() && !is_vague(t))
-            && !c.ideas.contains(&at)
-            && !c.filled.covered.contains(&at)
-            && !c.unexplained.contains(&at)
-            && !s.spoken(at)
-    };
-    let article = |at: usize| {
-        s.tokens
-            .get(at)
-            .is_some_and(|t| t.is(&["the", "my", "our", "a", "an", "some", "all", "any", "your"]))
-    };
-    (0..s.tokens.len()).find_map(|at| {
-        let joins = s.tokens[at].is(&["and", "then", "also"]);
-        let object = if article(at + 2) { at + 3 } else { at + 2 };
-        let other = joins && side(at + 1) && c.unexplained.contains(&object);
-        other.then(|| s.words(&(at + 1..=object).collect::<Vec<_>>()))
-    })
-}
-
-/// A task whose first word would change something beside its answer: "have claude delete …".
+/// A task that would change something beside its answer: "have claude delete …", "… and deploy it".
 fn acting_task(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
     const ACTS: [&str; 29] = [
         "delete",
@@ -328,27 +177,17 @@ fn acting_task(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
             "to", "and", "that", "which", "should", "shall", "must", "please", "code", "can",
         ])
     })?;
-    first.is(&ACTS).then(|| first.text.clone())
-}
-
-fn starts_clause(s: &Sentence, at: usize) -> bool {
-    let Some(before) = at.checked_sub(1).map(|k| &s.tokens[k]) else {
-        return true;
-    };
-    let joins = |t: &Token| {
-        t.is(&[
-            "and",
-            "then",
-            "also",
-            "plus",
-            "to",
-            "please",
-            "but",
-            "finally",
-            "afterwards",
-            "next",
-            "or",
-        ]) || t.punct(",;.:&+!?")
-    };
-    joins(before) || s.timed.contains(&(at - 1))
+    let word = |at: usize, words: &[&str]| s.tokens.get(at).is_some_and(|t| t.is(words));
+    let later = (start..s.tokens.len()).find(|at| {
+        let object = word(
+            at + 2,
+            &["it", "them", "the", "this", "that", "everything", "all"],
+        );
+        word(*at, &["and", "then", "also"]) && word(at + 1, &ACTS) && object
+    });
+    match later {
+        _ if first.is(&ACTS) => Some(first.text.clone()),
+        Some(at) => Some(s.words(&[at + 1, at + 2])),
+        None => None,
+    }
 }

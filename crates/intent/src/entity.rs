@@ -386,7 +386,13 @@ fn type_behind(words: &[&str]) -> Option<&'static str> {
         {
             Some("number")
         }
-        "date" if before.ends_with("_on") || before.ends_with("_at") => Some("date"),
+        "date"
+            if ["_on", "_at", "_until", "_from", "_since", "_by"]
+                .iter()
+                .any(|end| before.ends_with(end)) =>
+        {
+            Some("date")
+        }
         _ => None,
     }
 }

@@ -552,6 +552,8 @@ fn markers<'a>(known: &BTreeMap<String, f64>, words: impl Iterator<Item = &'a To
     const FADE: [f64; 5] = [1.0, 0.6, 0.4, 0.25, 0.15];
     words
         .zip(FADE)
+        // "to" far from a path belongs to a verb: "to find faults in ./specs".
+        .filter(|(word, fade)| *fade > 0.5 || !word.is(&["to"]))
         .filter_map(|(word, fade)| {
             let weight = known
                 .iter()

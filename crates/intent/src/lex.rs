@@ -161,10 +161,30 @@ pub(crate) fn tokens(sentence: &str, vocabulary: &Vocabulary) -> Vec<Token> {
         }
     }
     separators(&mut tokens);
+    abbreviations(&mut tokens);
     between_paths(&mut tokens);
     look_into(&mut tokens);
     name_folders(&mut tokens, vocabulary);
     tokens
+}
+
+/// "max. 24" is "max 24".
+fn abbreviations(tokens: &mut Vec<Token>) {
+    let point = |i: usize, tokens: &[Token]| {
+        tokens[i].punct(".")
+            && i > 0
+            && tokens[i - 1].is(&["max", "min", "approx", "nr"])
+            && tokens
+                .get(i + 1)
+                .is_some_and(|t| matches!(t.kind, Kind::Number { .. }))
+    };
+    let mut i = 0;
+    while i < tokens.len() {
+        if point(i, tokens) {
+            tokens.remove(i);
+        }
+        i += 1;
+    }
 }
 
 /// "look into ./app.log" reads it: there, "into" leads to no target.

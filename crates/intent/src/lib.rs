@@ -20,6 +20,7 @@ mod phrase;
 mod plan;
 mod record;
 mod render;
+mod residue;
 mod schedule;
 mod sentence;
 mod spec;

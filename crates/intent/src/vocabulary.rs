@@ -66,7 +66,9 @@ const PLAIN: &str = "a an the this that these those it its they them their there
  entirely total whole important main own old older oldest newer newest recent recently different separate single \
  multiple various extra additional another okay project team company office boss colleague colleagues customer \
  customers client clients user users people person friend family wife husband work home business internal personal \
- private public account department production staging dev prod";
+ private public account department production staging dev prod development plenty enough appreciate mind care sense curious thx u forget yesterday \
+ online typical glad happy grateful wonder wondering advance regards cheers greetings sorry lazy busy always honestly \
+ actually finally btw pretty quite rather whole properly correctly safely nicely";
 
 /// Words that say nothing about what is wanted.
 const VAGUE: &str = "better best improve improves improved optimise optimize something anything stuff things thing \

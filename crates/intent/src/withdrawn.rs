@@ -7,7 +7,7 @@ use crate::sentence::Sentence;
 use std::collections::BTreeSet;
 
 /// Words that forbid or end what follows them.
-const NEGATORS: [&str; 20] = [
+const NEGATORS: [&str; 21] = [
     "not",
     "don't",
     "dont",
@@ -28,16 +28,67 @@ const NEGATORS: [&str; 20] = [
     "needn't",
     "mustn't",
     "undo",
+    "against",
 ];
 /// The same, only where a clause begins: elsewhere they mean something else ("at the end").
 const ENDERS: [&str; 4] = ["end", "skip", "pause", "forget"];
 /// Words that may stand between a negation and the deed: "I don't want you to ever …".
-const LINKS: [&str; 53] = [
-    "to", "ever", "want", "wants", "wanted", "need", "needs", "needed", "the", "a", "an", "any",
-    "more", "longer", "make", "making", "create", "creating", "do", "doing", "send", "sending",
-    "have", "having", "be", "like", "please", "my", "our", "this", "that", "these", "those", "you",
-    "bother", "about", "it", "me", "us", "him", "her", "them", "run", "running", "get", "getting",
-    "require", "all", "one", "should", "must", "of", "with",
+const LINKS: [&str; 55] = [
+    "to",
+    "ever",
+    "want",
+    "wants",
+    "wanted",
+    "need",
+    "needs",
+    "needed",
+    "the",
+    "a",
+    "an",
+    "any",
+    "more",
+    "longer",
+    "make",
+    "making",
+    "create",
+    "creating",
+    "do",
+    "doing",
+    "send",
+    "sending",
+    "have",
+    "having",
+    "be",
+    "like",
+    "please",
+    "my",
+    "our",
+    "this",
+    "that",
+    "these",
+    "those",
+    "you",
+    "bother",
+    "interested",
+    "in",
+    "about",
+    "it",
+    "me",
+    "us",
+    "him",
+    "her",
+    "them",
+    "run",
+    "running",
+    "get",
+    "getting",
+    "require",
+    "all",
+    "one",
+    "should",
+    "must",
+    "of",
+    "with",
 ];
 /// How far a deed may stand from its negation.
 const REACH: usize = 7;

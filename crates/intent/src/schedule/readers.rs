@@ -46,7 +46,7 @@ pub(super) static READERS: LazyLock<Vec<(Regex, Read)>> = LazyLock::new(|| {
         (r" (?P<count>once|twice|thrice|\d+ times?|one time|two times|several times|a few times|multiple times)(?: ,)? (?:(?:in|per|every|each) )?(?:a |an |every |each )?(?P<unit>minute|hour|day|night|week|month|year|quarter|weekday|morning|evening|daily|weekly|monthly)s?\b".into(), read_count),
         (r" (?:on |at )?(?:the )?(?:very )?(?P<n>first|second|third|fourth|last|1st|2nd|3rd|4th) (?P<day>DAY)(?: (?:of|in) (?:the|each|every|a) month| (?:each|every|a) month| monthly)?\b".replace("DAY", DAY), read_nth),
         (r" (?:on |at )?(?:the )?(?P<list>\d+(?:st|nd|rd|th)(?:(?: ,| and| , and| &)(?: the)? \d+(?:st|nd|rd|th)?)*)(?: day)?(?: of (?:the|each|every|a) month| each month| every month| monthly)?\b".into(), read_days_of_month),
-        (r" (?:on )?day (?P<list>\d+) of (?:the|each|every) month\b".into(), read_days_of_month),
+        (r" (?:on )?(?:the )?day (?P<list>\d+)(?: of (?:the|each|every) month)?\b".into(), read_days_of_month),
         (r" (?:in|every|each) (?P<month>january|february|march|april|june|july|august|september|october|november|december)\b".into(), read_month),
         (format!(r" (?:except|excluding|excepting|but not|not|apart from|other than|skip|skipping|without)(?: for)?(?: on)?(?: the)? (?P<days>weekends?|weekdays|{days})\b"), read_except),
         (format!(r" (?:from |on |every |each |between )?(?P<a>{DAY}) ?(?:-|to|through|thru|till|until|and) (?P<b>{DAY})\b"), read_range),
