@@ -111,10 +111,18 @@ fn demanded(phrases: &[Phrase], c: &Candidate<'_>, s: &Sentence) -> Option<Strin
             || matches!(token.kind, Kind::Path | Kind::Url)
             || s.reason.contains(at)
     };
+    // "title, author and an admin panel" reads like a list of fields to its end.
+    let field = |at: &usize| {
+        let entity = s.entity.as_ref();
+        entity.is_some_and(|entity| entity.tokens.contains(at))
+    };
     phrases.iter().find_map(|phrase| {
         let places = phrase.places(s);
+        let whole = phrase.words() > 1;
+        let article = |at: &usize| s.tokens[*at].is(&["a", "an", "the"]);
+        let shielded = |at: &usize| shielded(at) && !(whole && field(at) && !article(at));
         let place = places.into_iter().find(|place| {
-            !place.tokens.iter().all(shielded)
+            !place.tokens.iter().all(&shielded)
                 && !place
                     .tokens
                     .iter()

@@ -25,7 +25,7 @@ const OPENERS: [&str; 16] = [
     "made",
     "holding",
 ];
-const SKIPPED: [&str; 36] = [
+const SKIPPED: [&str; 38] = [
     "new",
     "another",
     "additional",
@@ -62,8 +62,10 @@ const SKIPPED: [&str; 36] = [
     "just",
     "like",
     "such",
+    "are",
+    "is",
 ];
-const ENDS: [&str; 32] = [
+const ENDS: [&str; 33] = [
     "on",
     "in",
     "at",
@@ -92,6 +94,7 @@ const ENDS: [&str; 32] = [
     "for",
     "over",
     "by",
+    "with",
     "where",
     "then",
     "persist",
@@ -203,12 +206,14 @@ pub(crate) fn find(sentence: &Sentence) -> Option<Said<Value>> {
             return None;
         }
         let noun = noun_before(tokens, at)?;
-        let fields = read_fields(sentence, at + 1).0;
+        let (fields, used) = read_fields(sentence, at + 1);
+        let next = used.last().and_then(|last| tokens.get(last + 1));
         let first = fields.first()?["name"].as_str()?;
         // "with an http api" says what it is, not what it holds.
         let about_service = first.split('_').all(|word| NOT_NOUNS.contains(&word));
         // In "a library: books have a title" the record is the book.
-        let opens_again = first.split('_').any(|word| OPENERS.contains(&word));
+        let opens_again = first.split('_').any(|word| OPENERS.contains(&word))
+            || fields.len() == 1 && next.is_some_and(|t| t.is(&OPENERS));
         (!about_service && !opens_again).then_some((noun, at))
     })?;
     let (fields, mut used) = read_fields(sentence, opener + 1);
@@ -229,7 +234,7 @@ fn noun_before(tokens: &[Token], opener: usize) -> Option<usize> {
     while at > start {
         at -= 1;
         let token = &tokens[at];
-        if token.kind == Kind::Punct && !token.punct(".,:-(") {
+        if token.kind == Kind::Punct && !token.punct(".,;:-(") {
             return None;
         }
         if token.is_word()

@@ -365,7 +365,7 @@ fn task(input: &Input, patterns: &Patterns, max: usize, s: &Sentence, filled: &m
     let kept = trimmed(s, kept);
     let text = join(kept.iter().filter_map(|at| s.tokens.get(*at)));
     let words = words_in(s, &kept);
-    let telling = words >= 4
+    let telling = words >= 6
         || kept
             .iter()
             .any(|at| s.tokens[*at].is_word() && patterns.tells_more(&s.tokens[*at]));

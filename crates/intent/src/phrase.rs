@@ -147,6 +147,10 @@ fn walk<V>(
     }
     match part {
         Part::Gap => false,
+        // "table: animals"
+        Part::Value if token.punct(":=") && !place.tokens.is_empty() => {
+            walk(parts, s, at + 1, read, place)
+        }
         Part::Value => {
             let Some((value, length)) = read(at) else {
                 return false;

@@ -13,6 +13,13 @@ const ARTICLES: [&str; 16] = [
     "these", "those", "its",
 ];
 
+/// What stands before something that is ruled out, which is no demand.
+const NEGATIONS: [&str; 7] = ["not", "don't", "dont", "never", "no", "without", "nothing"];
+/// Verbs so plain that they need no explanation, unless they begin a clause of their own.
+const DEEDS: [&str; 12] = [
+    "tell", "ask", "say", "start", "run", "make", "build", "show", "send", "call", "put", "let",
+];
+
 /// The first words that change the wish and that nothing explains.
 pub(crate) fn left_over(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
     exception(c, s)
@@ -20,7 +27,7 @@ pub(crate) fn left_over(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
         .or_else(|| condition(c, s))
         .or_else(|| governed(c, s))
         .or_else(|| reservation(c, s))
-        .or_else(|| other_object(c, s))
+        .or_else(|| further_clause(c, s))
         .or_else(|| unknown_deed(c, s))
 }
 
@@ -30,6 +37,12 @@ fn used(c: &Candidate<'_>, s: &Sentence, at: usize) -> bool {
         || s.reason.contains(&at)
         || c.filled.covered.contains(&at)
         || c.ideas.contains(&at)
+}
+
+/// Whether a token means something here: it is taken, or belongs to the foundation's subject.
+fn understood(c: &Candidate<'_>, s: &Sentence, at: usize) -> bool {
+    let token = &s.tokens[at];
+    used(c, s, at) || token.is_word() && !c.unexplained.contains(&at) && !is_vague(token)
 }
 
 /// A left-over word that does not just name what a path or a record names already.
@@ -46,19 +59,45 @@ fn strange(c: &Candidate<'_>, s: &Sentence, at: usize) -> bool {
         let noun = entity.tokens.first().map(|k| &s.tokens[*k].stem);
         noun == Some(&token.stem)
     });
-    c.unexplained.contains(&at) && token.is_word() && !named && !record
+    // What an input took elsewhere in the sentence is known here, too.
+    let known = c
+        .filled
+        .covered
+        .iter()
+        .any(|k| s.tokens[*k].stem == token.stem);
+    c.unexplained.contains(&at) && token.is_word() && !named && !record && !known
 }
 
-/// "if it rains", "unless …": a condition with a word that nothing explains.
+/// "if it rains", "when the disk is full": a condition with a word that nothing explains, or with none that means
+/// anything here.
 fn condition(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
+    const POLITE: [&str; 14] = [
+        "possible",
+        "needed",
+        "necessary",
+        "can",
+        "like",
+        "want",
+        "could",
+        "would",
+        "may",
+        "ready",
+        "done",
+        "please",
+        "mind",
+        "allowed",
+    ];
     (0..s.tokens.len()).find_map(|at| {
-        let opens = s.tokens[at].is(&["if", "when", "whenever", "while", "unless", "once"]);
+        let opens = s.tokens[at].is(&["if", "when", "whenever", "while", "unless"]);
         if !opens || used(c, s, at) {
             return None;
         }
-        let end = clause_end(s, at).min(at + 6);
-        let left = (at + 1..end).find(|k| strange(c, s, *k))?;
-        Some(s.words(&(at..=left).collect::<Vec<_>>()))
+        let end = clause_end(s, at).min(at + 8);
+        let mut clause = at + 1..end;
+        let polite = clause.clone().any(|k| s.tokens[k].is(&POLITE));
+        let empty = !polite && end > at + 2 && !clause.clone().any(|k| used(c, s, k));
+        let strange = clause.any(|k| strange(c, s, k));
+        (strange || empty).then(|| s.words(&(at..end).collect::<Vec<_>>()))
     })
 }
 
@@ -81,12 +120,16 @@ fn governed(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
             token.is(&ARTICLES) || matches!(token.kind, Kind::Number { .. })
         };
         let word = (at + 1..s.tokens.len()).find(|k| !skipped(k))?;
+        // "against a json schema": the last word of the group counts, too.
+        let head = Some(word + 1)
+            .filter(|k| c.ideas.contains(&word) && strange(c, s, *k))
+            .unwrap_or(word);
         // "to annoy them" says what for.
         let purpose = s.tokens[at].is(&["to"])
             && s.tokens
                 .get(word + 1)
                 .is_some_and(|t| t.is(&["them", "it", "that", "this", "the", "my", "at"]));
-        (strange(c, s, word) && !purpose).then(|| s.words(&(at..=word).collect::<Vec<_>>()))
+        (strange(c, s, head) && !purpose).then(|| s.words(&(at..=head).collect::<Vec<_>>()))
     })
 }
 
@@ -218,23 +261,31 @@ fn occasion(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
     })
 }
 
-/// A second clause whose verb belongs to the subject, but whose object does not: "… and mine some bitcoin".
-fn other_object(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
-    let side = |at: usize| {
-        s.tokens
-            .get(at)
-            .is_some_and(|t| t.is_word() && !is_vague(t))
-            && !c.ideas.contains(&at)
-            && !c.filled.covered.contains(&at)
-            && !c.unexplained.contains(&at)
-            && !s.spoken(at)
+/// A second clause of which nothing was understood ("… and tell my wife"), or not all ("… and mine some bitcoin").
+fn further_clause(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
+    let begun = *c.deeds.iter().next()?;
+    let joint = |at: &usize| {
+        let comma = s.tokens[*at].punct(",") && s.tokens.get(at + 1).is_some_and(|t| t.is(&DEEDS));
+        s.tokens[*at].is(&["and", "then", "also", "plus"]) || comma
     };
-    let article = |at: usize| s.tokens.get(at).is_some_and(|t| t.is(&ARTICLES));
-    (0..s.tokens.len()).find_map(|at| {
-        let joins = s.tokens[at].is(&["and", "then", "also"]);
-        let object = if article(at + 2) { at + 3 } else { at + 2 };
-        let other = joins && side(at + 1) && c.unexplained.contains(&object);
-        other.then(|| s.words(&(at + 1..=object).collect::<Vec<_>>()))
+    (begun + 1..s.tokens.len()).filter(joint).find_map(|at| {
+        let end = (at + 1..s.tokens.len())
+            .find(|k| s.tokens[*k].punct(".;!?,") || s.tokens[*k].is(&["and", "then"]))
+            .unwrap_or(s.tokens.len());
+        let clause = at + 1..end;
+        if s.reason.contains(&at) || s.spoken(at) || c.filled.covered.contains(&at) {
+            return None;
+        }
+        let words = clause.clone().filter(|k| s.tokens[*k].is_word()).count();
+        let polite = clause
+            .clone()
+            .any(|k| s.tokens[k].is(&["thank", "thanks", "please", "that's", "cheers", "done"]));
+        let empty = words >= 2 && !polite && !clause.clone().any(|k| understood(c, s, k));
+        // "new incidents": what an idea leads to is its kind.
+        let led = |k: usize| c.ideas.contains(&(k - 1)) && k > at + 1;
+        let strange = clause.clone().any(|k| strange(c, s, k) && !led(k));
+        let harmless = clause.clone().any(|k| s.tokens[k].is(&NEGATIONS));
+        ((empty || strange) && !harmless).then(|| s.words(&clause.collect::<Vec<_>>()))
     })
 }
 

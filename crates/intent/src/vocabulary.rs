@@ -67,7 +67,7 @@ const PLAIN: &str = "a an the this that these those it its they them their there
  multiple various extra additional another okay project team company office boss colleague colleagues customer \
  customers client clients user users people person friend family wife husband work home business internal personal \
  private public account department production staging dev prod development plenty enough appreciate mind care sense curious thx u forget yesterday \
- online typical glad happy grateful wonder wondering advance regards cheers greetings sorry lazy busy always honestly \
+ online typical glad happy grateful wonder wondering advance regards cheers greetings sorry lazy busy anymore always honestly \
  actually finally btw pretty quite rather whole properly correctly safely nicely";
 
 /// Words that say nothing about what is wanted.
@@ -75,6 +75,17 @@ const VAGUE: &str = "better best improve improves improved optimise optimize som
  data help fix work nice cool awesome smart handle handles manage manages deal organise organize life magic useful \
  productive productivity efficient efficiently business files file computer system code project whatever somehow \
  everything automate automation faster easier good clever amazing task tasks job";
+
+/// Other common words: known, so that they are not taken for typing errors of known ones.
+const OTHERS: &str = "nearly rarely barely clearly early weather whether wife life lives lose loose losing product products \
+ produce inspection inspect precious previous decision decide mining rain rains brain mask masks masking baking waking \
+ moon soon cook hook wool school mood food boat coat goat road toad cats care core bore tore wore hire wire tired wired rented \
+ rental mental metal medal modal moral rural plural plane planet plant plants planter printer painter pointer winter writer \
+ waiter water butter batter mother brother farmer forest honest modest rest nest guest quest bread dream cream steam \
+ seam sugar pepper copper proper cooper beach peach teach reach coach house horse mouse nurse purse curse course heart \
+ hearts heater weight height fight right sight tight might flight slight bright country countries county company \
+ campaign passport patient patients parent parents present prison season lesson kitchen chicken garden golden wooden \
+ hidden holiday holidays birthday vacation education election collection connection correction direction protection";
 
 /// Numbers in words.
 const NUMBERS: [(&str, f64); 28] = [
@@ -252,7 +263,7 @@ pub(crate) struct Vocabulary {
 static COMMON: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     let numbers = NUMBERS.iter().map(|(name, _)| *name);
     let demands = crate::demands::demands().flat_map(|demand| demand.phrases.iter().copied());
-    [crate::schedule::WORDS, PLAIN, VAGUE]
+    [crate::schedule::WORDS, PLAIN, VAGUE, OTHERS]
         .into_iter()
         .flat_map(str::split_whitespace)
         .chain(numbers)
@@ -269,7 +280,8 @@ impl Vocabulary {
             whole.extend(foundation.patterns.whole.iter().cloned());
         }
         let mut known: BTreeMap<char, Vec<String>> = BTreeMap::new();
-        for word in &whole {
+        let others: BTreeSet<&str> = OTHERS.split_whitespace().collect();
+        for word in whole.iter().filter(|word| !others.contains(word.as_str())) {
             if let Some(first) = word.chars().next().filter(|_| word.len() >= 4) {
                 known.entry(first).or_default().push(word.clone());
             }

@@ -7,7 +7,7 @@ use crate::sentence::Sentence;
 use std::collections::BTreeSet;
 
 /// Words that forbid or end what follows them.
-const NEGATORS: [&str; 21] = [
+const NEGATORS: [&str; 23] = [
     "not",
     "don't",
     "dont",
@@ -29,11 +29,13 @@ const NEGATORS: [&str; 21] = [
     "mustn't",
     "undo",
     "against",
+    "refrain",
+    "avoid",
 ];
 /// The same, only where a clause begins: elsewhere they mean something else ("at the end").
 const ENDERS: [&str; 4] = ["end", "skip", "pause", "forget"];
 /// Words that may stand between a negation and the deed: "I don't want you to ever …".
-const LINKS: [&str; 55] = [
+const LINKS: [&str; 56] = [
     "to",
     "ever",
     "want",
@@ -71,6 +73,7 @@ const LINKS: [&str; 55] = [
     "bother",
     "interested",
     "in",
+    "from",
     "about",
     "it",
     "me",
@@ -123,7 +126,10 @@ fn asked_only(s: &Sentence, until: usize) -> Option<Vec<usize>> {
         &["what", "would", "happen"],
         &["what", "happens", "if"],
     ];
-    const FIRST: [&[&str]; 13] = [
+    const FIRST: [&[&str]; 16] = [
+        &["what", "does"],
+        &["what", "do"],
+        &["what", "if"],
         &["how", "can"],
         &["how", "does"],
         &["how", "could"],

@@ -301,6 +301,8 @@ pub(super) const DEMANDS: &[Demand] = &[
             "with a web page",
             "web ui",
             "web interface",
+            "admin panel",
+            "admin interface",
             "homepage",
             "graphql",
             "websocket",
@@ -365,6 +367,19 @@ pub(super) const DEMANDS: &[Demand] = &[
         "print",
         "printing on paper",
         &["printer", "print it out", "print _ on paper", "fax"],
+    ),
+    demand(
+        "mask",
+        "hiding data",
+        &[
+            "mask",
+            "masking",
+            "anonymise",
+            "anonymize",
+            "pseudonymise",
+            "redact",
+            "obfuscate",
+        ],
     ),
     demand(
         "recursive",

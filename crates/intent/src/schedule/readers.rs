@@ -43,6 +43,7 @@ pub(super) static READERS: LazyLock<Vec<(Regex, Read)>> = LazyLock::new(|| {
         (r" (?:on |at )?(?:the )?(?P<end>last day|end) of (?:the|each|every|a) (?P<what>month|day|week|business day|working day|work day|quarter|year)\b(?: day)?".into(), read_end),
         (r" (?:on |at )?(?:the )?(?:first day|first|1st|start|beginning) of (?:the|each|every|a) (?P<what>month|week|year|quarter|day)\b".into(), read_start),
         (r" (?:every|each|once every) (?:(?P<n>\d+(?:\.\d+)?) ?|(?P<frac>half an?|half a|half|quarter of an?|quarter|couple of|few|single) )?(?P<unit>min|mins|minutes?|m|hrs?|hours?|h|days?|d|weeks?|months?|years?|quarters?|seconds?|secs?|s)\b(?: or so)?".into(), read_every),
+        (r" (?:(?:in|at|with) )?(?:an? )?(?P<n>\d+) ?(?:- ?)?(?P<unit>minutes?|mins?|hours?|hrs?) ?(?:- ?)?intervals?\b| (?:in|at|with )?(?:an? )?intervals? of (?P<m>\d+) (?P<u>minutes?|mins?|hours?|hrs?)\b".into(), read_interval),
         (r" (?P<count>once|twice|thrice|\d+ times?|one time|two times|several times|a few times|multiple times)(?: ,)? (?:(?:in|per|every|each) )?(?:a |an |every |each )?(?P<unit>minute|hour|day|night|week|month|year|quarter|weekday|morning|evening|daily|weekly|monthly)s?\b".into(), read_count),
         (r" (?:on |at )?(?:the )?(?:very )?(?P<n>first|second|third|fourth|last|1st|2nd|3rd|4th) (?P<day>DAY)(?: (?:of|in) (?:the|each|every|a) month| (?:each|every|a) month| monthly)?\b".replace("DAY", DAY), read_nth),
         (r" (?:on |at )?(?:the )?(?P<list>\d+(?:st|nd|rd|th)(?:(?: ,| and| , and| &)(?: the)? \d+(?:st|nd|rd|th)?)*)(?: day)?(?: of (?:the|each|every|a) month| each month| every month| monthly)?\b".into(), read_days_of_month),
@@ -181,6 +182,17 @@ fn read_every(captures: &Captures<'_>, parts: &mut Parts) -> bool {
         _ => Every::Minutes(minutes),
     };
     every(parts, found)
+}
+
+/// "5 minute intervals", "an interval of 2 hours"
+fn read_interval(captures: &Captures<'_>, parts: &mut Parts) -> bool {
+    let number = captures.name("n").or_else(|| captures.name("m"));
+    let unit = captures.name("unit").or_else(|| captures.name("u"));
+    match (number.and_then(|n| n.as_str().parse().ok()), unit) {
+        (Some(n), Some(unit)) if unit.as_str().starts_with('m') => every(parts, Every::Minutes(n)),
+        (Some(n), Some(_)) => every(parts, Every::Hours(n)),
+        _ => false,
+    }
 }
 
 fn read_count(captures: &Captures<'_>, parts: &mut Parts) -> bool {
