@@ -96,7 +96,11 @@ fn condition(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
         let mut clause = at + 1..end;
         let polite = clause.clone().any(|k| s.tokens[k].is(&POLITE));
         let empty = !polite && end > at + 2 && !clause.clone().any(|k| used(c, s, k));
-        let strange = clause.any(|k| strange(c, s, k));
+        // "if the certificate page is edited": what is said of a strange thing is understood.
+        let meant = clause
+            .clone()
+            .any(|k| c.ideas.contains(&k) && s.tokens[k].is_word());
+        let strange = !meant && clause.any(|k| strange(c, s, k));
         (strange || empty).then(|| s.words(&(at..end).collect::<Vec<_>>()))
     })
 }

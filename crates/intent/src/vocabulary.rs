@@ -67,7 +67,7 @@ const PLAIN: &str = "a an the this that these those it its they them their there
  multiple various extra additional another okay project team company office boss colleague colleagues customer \
  customers client clients user users people person friend family wife husband work home business internal personal \
  private public account department production staging dev prod development plenty enough appreciate mind care sense curious thx u forget yesterday \
- online typical glad happy grateful wonder wondering advance regards cheers greetings sorry lazy busy anymore always honestly \
+ online typical glad happy grateful wonder wondering advance regards cheers greetings sorry lazy busy anymore target destination always honestly \
  actually finally btw pretty quite rather whole properly correctly safely nicely";
 
 /// Words that say nothing about what is wanted.
@@ -168,6 +168,8 @@ pub(crate) fn stem(word: &str) -> String {
     }
     let mut base = word.to_owned();
     if let Some(cut) = word.strip_suffix("ies").filter(|cut| cut.len() > 1) {
+        base = format!("{cut}y");
+    } else if let Some(cut) = word.strip_suffix("ied").filter(|cut| cut.len() > 1) {
         base = format!("{cut}y");
     } else if let Some(cut) = word
         .strip_suffix("es")
@@ -336,7 +338,12 @@ impl Vocabulary {
             let dropped = candidate.chars().count() == length + 1 && candidate.len() > 4;
             let short = length < 5 && !dropped && !swapped(lower, candidate);
             let distance = distance(lower, candidate, allowed);
-            let slip = distance > 1 || slipped(lower, candidate);
+            // Two slips in one word are believed where its end is right: "transcript" is no "transcribe".
+            let slip = if distance > 1 {
+                lower.chars().next_back() == candidate.chars().next_back()
+            } else {
+                slipped(lower, candidate)
+            };
             if short || distance > allowed || plural_of(lower, candidate) || !slip {
                 continue;
             }
