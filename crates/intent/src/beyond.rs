@@ -2,7 +2,7 @@
 //! that nothing uses, words that are left over (`residue`), or a wish that is taken back. Each refuses
 //! the match by name. Start at [`too_much`].
 
-use crate::demands::PARSED;
+use crate::demands::{Demand, PARSED};
 use crate::lex::Kind;
 use crate::matching::Candidate;
 use crate::phrase::Phrase;
@@ -62,7 +62,7 @@ pub(crate) fn too_much(c: &Candidate<'_>, s: &Sentence) -> Result<(), Refusal> {
         if met {
             continue;
         }
-        if let Some(words) = demanded(phrases, c, s) {
+        if let Some(words) = demanded(demand, phrases, c, s) {
             return refuse(format!("\"{words}\" ({})", demand.says));
         }
     }
@@ -101,7 +101,12 @@ fn number_left(c: &Candidate<'_>, s: &Sentence) -> Option<usize> {
     })
 }
 
-fn demanded(phrases: &[Phrase], c: &Candidate<'_>, s: &Sentence) -> Option<String> {
+fn demanded(
+    demand: &Demand,
+    phrases: &[Phrase],
+    c: &Candidate<'_>,
+    s: &Sentence,
+) -> Option<String> {
     let shielded = |at: &usize| {
         let token = &s.tokens[*at];
         let task = c.filled.covered.len() == s.tokens.len();
@@ -119,8 +124,11 @@ fn demanded(phrases: &[Phrase], c: &Candidate<'_>, s: &Sentence) -> Option<Strin
     phrases.iter().find_map(|phrase| {
         let places = phrase.places(s);
         let whole = phrase.words() > 1;
+        // Nothing hides a demand for more rights.
+        let rights = demand.id == "override";
         let article = |at: &usize| s.tokens[*at].is(&["a", "an", "the"]);
-        let shielded = |at: &usize| shielded(at) && !(whole && field(at) && !article(at));
+        let shielded =
+            |at: &usize| shielded(at) && !(whole && (field(at) || rights) && !article(at));
         let place = places.into_iter().find(|place| {
             !place.tokens.iter().all(&shielded)
                 && !place

@@ -256,7 +256,10 @@ fn by_phrase(input: &Input, patterns: &Patterns, s: &Sentence, filled: &mut Fill
                 let named = token.kind == Kind::Quoted
                     || !(token.is_word() && patterns.speaks_of_request(token))
                     || columns && values::span_unit(&token.lower).is_some();
+                let number = matches!(token.kind, Kind::Number { .. });
+                let alone = phrase.words() == 0 && matches!(input.kind, InputKind::Duration {});
                 (!bare || token.kind == Kind::Quoted)
+                    && (!alone || number)
                     && (!strict || named)
                     && (!leading || stands_for_itself(input, s, at, filled))
             };

@@ -198,11 +198,11 @@ fn look_into(tokens: &mut [Token]) {
     }
 }
 
-/// "zip ./a 2 ./b"
+/// "zip ./a 2 ./b", "zip ./a too ./b"
 fn between_paths(tokens: &mut [Token]) {
     for i in 1..tokens.len().saturating_sub(1) {
         let path = |k: usize| tokens[k].kind == Kind::Path;
-        if tokens[i].text == "2" && path(i - 1) && path(i + 1) {
+        if ["2", "too"].contains(&tokens[i].lower.as_str()) && path(i - 1) && path(i + 1) {
             tokens[i].kind = Kind::Word;
             (tokens[i].lower, tokens[i].stem) = ("to".to_owned(), "to".to_owned());
         }

@@ -95,7 +95,12 @@ fn condition(c: &Candidate<'_>, s: &Sentence) -> Option<String> {
         let end = clause_end(s, at).min(at + 8);
         let mut clause = at + 1..end;
         let polite = clause.clone().any(|k| s.tokens[k].is(&POLITE));
-        let empty = !polite && end > at + 2 && !clause.clone().any(|k| used(c, s, k));
+        let exists = clause.clone().all(|k| {
+            s.tokens[k].is(&[
+                "there", "are", "is", "any", "some", "were", "was", "not", "so",
+            ])
+        });
+        let empty = !polite && !exists && end > at + 2 && !clause.clone().any(|k| used(c, s, k));
         // "if the certificate page is edited": what is said of a strange thing is understood.
         let meant = clause
             .clone()

@@ -139,7 +139,7 @@ pub(crate) fn at(input: &Input, tokens: &[Token], at: usize) -> Option<(Value, u
     }
 }
 
-const STOPS: [&str; 64] = [
+const STOPS: [&str; 76] = [
     "according",
     "depending",
     "based",
@@ -204,6 +204,18 @@ const STOPS: [&str; 64] = [
     "me",
     "you",
     "not",
+    "has",
+    "have",
+    "had",
+    "saved",
+    "under",
+    "written",
+    "stored",
+    "unless",
+    "except",
+    "excluding",
+    "only",
+    "skip",
 ];
 
 /// A list of columns or words: "region, product and unit price".
@@ -219,15 +231,14 @@ fn words(tokens: &[Token], start: usize) -> Option<(Value, usize)> {
         }) {
             at += 1;
         }
-        let mut item: Vec<&str> = Vec::new();
+        let mut item: Vec<String> = Vec::new();
         while let Some(token) = tokens.get(at) {
             let one = token.kind == Kind::Quoted;
             let word = token.is_word() && !STOPS.contains(&token.lower.as_str());
             if !(one || word) || item.len() >= 3 || (one && !item.is_empty()) {
                 break;
             }
-            item.push(&token.text);
-            at += 1;
+            item.push(joined(tokens, &mut at));
             if one {
                 break;
             }
@@ -249,18 +260,37 @@ fn words(tokens: &[Token], start: usize) -> Option<(Value, usize)> {
             at += 1;
         }
         // ", by region" and "and by product" go on with the same list; other words end it.
+        let column = tokens
+            .get(at + 1)
+            .is_some_and(|t| t.is(&["by", "per", "for", "from", "of", "in"]));
         if at == before
-            || tokens.get(at).is_some_and(|t| {
-                t.is(&[
-                    "then", "save", "write", "put", "send", "make", "output", "keep", "create",
-                    "run", "count", "store", "sum", "average", "total",
-                ])
-            })
+            || !column
+                && tokens.get(at).is_some_and(|t| {
+                    t.is(&[
+                        "then", "save", "write", "put", "send", "make", "output", "keep", "create",
+                        "run", "count", "store", "sum", "average", "total",
+                    ])
+                })
         {
             break;
         }
     }
     (!list.is_empty()).then(|| (json!(list), end - start))
+}
+
+/// A word with the parts that hyphens tie to it: `sensor-a`.
+fn joined(tokens: &[Token], at: &mut usize) -> String {
+    let mut text = tokens[*at].text.clone();
+    *at += 1;
+    while let (Some(hyphen), Some(part)) = (tokens.get(*at), tokens.get(*at + 1)) {
+        let tied = hyphen.punct("-") && tokens[*at - 1].to == hyphen.from && hyphen.to == part.from;
+        if !tied || !matches!(part.kind, Kind::Word | Kind::Number { .. }) {
+            break;
+        }
+        text = format!("{text}-{}", part.text);
+        *at += 2;
+    }
+    text
 }
 
 fn globs(

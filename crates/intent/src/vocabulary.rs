@@ -320,8 +320,18 @@ impl Vocabulary {
     /// The word, or the known word that it is a typing error of.
     pub(crate) fn corrected(&self, lower: &str) -> String {
         let length = lower.chars().count();
-        if length < 4 || self.whole.contains(lower) || self.stems.contains(&stem(lower)) {
+        if length < 4 || self.whole.contains(lower) {
             return lower.to_owned();
+        }
+        if self.stems.contains(&stem(lower)) {
+            // "minuts" has a known stem, but times are read by the letter.
+            let mut times = crate::schedule::WORDS.split_whitespace();
+            let meant = times.find(|word| {
+                stem(word) == stem(lower)
+                    && distance(lower, word, 1) == 1
+                    && !plural_of(lower, word)
+            });
+            return meant.unwrap_or(lower).to_owned();
         }
         let allowed = if length >= 9 { 2 } else { 1 };
         let Some(candidates) = lower

@@ -42,7 +42,7 @@ pub(super) static READERS: LazyLock<Vec<(Regex, Read)>> = LazyLock::new(|| {
         (r" (?:every|each|any) \d+(?:st|nd|rd|th) (?:day|week|month|hour|minute)s?\b| every (?:second|third|other|fourth|fifth) (?:minute|hour|day|night|morning|evening|week|month|monday|tuesday|wednesday|thursday|friday|saturday|sunday)s?\b| (?:bi ?-? ?weekly|fortnightly|every fortnight|alternate days|on alternate (?:days|weeks)|bi ?-? ?monthly)\b".into(), read_alternate),
         (r" (?:on |at )?(?:the )?(?P<end>last day|end) of (?:the|each|every|a) (?P<what>month|day|week|business day|working day|work day|quarter|year)\b(?: day)?".into(), read_end),
         (r" (?:on |at )?(?:the )?(?:first day|first|1st|start|beginning) of (?:the|each|every|a) (?P<what>month|week|year|quarter|day)\b".into(), read_start),
-        (r" (?:every|each|once every) (?:(?P<n>\d+(?:\.\d+)?) ?|(?P<frac>half an?|half a|half|quarter of an?|quarter|couple of|few|single) )?(?P<unit>min|mins|minutes?|m|hrs?|hours?|h|days?|d|weeks?|months?|years?|quarters?|seconds?|secs?|s)\b(?: or so)?".into(), read_every),
+        (r" (?:every|each|once every|all) (?:(?P<n>\d+(?:\.\d+)?) ?|(?P<frac>half an?|half a|half|quarter of an?|quarter|couple of|few|single) )?(?P<unit>min|mins|minutes?|m|hrs?|hours?|h|days?|d|weeks?|months?|years?|quarters?|seconds?|secs?|s)\b(?: or so)?".into(), read_every),
         (r" (?:(?:in|at|with) )?(?:an? )?(?P<n>\d+) ?(?:- ?)?(?P<unit>minutes?|mins?|hours?|hrs?) ?(?:- ?)?intervals?\b| (?:in|at|with )?(?:an? )?intervals? of (?P<m>\d+) (?P<u>minutes?|mins?|hours?|hrs?)\b".into(), read_interval),
         (r" (?P<count>once|twice|thrice|\d+ times?|one time|two times|several times|a few times|multiple times)(?: ,)? (?:(?:in|per|every|each) )?(?:a |an |every |each )?(?P<unit>minute|hour|day|night|week|month|year|quarter|weekday|morning|evening|daily|weekly|monthly)s?\b".into(), read_count),
         (r" (?:on |at )?(?:the )?(?:very )?(?P<n>first|second|third|fourth|last|1st|2nd|3rd|4th) (?P<day>DAY)(?: (?:of|in) (?:the|each|every|a) month| (?:each|every|a) month| monthly)?\b".replace("DAY", DAY), read_nth),
@@ -142,7 +142,8 @@ fn read_alternate(captures: &Captures<'_>, parts: &mut Parts) -> bool {
 fn read_every(captures: &Captures<'_>, parts: &mut Parts) -> bool {
     let unit = &captures["unit"];
     let number: Option<f64> = captures.name("n").and_then(|m| m.as_str().parse().ok());
-    if matches!(unit, "m" | "h" | "d" | "s") && number.is_none() {
+    let all = captures[0].starts_with(" all");
+    if number.is_none() && (all || matches!(unit, "m" | "h" | "d" | "s")) {
         return false;
     }
     let mut n = number.unwrap_or(1.0);
@@ -337,7 +338,17 @@ fn read_range(captures: &Captures<'_>, parts: &mut Parts) -> bool {
 }
 
 fn read_kind_of_day(captures: &Captures<'_>, parts: &mut Parts) -> bool {
-    if captures["what"].replace(' ', "").starts_with("weekend") {
+    let weekend = captures["what"].replace(' ', "");
+    // "a poem about the weekend" says no time.
+    if weekend == "weekend"
+        && captures[0]
+            .trim()
+            .trim_start_matches("the ")
+            .starts_with("week")
+    {
+        return false;
+    }
+    if weekend.starts_with("weekend") {
         parts.weekdays.extend([0, 6]);
     } else {
         parts.weekdays.extend(1..=5);
