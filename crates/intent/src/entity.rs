@@ -286,10 +286,37 @@ pub(crate) fn read_fields(sentence: &Sentence, start: usize) -> (Vec<Value>, Vec
 }
 
 /// One field: up to three words, a type before or after it, in brackets or behind a colon.
-fn read_field(sentence: &Sentence, start: usize, mut optional: bool) -> Option<(Value, usize)> {
+fn read_field(sentence: &Sentence, start: usize, optional: bool) -> Option<(Value, usize)> {
+    let tokens = &sentence.tokens;
+    let (mut words, mut kind, mut at) = field_words(sentence, start);
+    if let Some(end) = yes_or_no(tokens, at, &words) {
+        words.pop();
+        kind = Some("boolean");
+        at = end;
+    } else if kind.is_none()
+        && let Some(found) = type_behind(&words)
+    {
+        words.pop();
+        kind = Some(found);
+    }
+    if words.is_empty() {
+        return None;
+    }
+    let mark = Mark::read(tokens, at, kind);
+    let name = identifier(&words.join("_"))?;
+    let kind = mark.kind.unwrap_or_else(|| guess(&name));
+    let required = !(optional || mark.optional);
+    Some((
+        json!({"name": name, "type": kind, "required": required}),
+        mark.end,
+    ))
+}
+
+/// The words of a field's name, the type among them, and where they end.
+fn field_words(sentence: &Sentence, start: usize) -> (Vec<&str>, Option<&'static str>, usize) {
     let tokens = &sentence.tokens;
     let mut words: Vec<&str> = Vec::new();
-    let mut kind: Option<&str> = None;
+    let mut kind = None;
     let mut at = start;
     while let Some(token) = tokens.get(at) {
         let stop = !(token.is_word() || token.kind == Kind::Quoted)
@@ -313,56 +340,51 @@ fn read_field(sentence: &Sentence, start: usize, mut optional: bool) -> Option<(
         }
         at += 1;
     }
-    if let Some(end) = yes_or_no(tokens, at, &words) {
-        words.pop();
-        kind = Some("boolean");
-        at = end;
-    } else if kind.is_none()
-        && let Some(found) = type_behind(&words)
-    {
-        words.pop();
-        kind = Some(found);
-    }
-    if words.is_empty() {
-        return None;
-    }
-    let bracket = tokens.get(at).is_some_and(|t| t.punct("("));
-    let marked = bracket
-        || tokens
-            .get(at)
-            .is_some_and(|t| t.punct(":") || t.is(&["as"]));
-    if marked {
-        let mut end = at + 1;
-        while let Some(token) = tokens.get(end).filter(|_| end < at + 8) {
+    (words, kind, at)
+}
+
+/// What stands behind a field's name: in brackets, behind a colon or behind "as".
+struct Mark {
+    kind: Option<&'static str>,
+    optional: bool,
+    end: usize,
+}
+
+impl Mark {
+    fn read(tokens: &[Token], at: usize, kind: Option<&'static str>) -> Self {
+        let mut mark = Self {
+            kind,
+            optional: false,
+            end: at,
+        };
+        let token = |k: usize| tokens.get(k);
+        let bracket = token(at).is_some_and(|t| t.punct("("));
+        if !(bracket || token(at).is_some_and(|t| t.punct(":") || t.is(&["as"]))) {
+            return mark;
+        }
+        mark.end = at + 1;
+        while let Some(token) = token(mark.end).filter(|_| mark.end < at + 8) {
             if bracket && token.punct(")") {
-                end += 1;
+                mark.end += 1;
                 break;
             }
             if token.is(&["optional"]) {
-                optional = true;
+                mark.optional = true;
             } else if let Some(found) = type_of(&token.lower) {
-                kind = kind.or(Some(found));
+                mark.kind = mark.kind.or(Some(found));
             } else if !bracket && !token.is(&["a", "an", "required"]) {
                 break;
             }
-            end += 1;
-            if !bracket
-                && kind.is_some()
-                && !tokens
-                    .get(end)
-                    .is_some_and(|t| t.is(&["optional", "required"]) || t.punct("("))
-            {
+            mark.end += 1;
+            let goes_on = tokens
+                .get(mark.end)
+                .is_some_and(|t| t.is(&["optional", "required"]) || t.punct("("));
+            if !bracket && mark.kind.is_some() && !goes_on {
                 break;
             }
         }
-        at = end;
+        mark
     }
-    let name = identifier(&words.join("_"))?;
-    let kind = kind.unwrap_or_else(|| guess(&name));
-    Some((
-        json!({"name": name, "type": kind, "required": !optional}),
-        at,
-    ))
 }
 
 /// Where "paid yes/no" ends.

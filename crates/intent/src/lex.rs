@@ -438,7 +438,8 @@ fn name_folders(tokens: &mut [Token], vocabulary: &Vocabulary) {
         let named_already = before(2).is_some_and(|t| t.kind == Kind::Path);
         let beside = folder(before(1)) && !named_already
             || (named(before(1)) && folder(before(2)))
-            || folder(tokens.get(i + 1))
+            || (folder(tokens.get(i + 1))
+                && !tokens.get(i + 2).is_some_and(|t| t.kind == Kind::Path))
             || (quoted && tokens[i].text.contains('/') && !tokens[i].text.contains("  "));
         let possible = quoted || (tokens[i].is_word() && vocabulary.may_name(&tokens[i]));
         let owned = before(1).is_some_and(|t| {

@@ -130,7 +130,7 @@ pub(crate) fn at(input: &Input, tokens: &[Token], at: usize) -> Option<(Value, u
         InputKind::Size {} => amount(tokens, at, size_unit).map(|(n, len)| (json!(n), len)),
         InputKind::Text { .. } => match token.kind {
             Kind::Quoted => Some((json!(token.text), 1)),
-            Kind::Word if !STOPS.contains(&token.lower.as_str()) => Some((json!(token.text), 1)),
+            Kind::Word if !stops(token) => Some((json!(token.text), 1)),
             _ => None,
         },
         InputKind::Columns {} | InputKind::Words {} => words(tokens, at),
@@ -139,84 +139,15 @@ pub(crate) fn at(input: &Input, tokens: &[Token], at: usize) -> Option<(Value, u
     }
 }
 
-const STOPS: [&str; 76] = [
-    "according",
-    "depending",
-    "based",
-    "sorted",
-    "by",
-    "per",
-    "for",
-    "in",
-    "from",
-    "of",
-    "to",
-    "grouped",
-    "group",
-    "every",
-    "each",
-    "as",
-    "into",
-    "with",
-    "then",
-    "over",
-    "across",
-    "within",
-    "using",
-    "and",
-    "or",
-    "the",
-    "a",
-    "an",
-    "it",
-    "on",
-    "at",
-    "is",
-    "are",
-    "that",
-    "which",
-    "all",
-    "my",
-    "our",
-    "them",
-    "this",
-    "these",
-    "those",
-    "out",
-    "up",
-    "column",
-    "columns",
-    "field",
-    "fields",
-    "file",
-    "files",
-    "so",
-    "when",
-    "where",
-    "if",
-    "but",
-    "please",
-    "inside",
-    "than",
-    "their",
-    "its",
-    "i",
-    "me",
-    "you",
-    "not",
-    "has",
-    "have",
-    "had",
-    "saved",
-    "under",
-    "written",
-    "stored",
-    "unless",
-    "except",
-    "excluding",
-    "only",
-    "skip",
-];
+/// Words that end a list of columns or words.
+const STOPS: &str = "according depending based sorted by per for in from of to grouped group every each as into with then  \
+ over across within using and or the a an it on at is are that which all my our them this these those  \
+ out up column columns field fields file files so when where if but please inside than their its i me  \
+ you not has have had saved under written stored unless except excluding only skip";
+
+fn stops(token: &Token) -> bool {
+    STOPS.split_whitespace().any(|word| word == token.lower)
+}
 
 /// A list of columns or words: "region, product and unit price".
 fn words(tokens: &[Token], start: usize) -> Option<(Value, usize)> {
@@ -234,7 +165,7 @@ fn words(tokens: &[Token], start: usize) -> Option<(Value, usize)> {
         let mut item: Vec<String> = Vec::new();
         while let Some(token) = tokens.get(at) {
             let one = token.kind == Kind::Quoted;
-            let word = token.is_word() && !STOPS.contains(&token.lower.as_str());
+            let word = token.is_word() && !stops(token);
             if !(one || word) || item.len() >= 3 || (one && !item.is_empty()) {
                 break;
             }

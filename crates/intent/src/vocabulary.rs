@@ -221,7 +221,8 @@ fn undouble(word: &str) -> String {
 }
 
 fn drop_e(word: &str) -> String {
-    if word.len() > 3 {
+    // A note is not "not".
+    if word.len() > 3 && word != "note" {
         word.strip_suffix('e').unwrap_or(word).to_owned()
     } else {
         word.to_owned()
@@ -365,7 +366,7 @@ impl Vocabulary {
                         Ordering::Less => {}
                         Ordering::Equal => doubtful = true,
                         Ordering::Greater => {
-                            (best, doubtful) = (Some((distance, candidate)), false)
+                            (best, doubtful) = (Some((distance, candidate)), false);
                         }
                     }
                 }
