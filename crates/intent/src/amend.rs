@@ -1,6 +1,7 @@
 //! Changing what exists: "keep 14 instead", "every hour", "also exclude *.tmp". The foundation is
 //! known; only what the sentence says is changed, and what it cannot say is refused.
 
+use crate::beyond::too_much;
 use crate::fill::{self, Filled};
 use crate::format::InputKind;
 use crate::foundation::Foundation;
@@ -48,8 +49,8 @@ pub fn amend(
     };
     records(&s, &known, foundation, &mut filled)?;
     refuse_further_places(&s, &known, foundation, &filled)?;
-    let candidate = matching::for_amend(foundation, filled, &s, &vocabulary);
-    matching::too_much(&candidate, &s, &vocabulary)?;
+    let candidate = matching::for_amend(foundation, filled, &s);
+    too_much(&candidate, &s)?;
     let changed = !candidate.filled.inputs.is_empty()
         || s.when != When::Silent
         || !candidate.filled.wrong.is_empty();

@@ -4,6 +4,9 @@
 mod telling;
 mod working;
 
+use crate::phrase::Phrase;
+use std::sync::LazyLock;
+
 /// One kind of demand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand {
@@ -18,6 +21,19 @@ pub struct Demand {
 const fn demand(id: &'static str, says: &'static str, phrases: &'static [&'static str]) -> Demand {
     Demand { id, says, phrases }
 }
+
+/// All of them with their phrases, read once.
+pub(crate) static PARSED: LazyLock<Vec<(&'static Demand, Vec<Phrase>)>> = LazyLock::new(|| {
+    demands()
+        .map(|demand| {
+            let phrases = demand.phrases.iter();
+            (
+                demand,
+                phrases.filter_map(|text| Phrase::parse(text)).collect(),
+            )
+        })
+        .collect()
+});
 
 /// All of them.
 pub fn demands() -> impl Iterator<Item = &'static Demand> {

@@ -25,7 +25,7 @@ const OPENERS: [&str; 16] = [
     "made",
     "holding",
 ];
-const SKIPPED: [&str; 36] = [
+const SKIPPED: [&str; 38] = [
     "new",
     "another",
     "additional",
@@ -62,8 +62,10 @@ const SKIPPED: [&str; 36] = [
     "just",
     "like",
     "such",
+    "are",
+    "is",
 ];
-const ENDS: [&str; 30] = [
+const ENDS: [&str; 33] = [
     "on",
     "in",
     "at",
@@ -90,6 +92,9 @@ const ENDS: [&str; 30] = [
     "from",
     "to",
     "for",
+    "over",
+    "by",
+    "with",
     "where",
     "then",
     "persist",
@@ -178,7 +183,7 @@ const TYPES: [(&str, &[&str]); 5] = [
             "true/false",
         ],
     ),
-    ("date", &["date", "day"]),
+    ("date", &["date", "day", "datetime", "timestamp"]),
     (
         "text",
         &["string", "text", "str", "varchar", "char", "words"],
@@ -201,7 +206,15 @@ pub(crate) fn find(sentence: &Sentence) -> Option<Said<Value>> {
             return None;
         }
         let noun = noun_before(tokens, at)?;
-        (!read_fields(sentence, at + 1).0.is_empty()).then_some((noun, at))
+        let (fields, used) = read_fields(sentence, at + 1);
+        let next = used.last().and_then(|last| tokens.get(last + 1));
+        let first = fields.first()?["name"].as_str()?;
+        // "with an http api" says what it is, not what it holds.
+        let about_service = first.split('_').all(|word| NOT_NOUNS.contains(&word));
+        // In "a library: books have a title" the record is the book.
+        let opens_again = first.split('_').any(|word| OPENERS.contains(&word))
+            || fields.len() == 1 && next.is_some_and(|t| t.is(&OPENERS));
+        (!about_service && !opens_again).then_some((noun, at))
     })?;
     let (fields, mut used) = read_fields(sentence, opener + 1);
     used.insert(0, noun);
@@ -216,12 +229,12 @@ pub(crate) fn find(sentence: &Sentence) -> Option<Said<Value>> {
 
 /// The noun of the record: the last word before the opener that can be one.
 fn noun_before(tokens: &[Token], opener: usize) -> Option<usize> {
-    let start = opener.saturating_sub(5);
+    let start = opener.saturating_sub(8);
     let mut at = opener;
     while at > start {
         at -= 1;
         let token = &tokens[at];
-        if token.kind == Kind::Punct && !token.punct(".,:-(") {
+        if token.kind == Kind::Punct && !token.punct(".,;:-(") {
             return None;
         }
         if token.is_word()
@@ -273,10 +286,37 @@ pub(crate) fn read_fields(sentence: &Sentence, start: usize) -> (Vec<Value>, Vec
 }
 
 /// One field: up to three words, a type before or after it, in brackets or behind a colon.
-fn read_field(sentence: &Sentence, start: usize, mut optional: bool) -> Option<(Value, usize)> {
+fn read_field(sentence: &Sentence, start: usize, optional: bool) -> Option<(Value, usize)> {
+    let tokens = &sentence.tokens;
+    let (mut words, mut kind, mut at) = field_words(sentence, start);
+    if let Some(end) = yes_or_no(tokens, at, &words) {
+        words.pop();
+        kind = Some("boolean");
+        at = end;
+    } else if kind.is_none()
+        && let Some(found) = type_behind(&words)
+    {
+        words.pop();
+        kind = Some(found);
+    }
+    if words.is_empty() {
+        return None;
+    }
+    let mark = Mark::read(tokens, at, kind);
+    let name = identifier(&words.join("_"))?;
+    let kind = mark.kind.unwrap_or_else(|| guess(&name));
+    let required = !(optional || mark.optional);
+    Some((
+        json!({"name": name, "type": kind, "required": required}),
+        mark.end,
+    ))
+}
+
+/// The words of a field's name, the type among them, and where they end.
+fn field_words(sentence: &Sentence, start: usize) -> (Vec<&str>, Option<&'static str>, usize) {
     let tokens = &sentence.tokens;
     let mut words: Vec<&str> = Vec::new();
-    let mut kind: Option<&str> = None;
+    let mut kind = None;
     let mut at = start;
     while let Some(token) = tokens.get(at) {
         let stop = !(token.is_word() || token.kind == Kind::Quoted)
@@ -300,46 +340,88 @@ fn read_field(sentence: &Sentence, start: usize, mut optional: bool) -> Option<(
         }
         at += 1;
     }
-    if words.is_empty() {
-        return None;
-    }
-    let bracket = tokens.get(at).is_some_and(|t| t.punct("("));
-    let marked = bracket
-        || tokens
-            .get(at)
-            .is_some_and(|t| t.punct(":") || t.is(&["as"]));
-    if marked {
-        let mut end = at + 1;
-        while let Some(token) = tokens.get(end).filter(|_| end < at + 8) {
+    (words, kind, at)
+}
+
+/// What stands behind a field's name: in brackets, behind a colon or behind "as".
+struct Mark {
+    kind: Option<&'static str>,
+    optional: bool,
+    end: usize,
+}
+
+impl Mark {
+    fn read(tokens: &[Token], at: usize, kind: Option<&'static str>) -> Self {
+        let mut mark = Self {
+            kind,
+            optional: false,
+            end: at,
+        };
+        let token = |k: usize| tokens.get(k);
+        let bracket = token(at).is_some_and(|t| t.punct("("));
+        if !(bracket || token(at).is_some_and(|t| t.punct(":") || t.is(&["as"]))) {
+            return mark;
+        }
+        mark.end = at + 1;
+        while let Some(token) = token(mark.end).filter(|_| mark.end < at + 8) {
             if bracket && token.punct(")") {
-                end += 1;
+                mark.end += 1;
                 break;
             }
             if token.is(&["optional"]) {
-                optional = true;
+                mark.optional = true;
             } else if let Some(found) = type_of(&token.lower) {
-                kind = kind.or(Some(found));
+                mark.kind = mark.kind.or(Some(found));
             } else if !bracket && !token.is(&["a", "an", "required"]) {
                 break;
             }
-            end += 1;
-            if !bracket
-                && kind.is_some()
-                && !tokens
-                    .get(end)
-                    .is_some_and(|t| t.is(&["optional", "required"]) || t.punct("("))
-            {
+            mark.end += 1;
+            let goes_on = tokens
+                .get(mark.end)
+                .is_some_and(|t| t.is(&["optional", "required"]) || t.punct("("));
+            if !bracket && mark.kind.is_some() && !goes_on {
                 break;
             }
         }
-        at = end;
+        mark
     }
-    let name = identifier(&words.join("_"))?;
-    let kind = kind.unwrap_or_else(|| guess(&name));
-    Some((
-        json!({"name": name, "type": kind, "required": !optional}),
-        at,
-    ))
+}
+
+/// Where "paid yes/no" ends.
+fn yes_or_no(tokens: &[Token], at: usize, words: &[&str]) -> Option<usize> {
+    let asked = words.len() > 1 && matches!(words.last(), Some(&"yes" | &"true"));
+    let slash = tokens.get(at).is_some_and(|t| t.punct("/"));
+    let other = tokens.get(at + 1).is_some_and(|t| t.is(&["no", "false"]));
+    (asked && slash && other).then_some(at + 2)
+}
+
+/// The type that the last word of a name says: "email text" and "active flag", but not "phone number" or "due date".
+fn type_behind(words: &[&str]) -> Option<&'static str> {
+    const AMOUNTS: [&str; 12] = [
+        "value", "price", "cost", "salary", "score", "rating", "amount", "total", "weight",
+        "height", "width", "length",
+    ];
+    let [.., before, last] = words else {
+        return None;
+    };
+    let before = before.to_lowercase();
+    match last.to_lowercase().as_str() {
+        "text" => Some("text"),
+        "flag" => Some("boolean"),
+        "number" | "numeric" | "money" | "currency" | "double" | "real"
+            if AMOUNTS.contains(&before.as_str()) =>
+        {
+            Some("number")
+        }
+        "date"
+            if ["_on", "_at", "_until", "_from", "_since", "_by"]
+                .iter()
+                .any(|end| before.ends_with(end)) =>
+        {
+            Some("date")
+        }
+        _ => None,
+    }
 }
 
 fn type_of(word: &str) -> Option<&'static str> {

@@ -2,20 +2,19 @@
 //! which number is the count. Every token that is used is remembered, so that `matching` can tell
 //! what was left over. Start at [`fill`].
 
+mod places;
+
 use crate::format::{Extent, Input, InputKind};
 use crate::foundation::Foundation;
 use crate::lex::{Kind, Token};
-use crate::paths;
+use crate::patterns::Patterns;
 use crate::phrase::Phrase;
 use crate::plan::{Context, Question};
 use crate::sentence::{Sentence, join};
 use crate::values;
-use crate::vocabulary::stem;
 use serde_json::{Value, json};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Most paths or addresses that are told apart in one sentence.
-const PLACES_MAX: usize = 6;
 
 /// What a sentence gives to a foundation.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +26,8 @@ pub(crate) struct Filled {
     pub(crate) left: Vec<usize>,
     /// Values that were found but do not fit.
     pub(crate) wrong: Vec<Question>,
+    /// Where the words of a task begin, which are not ours to judge.
+    pub(crate) task_from: Option<usize>,
 }
 
 /// Fills what can be filled.
@@ -64,10 +65,23 @@ pub(crate) fn fill(foundation: &Foundation, s: &Sentence, context: &Context) -> 
             _ => {}
         }
     }
-    paths_and_addresses(foundation, s, context, &mut filled);
+    places::fill(foundation, s, context, &mut filled);
     let mut order: Vec<&Input> = foundation.manifest.inputs.iter().collect();
-    // Sizes and spans before bare numbers, so that "30 days" is not a count.
-    order.sort_by_key(|input| match input.kind {
+    order.sort_by_key(|input| turn(input, &foundation.patterns, s, &filled));
+    for input in order {
+        if filled.inputs.contains_key(&input.name) {
+            continue;
+        }
+        by_kind(input, foundation, s, &mut filled);
+    }
+    lone_port(foundation, s, &mut filled);
+    filled
+}
+
+/// Which input is looked for first: sizes and spans before bare numbers, so that "30 days" is not a count; of two
+/// numbers the one with more words for it, so that "more than 3 errors" is not "3 errors"; columns and tasks last.
+fn turn(input: &Input, patterns: &Patterns, s: &Sentence, filled: &Filled) -> (u8, Reverse<usize>) {
+    let class = match input.kind {
         InputKind::Duration {} | InputKind::Size {} => 0,
         InputKind::Text {
             extent: Extent::Task,
@@ -75,14 +89,40 @@ pub(crate) fn fill(foundation: &Foundation, s: &Sentence, context: &Context) -> 
         } => 3,
         InputKind::Columns {} => 2,
         _ => 1,
-    });
-    for input in order {
-        if filled.inputs.contains_key(&input.name) {
-            continue;
+    };
+    let words = match input.kind {
+        InputKind::Integer { .. } => {
+            let read = |at: usize| free_value(input, s, at, filled);
+            let found = patterns.input(input).find.iter();
+            found
+                .filter(|phrase| phrase.value(s, &read).is_some())
+                .map(Phrase::words)
+                .max()
         }
-        by_kind(input, s, &mut filled);
+        _ => None,
+    };
+    (class, Reverse(words.unwrap_or(0)))
+}
+
+/// "webhook endpoint; 8080": a number that only a port can be.
+fn lone_port(foundation: &Foundation, s: &Sentence, filled: &mut Filled) {
+    let open = |input: &&Input| {
+        matches!(input.kind, InputKind::Port {}) && !filled.inputs.contains_key(&input.name)
+    };
+    let Some(input) = foundation.manifest.inputs.iter().find(open) else {
+        return;
+    };
+    let lone = |at: &usize| {
+        let counts = s.tokens.get(at + 1).is_some_and(Token::is_word);
+        let port = matches!(&s.tokens[*at].kind, Kind::Number { value, unit }
+            if (1024.0..=65535.0).contains(value) && unit.is_empty());
+        port && !counts && filled.free(s, *at)
+    };
+    if let Some(at) = (0..s.tokens.len()).find(lone)
+        && let Some((value, length)) = values::at(input, &s.tokens, at)
+    {
+        filled.take(input, value, &(at..at + length).collect::<Vec<_>>());
     }
-    filled
 }
 
 impl Filled {
@@ -133,15 +173,16 @@ pub(crate) fn question(input: &Input, problem: &str) -> Question {
     }
 }
 
-fn by_kind(input: &Input, s: &Sentence, filled: &mut Filled) {
+fn by_kind(input: &Input, foundation: &Foundation, s: &Sentence, filled: &mut Filled) {
+    let patterns = foundation.patterns.input(input);
     match &input.kind {
-        InputKind::Choice { of } => {
-            if let Some((value, tokens)) = chosen(of, s, filled).into_iter().next() {
+        InputKind::Choice { .. } => {
+            if let Some((value, tokens)) = chosen(&patterns.of, s, filled).into_iter().next() {
                 filled.take(input, json!(value), &tokens);
             }
         }
-        InputKind::Choices { of } => {
-            let all = chosen(of, s, filled);
+        InputKind::Choices { .. } => {
+            let all = chosen(&patterns.of, s, filled);
             if !all.is_empty() {
                 let tokens: Vec<usize> =
                     all.iter().flat_map(|(_, tokens)| tokens.clone()).collect();
@@ -149,10 +190,10 @@ fn by_kind(input: &Input, s: &Sentence, filled: &mut Filled) {
                 filled.take(input, json!(names), &tokens);
             }
         }
-        InputKind::Flag { yes } => {
-            let place = yes
+        InputKind::Flag { .. } => {
+            let place = patterns
+                .yes
                 .iter()
-                .filter_map(|text| Phrase::parse(text))
                 .find_map(|phrase| phrase.places(s).into_iter().next());
             if let Some(place) = place {
                 filled.take(input, json!(true), &place.tokens);
@@ -168,7 +209,7 @@ fn by_kind(input: &Input, s: &Sentence, filled: &mut Filled) {
         InputKind::Text {
             extent: Extent::Task,
             max,
-        } => task(input, *max, s, filled),
+        } => task(input, &foundation.patterns, *max, s, filled),
         InputKind::Text {
             extent: Extent::Sql,
             ..
@@ -186,51 +227,87 @@ fn by_kind(input: &Input, s: &Sentence, filled: &mut Filled) {
         | InputKind::Port {}
         | InputKind::Columns {}
         | InputKind::Words {}
-        | InputKind::Globs { .. } => by_phrase(input, s, filled),
+        | InputKind::Globs { .. } => by_phrase(input, &foundation.patterns, s, filled),
     }
 }
 
-fn by_phrase(input: &Input, s: &Sentence, filled: &mut Filled) {
-    for text in &input.find.phrases {
-        let Some(phrase) = Phrase::parse(text).or_else(|| (text == "#").then(Phrase::any)) else {
-            continue;
-        };
-        let read = |at: usize| -> Option<(Value, usize)> {
-            let (value, length) = values::at(input, &s.tokens, at)?;
-            let length = (0..length).take_while(|k| filled.free(s, at + k)).count();
-            let whole = values::at(input, &s.tokens[..at + length], at).filter(|(_, n)| *n > 0);
-            if length == 0 {
-                None
-            } else {
-                whole.or(Some((value, length)).filter(|_| false))
+fn by_phrase(input: &Input, patterns: &Patterns, s: &Sentence, filled: &mut Filled) {
+    let bare = matches!(
+        input.kind,
+        InputKind::Text {
+            extent: Extent::Quoted,
+            ..
+        }
+    );
+    // "the sqlite table recipes": a word of the request is a name only where no other word is.
+    let text = matches!(input.kind, InputKind::Text { .. });
+    // "hours per project"
+    let columns = matches!(input.kind, InputKind::Columns {});
+    let rounds: &[bool] = if text { &[true, false] } else { &[false] };
+    for strict in rounds {
+        for phrase in &patterns.input(input).find {
+            let leading = phrase.begins_with_value();
+            let strict = *strict || leading;
+            let fits = |at: usize| {
+                let token = &s.tokens[at];
+                let named = token.kind == Kind::Quoted
+                    || !(token.is_word() && patterns.speaks_of_request(token))
+                    || columns && values::span_unit(&token.lower).is_some();
+                let number = matches!(token.kind, Kind::Number { .. });
+                let alone = phrase.words() == 0 && matches!(input.kind, InputKind::Duration {});
+                (!bare || token.kind == Kind::Quoted)
+                    && (!alone || number)
+                    && (!strict || named)
+                    && (!leading || stands_for_itself(input, s, at, filled))
+            };
+            let read = |at: usize| {
+                let found = free_value(input, s, at, filled)?;
+                fits(at).then_some(found)
+            };
+            if let Some(place) = phrase.value(s, &read)
+                && let Some(value) = place.value
+            {
+                filled.take(input, value, &place.tokens);
+                return;
             }
-        };
-        let bare = matches!(
-            input.kind,
-            InputKind::Text {
-                extent: Extent::Quoted,
-                ..
-            }
-        );
-        let quoted = |at: usize| read(at).filter(|_| !bare || s.tokens[at].kind == Kind::Quoted);
-        if let Some(place) = phrase.value(s, &quoted)
-            && let Some(value) = place.value
-        {
-            filled.take(input, value, &place.tokens);
-            return;
         }
     }
 }
 
+/// Whether a value that leads its phrase ("hours per project") is not what stands before it ("how many orders per
+/// country") and not what a file is about ("donations by donor" of ./donations.csv).
+fn stands_for_itself(input: &Input, s: &Sentence, at: usize, filled: &Filled) -> bool {
+    let article = |k: &usize| s.tokens[*k].is(&["the", "all", "my", "our", "of", "a", "an"]);
+    let before = (0..at).rev().find(|k| !article(k));
+    let told = before.is_some_and(|k| filled.covered.contains(&k) && s.tokens[k].is_word());
+    let columns = matches!(input.kind, InputKind::Columns {});
+    let subject = s
+        .tokens
+        .iter()
+        .filter(|token| token.kind == Kind::Path)
+        .any(|token| token.lower.contains(&s.tokens[at].stem));
+    !(told || columns && subject)
+}
+
+/// A value of the input at a token, of tokens that nothing has taken yet.
+fn free_value(input: &Input, s: &Sentence, at: usize, filled: &Filled) -> Option<(Value, usize)> {
+    let (_, length) = values::at(input, &s.tokens, at)?;
+    let free = (0..length).take_while(|k| filled.free(s, at + k)).count();
+    if free == 0 {
+        return None;
+    }
+    values::at(input, &s.tokens[..at + free], at).filter(|(_, n)| *n > 0)
+}
+
 /// The choices that are expressed, longest phrase first, with their tokens.
 fn chosen(
-    of: &BTreeMap<String, Vec<String>>,
+    of: &BTreeMap<String, Vec<Phrase>>,
     s: &Sentence,
     filled: &Filled,
 ) -> Vec<(String, Vec<usize>)> {
     let mut all: Vec<(usize, String, Vec<usize>)> = Vec::new();
     for (value, phrases) in of {
-        for phrase in phrases.iter().filter_map(|text| Phrase::parse(text)) {
+        for phrase in phrases {
             for place in phrase.places(s) {
                 let free = place
                     .tokens
@@ -255,30 +332,54 @@ fn chosen(
 }
 
 /// The task of an agent: the sentence after the agent's name, without time, name and taken paths.
-fn task(input: &Input, max: usize, s: &Sentence, filled: &mut Filled) {
+fn task(input: &Input, patterns: &Patterns, max: usize, s: &Sentence, filled: &mut Filled) {
+    let all: Vec<usize> = (0..s.tokens.len()).collect();
     let quoted = (0..s.tokens.len()).find(|at| {
         s.tokens[*at].kind == Kind::Quoted && s.tokens[*at].text.split_whitespace().count() >= 3
     });
     if let Some(at) = quoted {
-        let text = s.tokens[at].text.clone();
-        let all: Vec<usize> = (0..s.tokens.len()).collect();
+        filled.task_from = Some(at);
+        return filled.take(input, json!(s.tokens[at].text), &all);
+    }
+    let lead = patterns
+        .input(input)
+        .leads
+        .iter()
+        .find_map(|phrase| phrase.places(s).into_iter().next())
+        .map(|place| place.tokens);
+    let own = |at: &usize| {
+        let named = lead.as_ref().is_some_and(|lead| lead.contains(at));
+        !s.spoken(*at) && !s.reason.contains(at) && !named
+    };
+    let start = lead
+        .as_ref()
+        .and_then(|lead| lead.last())
+        .map(|end| end + 1);
+    filled.task_from = start;
+    let behind: Vec<usize> = (start.unwrap_or(0)..s.tokens.len()).filter(own).collect();
+    let kept = if words_in(s, &behind) >= 2 {
+        behind
+    } else {
+        (0..s.tokens.len()).filter(own).collect()
+    };
+    let kept = trimmed(s, kept);
+    let text = join(kept.iter().filter_map(|at| s.tokens.get(*at)));
+    let words = words_in(s, &kept);
+    let telling = words >= 6
+        || kept
+            .iter()
+            .any(|at| s.tokens[*at].is_word() && patterns.tells_more(&s.tokens[*at]));
+    if text.split_whitespace().count() >= 2 && telling && text.chars().count() <= max {
         filled.take(input, json!(text), &all);
-        return;
     }
-    let mut start = 0;
-    for text in &input.find.phrases {
-        let words = text.trim_end_matches('#').trim();
-        let place = Phrase::parse(words).and_then(|phrase| phrase.places(s).into_iter().next());
-        if let Some(end) = place.and_then(|place| place.tokens.last().copied()) {
-            start = end + 1;
-            break;
-        }
-    }
-    let outputs = |at: &usize| !s.spoken(*at) && !s.reason.contains(at);
-    let mut kept: Vec<usize> = (start..s.tokens.len()).filter(outputs).collect();
-    if kept.iter().filter(|at| s.tokens[**at].is_word()).count() < 2 {
-        kept = (0..s.tokens.len()).filter(outputs).collect();
-    }
+}
+
+fn words_in(s: &Sentence, tokens: &[usize]) -> usize {
+    tokens.iter().filter(|at| s.tokens[**at].is_word()).count()
+}
+
+/// Without the joints at both ends.
+fn trimmed(s: &Sentence, mut kept: Vec<usize>) -> Vec<usize> {
     while kept.first().is_some_and(|at| {
         s.tokens[*at].is(&["to", "and", "that", "which", "please", "code"])
             || s.tokens[*at].punct(",.:;-")
@@ -290,244 +391,5 @@ fn task(input: &Input, max: usize, s: &Sentence, filled: &mut Filled) {
     }) {
         kept.pop();
     }
-    let text = join(kept.iter().filter_map(|at| s.tokens.get(*at)));
-    if text.split_whitespace().count() >= 2 && text.chars().count() <= max {
-        let all: Vec<usize> = (0..s.tokens.len()).collect();
-        filled.take(input, json!(text), &all);
-    }
-}
-
-/// Paths and addresses that nothing has taken yet, each once. `*.csv` counts where no input takes globs.
-fn free_places(foundation: &Foundation, s: &Sentence, filled: &Filled) -> Vec<usize> {
-    let globbed = foundation
-        .manifest
-        .inputs
-        .iter()
-        .any(|i| matches!(i.kind, InputKind::Globs { .. }));
-    let mut seen: BTreeSet<&str> = BTreeSet::new();
-    (0..s.tokens.len())
-        .filter(|at| filled.free(s, *at))
-        .filter(|at| {
-            let token = &s.tokens[*at];
-            matches!(token.kind, Kind::Path | Kind::Url)
-                || (token.kind == Kind::Glob && !globbed && paths::extension(&token.text).is_some())
-        })
-        .filter(|at| seen.insert(s.tokens[*at].text.as_str()))
-        .collect()
-}
-
-/// Gives each path and address to the input that it fits best; all of them together, best sum first.
-fn paths_and_addresses(
-    foundation: &Foundation,
-    s: &Sentence,
-    context: &Context,
-    filled: &mut Filled,
-) {
-    let places = free_places(foundation, s, filled);
-    let inputs: Vec<&Input> = foundation
-        .manifest
-        .inputs
-        .iter()
-        .filter(|input| !filled.inputs.contains_key(&input.name))
-        .filter(|input| {
-            matches!(
-                input.kind,
-                InputKind::Folder { .. }
-                    | InputKind::File { .. }
-                    | InputKind::Url {}
-                    | InputKind::PostgresUrl {}
-            )
-        })
-        .collect();
-    let few = &places[..places.len().min(PLACES_MAX)];
-    let scores: Vec<Vec<f64>> = few
-        .iter()
-        .enumerate()
-        .map(|(n, at)| {
-            inputs
-                .iter()
-                .map(|input| affinity(input, s, *at, n == 0 || first_of_kind(s, few, *at)))
-                .collect()
-        })
-        .collect();
-    let best = assign(&scores, 0, &mut vec![false; inputs.len()]);
-    let mut rest: Vec<usize> = places[few.len()..].to_vec();
-    for (n, choice) in best.1.iter().enumerate() {
-        match choice {
-            Some(input) => put(inputs[*input], few[n], s, context, filled),
-            None => rest.push(few[n]),
-        }
-    }
-    // What is left: addresses for a list of addresses, a repeated mention of a known place, or too much.
-    let list = foundation
-        .manifest
-        .inputs
-        .iter()
-        .find(|input| matches!(input.kind, InputKind::Urls {}));
-    if let Some(input) = list.filter(|input| !filled.inputs.contains_key(&input.name)) {
-        let urls: Vec<usize> = rest
-            .iter()
-            .copied()
-            .filter(|at| s.tokens[*at].kind == Kind::Url)
-            .collect();
-        if !urls.is_empty() {
-            let texts: Vec<&str> = urls.iter().map(|at| s.tokens[*at].text.as_str()).collect();
-            filled.take(input, json!(texts), &urls);
-            rest.retain(|at| !urls.contains(at));
-        }
-    }
-    mentions(rest, s, context, filled);
-}
-
-/// A repeated mention of a known place is understood; any other is too much.
-fn mentions(rest: Vec<usize>, s: &Sentence, context: &Context, filled: &mut Filled) {
-    for at in rest {
-        let text = &s.tokens[at].text;
-        let full = paths::absolute(text, context)
-            .map(|full| json!(full))
-            .unwrap_or(json!(text));
-        let known = filled
-            .inputs
-            .values()
-            .any(|value| *value == full || *value == json!(text));
-        if known {
-            filled.covered.insert(at);
-        } else {
-            filled.left.push(at);
-        }
-    }
-}
-
-fn first_of_kind(s: &Sentence, places: &[usize], at: usize) -> bool {
-    places
-        .iter()
-        .find(|other| s.tokens[**other].kind == s.tokens[at].kind)
-        == Some(&at)
-}
-
-fn put(input: &Input, at: usize, s: &Sentence, context: &Context, filled: &mut Filled) {
-    let text = &s.tokens[at].text;
-    if s.tokens[at].kind == Kind::Url {
-        return filled.take(input, json!(text), &[at]);
-    }
-    match values::path(input, text, context) {
-        Ok(value) => filled.take(input, value, &[at]),
-        Err(why) => {
-            filled.wrong.push(question(input, &why));
-            filled.covered.insert(at);
-        }
-    }
-}
-
-/// How well a place fits an input; at most 0 means not at all.
-fn affinity(input: &Input, s: &Sentence, at: usize, first: bool) -> f64 {
-    let token = &s.tokens[at];
-    let postgres = token.lower.starts_with("postgres");
-    let mut score = match (&input.kind, &token.kind) {
-        (InputKind::Folder { .. }, Kind::Path) => match paths::extension(&token.text) {
-            Some(_) => -4.0,
-            None => 0.2,
-        },
-        (InputKind::File { extensions, .. }, Kind::Path | Kind::Glob) => {
-            match paths::extension(&token.text) {
-                Some(found) if extensions.is_empty() || extensions.contains(&found) => 1.5,
-                Some(_) => -4.0,
-                None => 0.1,
-            }
-        }
-        (InputKind::Url {}, Kind::Url) if !postgres => 0.2,
-        (InputKind::PostgresUrl {}, Kind::Url) if postgres => 3.0,
-        _ => return f64::NEG_INFINITY,
-    };
-    if first {
-        score += input.find.first;
-    }
-    score + markers(&input.find.before, lead(s, at)) + markers(&input.find.after, trail(s, at))
-}
-
-fn markers<'a>(known: &BTreeMap<String, f64>, words: impl Iterator<Item = &'a Token>) -> f64 {
-    const FADE: [f64; 5] = [1.0, 0.6, 0.4, 0.25, 0.15];
-    words
-        .zip(FADE)
-        .filter_map(|(word, fade)| {
-            let weight = known
-                .iter()
-                .find(|(marker, _)| stem(marker) == word.stem)?
-                .1;
-            Some(weight * fade)
-        })
-        .sum()
-}
-
-fn filler(token: &Token) -> bool {
-    const FILLERS: [&str; 26] = [
-        "the",
-        "a",
-        "an",
-        "my",
-        "our",
-        "folder",
-        "directory",
-        "dir",
-        "file",
-        "called",
-        "named",
-        "this",
-        "that",
-        "existing",
-        "new",
-        "local",
-        "whole",
-        "entire",
-        "of",
-        "page",
-        "url",
-        "address",
-        "website",
-        "site",
-        "at",
-        "path",
-    ];
-    // "of" right before a path is a marker; it only fills in "the contents of".
-    token.is(&FILLERS) && !token.is(&["of", "at"])
-}
-
-fn lead(s: &Sentence, at: usize) -> impl Iterator<Item = &Token> {
-    (0..at)
-        .rev()
-        .take(9)
-        .map(|k| &s.tokens[k])
-        .take_while(|t| !matches!(t.kind, Kind::Path | Kind::Url) && !t.punct(".;!?"))
-        .filter(|t| t.is_word() && !filler(t))
-}
-
-fn trail(s: &Sentence, at: usize) -> impl Iterator<Item = &Token> {
-    s.tokens[at + 1..]
-        .iter()
-        .take(4)
-        .take_while(|t| !matches!(t.kind, Kind::Path | Kind::Url) && !t.punct(".;!?,"))
-        .filter(|t| t.is_word() && !filler(t))
-}
-
-/// The assignment with the greatest sum: for each place its input, or none.
-fn assign(scores: &[Vec<f64>], from: usize, used: &mut Vec<bool>) -> (f64, Vec<Option<usize>>) {
-    let Some(row) = scores.get(from) else {
-        return (0.0, Vec::new());
-    };
-    let mut best = assign(scores, from + 1, used);
-    best.1.insert(0, None);
-    for (input, score) in row.iter().enumerate() {
-        if used[input] || *score <= 0.0 {
-            continue;
-        }
-        used[input] = true;
-        let mut tried = assign(scores, from + 1, used);
-        used[input] = false;
-        tried.0 += score;
-        if tried.0 > best.0 + 1e-9 {
-            tried.1.insert(0, Some(input));
-            best = tried;
-        }
-    }
-    best
+    kept
 }

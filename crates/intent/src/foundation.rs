@@ -2,6 +2,7 @@
 //! problems that say in which file and where. Start at [`Foundation::parse`].
 
 use crate::format::{Argument, FOUNDATION_FORMAT, Input, InputKind, Manifest};
+use crate::patterns::Patterns;
 use crate::phrase::{Phrase, ideas_in_use};
 use crate::render;
 use agentwright_domain::digest::Digest;
@@ -48,6 +49,8 @@ pub struct Foundation {
     pub files: BTreeMap<String, Vec<u8>>,
     /// Over all files of the directory.
     pub digest: Digest,
+    /// The manifest's phrases, read once.
+    pub(crate) patterns: Patterns,
 }
 
 /// What is wrong with a foundation.
@@ -87,6 +90,7 @@ impl Foundation {
             })
             .collect();
         let foundation = Self {
+            patterns: Patterns::of(&manifest),
             manifest,
             acceptance,
             files,

@@ -101,6 +101,7 @@ static PIECES: LazyLock<Regex> = LazyLock::new(|| {
         | (?P<domain>(?:[A-Za-z0-9](?:[A-Za-z0-9\-]*[A-Za-z0-9])?\.)+(?i:{domains})\b(?::\d+)?(?:/[^\s"',;]*)?)
         | (?P<time>\d{{1,2}}(?:[:.]\d{{2}})?\s?(?i:am|pm|a\.m\.?|p\.m\.?)\b | \d{{1,2}}:\d{{2}}(?::\d{{2}})? | \d{{1,2}}h\d{{2}}\b)
         | (?P<number>\d+(?:[.,]\d+)*)(?P<unit>[A-Za-z]{{1,8}}\b|%)?
+        | (?P<arrow>-{{1,2}}> | => | [→⇒➜])
         | (?P<word>[A-Za-z\u{{c0}}-\u{{24f}}][A-Za-z0-9_'’\u{{c0}}-\u{{24f}}]*)
         | (?P<extension>\.[A-Za-z0-9]{{1,6}}\b)
         | (?P<punct>[^\s])
@@ -136,6 +137,12 @@ pub(crate) fn tokens(sentence: &str, vocabulary: &Vocabulary) -> Vec<Token> {
             push(&mut tokens, text, quoted(text));
         } else if let Some(text) = group("word") {
             word(&mut tokens, text, vocabulary);
+        } else if let Some(text) = group("arrow") {
+            push(&mut tokens, text, Kind::Word);
+            // "./a -> ./b" is "./a to ./b".
+            if let Some(token) = tokens.last_mut() {
+                (token.lower, token.stem) = ("to".to_owned(), "to".to_owned());
+            }
         } else if let Some(text) = group("number") {
             number(&mut tokens, text, group("unit").unwrap_or(""));
         } else if let Some(text) = group("time") {
@@ -153,8 +160,65 @@ pub(crate) fn tokens(sentence: &str, vocabulary: &Vocabulary) -> Vec<Token> {
             }
         }
     }
+    separators(&mut tokens);
+    abbreviations(&mut tokens);
+    between_paths(&mut tokens);
+    look_into(&mut tokens);
     name_folders(&mut tokens, vocabulary);
     tokens
+}
+
+/// "max. 24" is "max 24".
+fn abbreviations(tokens: &mut Vec<Token>) {
+    let point = |i: usize, tokens: &[Token]| {
+        tokens[i].punct(".")
+            && i > 0
+            && tokens[i - 1].is(&["max", "min", "approx", "nr"])
+            && tokens
+                .get(i + 1)
+                .is_some_and(|t| matches!(t.kind, Kind::Number { .. }))
+    };
+    let mut i = 0;
+    while i < tokens.len() {
+        if point(i, tokens) {
+            tokens.remove(i);
+        }
+        i += 1;
+    }
+}
+
+/// "look into ./app.log" reads it: there, "into" leads to no target.
+fn look_into(tokens: &mut [Token]) {
+    for i in 1..tokens.len() {
+        if tokens[i].is(&["into"])
+            && tokens[i - 1].is(&["look", "looks", "looking", "dig", "digs", "peek", "dive"])
+        {
+            (tokens[i].lower, tokens[i].stem) = ("in".to_owned(), "in".to_owned());
+        }
+    }
+}
+
+/// "zip ./a 2 ./b", "zip ./a too ./b"
+fn between_paths(tokens: &mut [Token]) {
+    for i in 1..tokens.len().saturating_sub(1) {
+        let path = |k: usize| tokens[k].kind == Kind::Path;
+        if ["2", "too"].contains(&tokens[i].lower.as_str()) && path(i - 1) && path(i + 1) {
+            tokens[i].kind = Kind::Word;
+            (tokens[i].lower, tokens[i].stem) = ("to".to_owned(), "to".to_owned());
+        }
+    }
+}
+
+/// Several slashes that stand alone separate ("table books / ./books.csv / daily"); one is the root folder.
+fn separators(tokens: &mut [Token]) {
+    let alone = |token: &Token| token.kind == Kind::Path && token.text == "/";
+    if tokens.iter().filter(|token| alone(token)).count() < 2 {
+        return;
+    }
+    for token in tokens.iter_mut().filter(|token| alone(token)) {
+        token.kind = Kind::Punct;
+        token.text = ",".to_owned();
+    }
 }
 
 fn push(tokens: &mut Vec<Token>, text: &str, kind: Kind) {
@@ -370,9 +434,12 @@ fn name_folders(tokens: &mut [Token], vocabulary: &Vocabulary) {
         let named = |token: Option<&Token>| token.is_some_and(|t| t.is(&["called", "named"]));
         let folder = |token: Option<&Token>| token.is_some_and(|t| t.is(&FOLDER));
         let quoted = tokens[i].kind == Kind::Quoted;
-        let beside = folder(before(1))
+        // In "the ./contracts directory archived into …" the path is the name, not what follows.
+        let named_already = before(2).is_some_and(|t| t.kind == Kind::Path);
+        let beside = folder(before(1)) && !named_already
             || (named(before(1)) && folder(before(2)))
-            || folder(tokens.get(i + 1))
+            || (folder(tokens.get(i + 1))
+                && !tokens.get(i + 2).is_some_and(|t| t.kind == Kind::Path))
             || (quoted && tokens[i].text.contains('/') && !tokens[i].text.contains("  "));
         let possible = quoted || (tokens[i].is_word() && vocabulary.may_name(&tokens[i]));
         let owned = before(1).is_some_and(|t| {
@@ -388,7 +455,7 @@ fn name_folders(tokens: &mut [Token], vocabulary: &Vocabulary) {
             && (before(1).is_some_and(|t| t.is(&["my"]))
                 || tokens[i].text.starts_with(char::is_uppercase));
         let determined = quoted
-            || folder(before(1))
+            || (folder(before(1)) && !named_already)
             || named(before(1))
             || before(1).is_some_and(|t| {
                 t.is(&[

@@ -6,6 +6,7 @@
 //! `docs/formats.md`.
 
 mod amend;
+mod beyond;
 mod demands;
 mod entity;
 mod fill;
@@ -14,15 +15,18 @@ mod foundation;
 mod lex;
 mod matching;
 mod paths;
+mod patterns;
 mod phrase;
 mod plan;
 mod record;
 mod render;
+mod residue;
 mod schedule;
 mod sentence;
 mod spec;
 mod values;
 mod vocabulary;
+mod withdrawn;
 
 pub use amend::amend;
 pub use demands::{Demand, demands};
@@ -52,7 +56,7 @@ pub fn understand(
     sentence::guard(intent, &example)?;
     let vocabulary = vocabulary::Vocabulary::of(foundations);
     let sentence = sentence::Sentence::read(intent, &vocabulary, &context.zone)?;
-    let candidate = matching::choose(&sentence, context, foundations, &vocabulary)?;
+    let candidate = matching::choose(&sentence, context, foundations)?;
     spec::plan(&candidate, &sentence, context)
 }
 

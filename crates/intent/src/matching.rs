@@ -5,14 +5,14 @@
 //! foundation does not meet, a place without an input, or an unknown deed refuses the match by name:
 //! a confident wrong match is worse than a refusal. Start at [`choose`].
 
-use crate::demands::demands;
+use crate::beyond::{too_much, wish_withdrawn};
 use crate::fill::{self, Filled};
 use crate::foundation::Foundation;
-use crate::lex::{Kind, Token};
+use crate::lex::Kind;
 use crate::phrase::Phrase;
 use crate::plan::{Context, HINT, Possible, Refusal};
 use crate::sentence::Sentence;
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{is_plain, is_vague};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Below this a match is not taken.
@@ -35,9 +35,11 @@ pub(crate) struct Candidate<'a> {
     pub(crate) filled: Filled,
     pub(crate) confidence: f64,
     /// Tokens that nothing explains.
-    unexplained: Vec<usize>,
+    pub(crate) unexplained: Vec<usize>,
     /// Tokens of its ideas.
-    ideas: BTreeSet<usize>,
+    pub(crate) ideas: BTreeSet<usize>,
+    /// Words of the ideas that made it a match.
+    pub(crate) deeds: BTreeSet<usize>,
 }
 
 /// The foundation that the sentence asks for.
@@ -48,7 +50,6 @@ pub(crate) fn choose<'a>(
     s: &Sentence,
     context: &Context,
     foundations: &'a [Foundation],
-    vocabulary: &Vocabulary,
 ) -> Result<Candidate<'a>, Refusal> {
     if let Some(token) = s.tokens.iter().find(|t| t.kind == Kind::Windows) {
         let what = format!(
@@ -59,12 +60,12 @@ pub(crate) fn choose<'a>(
     }
     let mut candidates: Vec<Candidate<'a>> = foundations
         .iter()
-        .filter_map(|f| candidate(f, s, context, vocabulary))
+        .filter_map(|f| candidate(f, s, context))
         .collect();
     candidates.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     let mut candidates = candidates.into_iter();
     let Some(best) = candidates.next() else {
-        return Err(no_match(s, foundations, vocabulary));
+        return Err(no_match(s, foundations));
     };
     let second = candidates
         .next()
@@ -72,9 +73,10 @@ pub(crate) fn choose<'a>(
     if best.confidence < SURE {
         return Err(unsure(&best, s, foundations));
     }
+    wish_withdrawn(&best, s)?;
     if let Some(second) = second {
-        let best_part = too_much(&best, s, vocabulary);
-        let second_part = too_much(&second, s, vocabulary);
+        let best_part = too_much(&best, s);
+        let second_part = too_much(&second, s);
         match (best_part, second_part) {
             (Ok(()), Err(_)) => return Ok(best),
             (Err(_), Ok(())) => return Ok(second),
@@ -85,7 +87,7 @@ pub(crate) fn choose<'a>(
             }
         }
     }
-    too_much(&best, s, vocabulary)?;
+    too_much(&best, s)?;
     Ok(best)
 }
 
@@ -107,24 +109,15 @@ fn candidate<'a>(
     foundation: &'a Foundation,
     s: &Sentence,
     context: &Context,
-    vocabulary: &Vocabulary,
 ) -> Option<Candidate<'a>> {
     let matching = &foundation.manifest.matching;
-    let places = |text: &String| {
-        Phrase::parse(text)
-            .map(|phrase| phrase.places(s))
-            .unwrap_or_default()
-    };
-    if matching.never.iter().any(|text| !places(text).is_empty()) {
+    let patterns = &foundation.patterns;
+    if patterns.never.iter().any(|phrase| phrase.stands(s)) {
         return None;
     }
     let mut found: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
-    for (idea, phrases) in &matching.ideas {
-        let tokens: BTreeSet<usize> = phrases
-            .iter()
-            .flat_map(places)
-            .flat_map(|place| place.tokens)
-            .collect();
+    for (idea, phrases) in &patterns.ideas {
+        let tokens = tokens_of(phrases, s);
         if !tokens.is_empty() {
             found.insert(idea, tokens);
         }
@@ -145,7 +138,9 @@ fn candidate<'a>(
         .max_by(|a, b| a.strength.total_cmp(&b.strength))?;
     let filled = fill::fill(foundation, s, context);
     let ideas: BTreeSet<usize> = found.values().flatten().copied().collect();
-    let unexplained = unexplained(foundation, s, &filled, &ideas, vocabulary);
+    let in_shape = shape.all.iter().filter_map(|idea| found.get(idea.as_str()));
+    let deeds: BTreeSet<usize> = in_shape.flatten().copied().collect();
+    let unexplained = unexplained(foundation, s, &filled, &ideas);
     let extra = found.len().saturating_sub(shape.all.len());
     let required = foundation.manifest.inputs.iter().filter(|i| i.required);
     let got = required
@@ -171,6 +166,7 @@ fn candidate<'a>(
         confidence: confidence.clamp(0.0, 1.0),
         unexplained,
         ideas,
+        deeds,
     })
 }
 
@@ -179,23 +175,9 @@ fn unexplained(
     s: &Sentence,
     filled: &Filled,
     ideas: &BTreeSet<usize>,
-    vocabulary: &Vocabulary,
 ) -> Vec<usize> {
-    let own: BTreeSet<usize> = foundation
-        .manifest
-        .matching
-        .words
-        .iter()
-        .filter_map(|text| Phrase::parse(text))
-        .flat_map(|phrase| phrase.places(s))
-        .flat_map(|place| place.tokens)
-        .collect();
-    let about: BTreeSet<String> = foundation
-        .manifest
-        .inputs
-        .iter()
-        .flat_map(values_words)
-        .collect();
+    let own = tokens_of(&foundation.patterns.words, s);
+    let about = &foundation.patterns.about;
     (0..s.tokens.len())
         .filter(|at| {
             let token = &s.tokens[*at];
@@ -209,188 +191,19 @@ fn unexplained(
                     || filled.covered.contains(at)
                     || ideas.contains(at)
                     || own.contains(at))
-                && !vocabulary.plain(token)
+                && !is_plain(token)
                 && !about.contains(&token.stem)
         })
         .collect()
 }
 
-/// The words that speak of an input: its markers and phrases.
-fn values_words(input: &crate::format::Input) -> Vec<String> {
-    crate::values::phrases(input)
-        .iter()
-        .flat_map(|text| {
-            text.split([' ', '-'])
-                .map(crate::vocabulary::stem)
-                .collect::<Vec<_>>()
-        })
-        .collect()
-}
-
-/// Refuses when a part of the sentence is beyond the foundation.
-///
-/// # Errors
-/// The part, by name.
-pub(crate) fn too_much(
-    c: &Candidate<'_>,
-    s: &Sentence,
-    vocabulary: &Vocabulary,
-) -> Result<(), Refusal> {
-    let refuse = |part: String| {
-        Err(Refusal::TooMuch {
-            foundation: c.foundation.manifest.name.clone(),
-            part,
-            hint: format!("Leave that part out, or build it another way. {HINT}"),
-        })
-    };
-    if let Some(at) = c.filled.left.first() {
-        return refuse(format!(
-            "\"{}\" has no place in it ({})",
-            s.tokens[*at].text, c.foundation.manifest.does
-        ));
-    }
-    let matching = &c.foundation.manifest.matching;
-    for demand in demands() {
-        let met = matching.can.iter().any(|can| can == demand.id)
-            || matching
-                .can_with
-                .get(demand.id)
-                .is_some_and(|input| c.filled.inputs.get(input).is_some_and(|v| !v.is_null()));
-        if met {
-            continue;
-        }
-        if let Some(words) = demanded(demand.phrases, c, s) {
-            return refuse(format!("\"{words}\" ({})", demand.says));
-        }
-    }
-    if let Some(at) = number_left(c, s) {
-        return refuse(format!(
-            "the number {} has no place in it",
-            s.tokens[at].text
-        ));
-    }
-    if let Some(words) = unknown_deed(c, s, vocabulary) {
-        return refuse(format!("\"{words}\""));
-    }
-    Ok(())
-}
-
-/// A number that nothing uses is never dropped silently. The old value in "14 instead of 7" may be.
-fn number_left(c: &Candidate<'_>, s: &Sentence) -> Option<usize> {
-    (0..s.tokens.len()).find(|at| {
-        let number = matches!(s.tokens[*at].kind, Kind::Number { .. } | Kind::Time { .. });
-        let back = |step: usize, words: &[&str]| {
-            at.checked_sub(step).is_some_and(|k| s.tokens[k].is(words))
-        };
-        let old = back(1, &["of", "than", "not", "from"])
-            && (back(2, &["instead", "rather", "keep", "change", "go"])
-                || back(1, &["not", "from"]));
-        let used = s.spoken(*at)
-            || s.reason.contains(at)
-            || c.filled.covered.contains(at)
-            || c.ideas.contains(at);
-        number && !used && !old && !c.filled.wrong.iter().any(|q| q.input == "schedule")
-    })
-}
-
-fn demanded(phrases: &[&str], c: &Candidate<'_>, s: &Sentence) -> Option<String> {
-    let shielded = |at: &usize| {
-        let token = &s.tokens[*at];
-        let task = c.filled.covered.len() == s.tokens.len();
-        (c.filled.covered.contains(at) && !task)
-            || c.ideas.contains(at) && c.filled.covered.contains(at)
-            || matches!(token.kind, Kind::Path | Kind::Url)
-            || s.reason.contains(at)
-    };
+/// The tokens of all places of some phrases.
+fn tokens_of(phrases: &[Phrase], s: &Sentence) -> BTreeSet<usize> {
     phrases
         .iter()
-        .filter_map(|text| Phrase::parse(text))
-        .find_map(|phrase| {
-            let places = phrase.places(s);
-            let place = places.into_iter().find(|place| {
-                !place.tokens.iter().all(shielded)
-                    && !place
-                        .tokens
-                        .iter()
-                        .any(|at| c.filled.covered.contains(at) && shielded(at))
-            })?;
-            if negated(s, &place.tokens) {
-                None
-            } else {
-                Some(s.words(&place.tokens))
-            }
-        })
-}
-
-/// "don't upload anything", "without uploading", "no email".
-fn negated(s: &Sentence, tokens: &[usize]) -> bool {
-    let Some(first) = tokens.first() else {
-        return false;
-    };
-    (first.saturating_sub(3)..*first)
-        .any(|k| s.tokens[k].is(&["don't", "dont", "not", "without", "never", "no"]))
-}
-
-/// A clause that begins with a deed which nothing explains: "… and play a song".
-fn unknown_deed(c: &Candidate<'_>, s: &Sentence, vocabulary: &Vocabulary) -> Option<String> {
-    c.unexplained.iter().find_map(|at| {
-        let token = &s.tokens[*at];
-        if !token.is_word() || !starts_clause(s, *at) {
-            return None;
-        }
-        let object = s.tokens.get(at + 1);
-        let acts = object.is_some_and(|t| {
-            t.is(&[
-                "the",
-                "a",
-                "an",
-                "it",
-                "them",
-                "my",
-                "our",
-                "this",
-                "that",
-                "these",
-                "those",
-                "all",
-                "me",
-                "us",
-                "him",
-                "her",
-                "every",
-                "each",
-                "any",
-                "to",
-                "everyone",
-                "everything",
-                "some",
-            ]) || matches!(t.kind, Kind::Path | Kind::Url | Kind::Quoted | Kind::Email)
-        });
-        let end = (*at + 4).min(s.tokens.len());
-        (acts && !vocabulary.vague(token)).then(|| s.words(&(*at..end).collect::<Vec<_>>()))
-    })
-}
-
-fn starts_clause(s: &Sentence, at: usize) -> bool {
-    let Some(before) = at.checked_sub(1).map(|k| &s.tokens[k]) else {
-        return true;
-    };
-    let joins = |t: &Token| {
-        t.is(&[
-            "and",
-            "then",
-            "also",
-            "plus",
-            "to",
-            "please",
-            "but",
-            "finally",
-            "afterwards",
-            "next",
-            "or",
-        ]) || t.punct(",;.:&+!?")
-    };
-    joins(before) || s.timed.contains(&(at - 1))
+        .flat_map(|phrase| phrase.places(s))
+        .flat_map(|place| place.tokens)
+        .collect()
 }
 
 fn unsure(best: &Candidate<'_>, s: &Sentence, foundations: &[Foundation]) -> Refusal {
@@ -419,12 +232,12 @@ fn missing(foundation: &Foundation, filled: &Filled) -> Vec<String> {
 }
 
 /// Nothing fits: either nothing was said, or something that no foundation does.
-fn no_match(s: &Sentence, foundations: &[Foundation], vocabulary: &Vocabulary) -> Refusal {
+fn no_match(s: &Sentence, foundations: &[Foundation]) -> Refusal {
     let content = s
         .tokens
         .iter()
         .enumerate()
-        .filter(|(at, t)| t.is_word() && !s.timed.contains(at) && !vocabulary.vague(t))
+        .filter(|(at, t)| t.is_word() && !s.timed.contains(at) && !is_vague(t))
         .count();
     let possible: Vec<Possible> = foundations.iter().map(possible).collect();
     if content == 0 {
@@ -444,25 +257,17 @@ pub(crate) fn for_amend<'a>(
     foundation: &'a Foundation,
     filled: Filled,
     s: &Sentence,
-    vocabulary: &Vocabulary,
 ) -> Candidate<'a> {
-    let ideas: BTreeSet<usize> = foundation
-        .manifest
-        .matching
-        .ideas
-        .values()
-        .flatten()
-        .filter_map(|text| Phrase::parse(text))
-        .flat_map(|phrase| phrase.places(s))
-        .flat_map(|place| place.tokens)
-        .collect();
-    let unexplained = unexplained(foundation, s, &filled, &ideas, vocabulary);
+    let phrases = foundation.patterns.ideas.values();
+    let ideas: BTreeSet<usize> = phrases.flat_map(|all| tokens_of(all, s)).collect();
+    let unexplained = unexplained(foundation, s, &filled, &ideas);
     Candidate {
         foundation,
         filled,
         confidence: 1.0,
         unexplained,
         ideas,
+        deeds: BTreeSet::new(),
     }
 }
 

@@ -16,6 +16,26 @@ pub(crate) fn extension(path: &str) -> Option<String> {
     (known && !stem.is_empty()).then_some(extension)
 }
 
+/// Files that go without an extension.
+const BARE_FILES: [&str; 10] = [
+    "syslog",
+    "messages",
+    "dmesg",
+    "maillog",
+    "secure",
+    "access_log",
+    "error_log",
+    "readme",
+    "license",
+    "makefile",
+];
+
+/// Whether a path names a file: by its extension, or because files of this name have none.
+pub(crate) fn names_file(path: &str) -> bool {
+    let last = path.rsplit('/').next().unwrap_or(path).to_lowercase();
+    extension(path).is_some() || BARE_FILES.contains(&last.as_str())
+}
+
 /// Makes a path absolute: `~` is the home directory, everything else starts at the base directory.
 ///
 /// # Errors

@@ -13,8 +13,17 @@ const GAP: usize = 3;
 enum Part {
     Stem(String),
     Gap,
+    /// A sign such as `:`.
+    Sign(String),
     Evidence(String),
     Value,
+}
+
+impl Part {
+    fn is_stem_of(&self, token: &Token) -> bool {
+        let word = matches!(token.kind, Kind::Word | Kind::Number { .. } | Kind::Glob);
+        matches!(self, Self::Stem(stem) if word && token.stem == *stem)
+    }
 }
 
 /// One phrase.
@@ -38,8 +47,13 @@ impl Phrase {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let parts: Vec<Part> = text
             .split([' ', '-'])
+            .flat_map(|word| match word.strip_suffix(':') {
+                Some(stem) => [stem, ":"],
+                None => [word, ""],
+            })
             .filter(|word| !word.is_empty())
             .map(|word| match word {
+                ":" | "/" | "," => Part::Sign(word.to_owned()),
                 "_" => Part::Gap,
                 "#" => Part::Value,
                 _ if word.starts_with('<') => {
@@ -50,13 +64,18 @@ impl Phrase {
             .collect();
         let empty = parts
             .iter()
-            .all(|part| matches!(part, Part::Gap | Part::Value));
+            .all(|part| matches!(part, Part::Gap | Part::Value | Part::Sign(_)));
         (!empty).then_some(Self(parts))
     }
 
     /// Any value, wherever it stands.
     pub(crate) fn any() -> Self {
         Self(vec![Part::Value])
+    }
+
+    /// Whether the value comes before all of its words.
+    pub(crate) fn begins_with_value(&self) -> bool {
+        self.0.len() > 1 && self.0.first() == Some(&Part::Value)
     }
 
     /// How many words it has.
@@ -73,6 +92,12 @@ impl Phrase {
         (0..sentence.tokens.len())
             .filter_map(|at| self.at(sentence, at, none))
             .collect()
+    }
+
+    /// Whether it stands anywhere.
+    pub(crate) fn stands(&self, sentence: &Sentence) -> bool {
+        let none: Reader<'_, ()> = &|_| None;
+        (0..sentence.tokens.len()).any(|at| self.at(sentence, at, none).is_some())
     }
 
     /// The first place where it stands with a value.
@@ -114,8 +139,18 @@ fn walk<V>(
     if token.punct("-") && !place.tokens.is_empty() {
         return walk(parts, s, at + 1, read, place);
     }
+    // "tell me every hour how many": a time may stand within a phrase.
+    let begun = place.tokens.last().is_some_and(|k| !s.timed.contains(k));
+    let within = begun && s.timed.contains(&at);
+    if within && !matches!(part, Part::Evidence(_) | Part::Value) && !part.is_stem_of(token) {
+        return walk(parts, s, at + 1, read, place);
+    }
     match part {
         Part::Gap => false,
+        // "table: animals"
+        Part::Value if token.punct(":=") && !place.tokens.is_empty() => {
+            walk(parts, s, at + 1, read, place)
+        }
         Part::Value => {
             let Some((value, length)) = read(at) else {
                 return false;
@@ -124,14 +159,14 @@ fn walk<V>(
             place.tokens.extend(at..at + length);
             walk(rest, s, at + length, read, place)
         }
-        Part::Stem(stem) => {
-            let same = matches!(token.kind, Kind::Word | Kind::Number { .. } | Kind::Glob)
-                && token.stem == *stem;
+        Part::Stem(_) => {
+            let same = part.is_stem_of(token);
             if same {
                 place.tokens.push(at);
             }
             same && walk(rest, s, at + 1, read, place)
         }
+        Part::Sign(sign) => token.punct(sign) && walk(rest, s, at + 1, read, place),
         Part::Evidence(kind) => {
             let there = evidence(kind, s, at, token);
             if there {

@@ -135,6 +135,17 @@ pub(crate) fn scheduled(cron: String, zone: &str) -> Trigger {
     }
 }
 
+/// Whether a number before this word counts things: in "at 4, 6 tarballs" 6 is no time.
+fn counted(token: &Token) -> bool {
+    let timely = |word: &str| WORDS.split_whitespace().any(|known| known == word);
+    let unit = crate::values::span_unit(&token.lower).is_some();
+    token.is_word()
+        && token.lower.len() > 3
+        && token.lower.ends_with('s')
+        && !unit
+        && !timely(&token.lower)
+}
+
 /// The tokens as one line in lower case; what was read is blotted out.
 struct Text {
     line: String,
@@ -147,10 +158,11 @@ impl Text {
     fn of(tokens: &[Token]) -> Self {
         let mut line = String::from(" ");
         let mut places = Vec::new();
-        for token in tokens {
+        for (i, token) in tokens.iter().enumerate() {
             let start = line.len();
             match &token.kind {
                 Kind::Word => line.push_str(&token.lower),
+                Kind::Number { .. } if tokens.get(i + 1).is_some_and(counted) => line.push('§'),
                 Kind::Number { value, unit } => line.push_str(&format!("{value}{unit}")),
                 Kind::Time { minute, settled } => {
                     line.push_str(&format!("t{minute:04}{}", if *settled { 's' } else { 'a' }));

@@ -130,7 +130,7 @@ pub(crate) fn at(input: &Input, tokens: &[Token], at: usize) -> Option<(Value, u
         InputKind::Size {} => amount(tokens, at, size_unit).map(|(n, len)| (json!(n), len)),
         InputKind::Text { .. } => match token.kind {
             Kind::Quoted => Some((json!(token.text), 1)),
-            Kind::Word if !STOPS.contains(&token.lower.as_str()) => Some((json!(token.text), 1)),
+            Kind::Word if !stops(token) => Some((json!(token.text), 1)),
             _ => None,
         },
         InputKind::Columns {} | InputKind::Words {} => words(tokens, at),
@@ -139,13 +139,15 @@ pub(crate) fn at(input: &Input, tokens: &[Token], at: usize) -> Option<(Value, u
     }
 }
 
-const STOPS: [&str; 60] = [
-    "by", "per", "for", "in", "from", "of", "to", "grouped", "group", "every", "each", "as",
-    "into", "with", "then", "over", "across", "within", "using", "and", "or", "the", "a", "an",
-    "it", "on", "at", "is", "are", "that", "which", "all", "my", "our", "them", "this", "these",
-    "those", "out", "up", "column", "columns", "field", "fields", "file", "files", "so", "when",
-    "where", "if", "but", "please", "inside", "than", "their", "its", "i", "me", "you", "not",
-];
+/// Words that end a list of columns or words.
+const STOPS: &str = "according depending based sorted by per for in from of to grouped group every each as into with then  \
+ over across within using and or the a an it on at is are that which all my our them this these those  \
+ out up column columns field fields file files so when where if but please inside than their its i me  \
+ you not has have had saved under written stored unless except excluding only skip";
+
+fn stops(token: &Token) -> bool {
+    STOPS.split_whitespace().any(|word| word == token.lower)
+}
 
 /// A list of columns or words: "region, product and unit price".
 fn words(tokens: &[Token], start: usize) -> Option<(Value, usize)> {
@@ -160,15 +162,14 @@ fn words(tokens: &[Token], start: usize) -> Option<(Value, usize)> {
         }) {
             at += 1;
         }
-        let mut item: Vec<&str> = Vec::new();
+        let mut item: Vec<String> = Vec::new();
         while let Some(token) = tokens.get(at) {
             let one = token.kind == Kind::Quoted;
-            let word = token.is_word() && !STOPS.contains(&token.lower.as_str());
+            let word = token.is_word() && !stops(token);
             if !(one || word) || item.len() >= 3 || (one && !item.is_empty()) {
                 break;
             }
-            item.push(&token.text);
-            at += 1;
+            item.push(joined(tokens, &mut at));
             if one {
                 break;
             }
@@ -190,18 +191,37 @@ fn words(tokens: &[Token], start: usize) -> Option<(Value, usize)> {
             at += 1;
         }
         // ", by region" and "and by product" go on with the same list; other words end it.
+        let column = tokens
+            .get(at + 1)
+            .is_some_and(|t| t.is(&["by", "per", "for", "from", "of", "in"]));
         if at == before
-            || tokens.get(at).is_some_and(|t| {
-                t.is(&[
-                    "then", "save", "write", "put", "send", "make", "output", "keep", "create",
-                    "run", "count", "store", "sum", "average", "total",
-                ])
-            })
+            || !column
+                && tokens.get(at).is_some_and(|t| {
+                    t.is(&[
+                        "then", "save", "write", "put", "send", "make", "output", "keep", "create",
+                        "run", "count", "store", "sum", "average", "total",
+                    ])
+                })
         {
             break;
         }
     }
     (!list.is_empty()).then(|| (json!(list), end - start))
+}
+
+/// A word with the parts that hyphens tie to it: `sensor-a`.
+fn joined(tokens: &[Token], at: &mut usize) -> String {
+    let mut text = tokens[*at].text.clone();
+    *at += 1;
+    while let (Some(hyphen), Some(part)) = (tokens.get(*at), tokens.get(*at + 1)) {
+        let tied = hyphen.punct("-") && tokens[*at - 1].to == hyphen.from && hyphen.to == part.from;
+        if !tied || !matches!(part.kind, Kind::Word | Kind::Number { .. }) {
+            break;
+        }
+        text = format!("{text}-{}", part.text);
+        *at += 2;
+    }
+    text
 }
 
 fn globs(
@@ -213,9 +233,9 @@ fn globs(
     let mut at = start;
     let mut end = start;
     while let Some(token) = tokens.get(at).filter(|_| list.len() < LIST_MAX) {
-        let known = kinds
-            .iter()
-            .find(|(name, _)| crate::vocabulary::stem(name) == token.stem && token.is_word());
+        let known = kinds.iter().find(|(name, _)| {
+            **name == token.lower || token.is_word() && crate::vocabulary::stem(name) == token.stem
+        });
         if let Some((_, patterns)) = known {
             list.extend(patterns.iter().cloned());
         } else if token.kind == Kind::Glob || token.kind == Kind::Quoted {
@@ -462,7 +482,7 @@ pub(crate) fn path(input: &Input, text: &str, context: &Context) -> Result<Value
             Ok(json!(full))
         }
         InputKind::File { access, within, .. } => {
-            let bare = paths::extension(text).is_none() && !text.contains('*');
+            let bare = !paths::names_file(text) && !text.contains('*');
             let full = match within.as_ref().filter(|_| bare || text.ends_with('/')) {
                 Some(within) => format!("{}/{within}", full.trim_end_matches('/')),
                 None => full,

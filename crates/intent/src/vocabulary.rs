@@ -4,7 +4,9 @@
 
 use crate::foundation::Foundation;
 use crate::lex::Token;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 /// Extensions that make a word with a dot a file.
 pub(crate) const EXTENSIONS: &[&str] = &[
@@ -64,13 +66,26 @@ const PLAIN: &str = "a an the this that these those it its they them their there
  entirely total whole important main own old older oldest newer newest recent recently different separate single \
  multiple various extra additional another okay project team company office boss colleague colleagues customer \
  customers client clients user users people person friend family wife husband work home business internal personal \
- private public account department production staging dev prod";
+ private public account department production staging dev prod development plenty enough appreciate mind care sense curious thx u forget yesterday \
+ online typical glad happy grateful wonder wondering advance regards cheers greetings sorry lazy busy anymore target destination always honestly \
+ actually finally btw pretty quite rather whole properly correctly safely nicely";
 
 /// Words that say nothing about what is wanted.
 const VAGUE: &str = "better best improve improves improved optimise optimize something anything stuff things thing \
  data help fix work nice cool awesome smart handle handles manage manages deal organise organize life magic useful \
  productive productivity efficient efficiently business files file computer system code project whatever somehow \
  everything automate automation faster easier good clever amazing task tasks job";
+
+/// Other common words: known, so that they are not taken for typing errors of known ones.
+const OTHERS: &str = "nearly rarely barely clearly early weather whether wife life lives lose loose losing product products \
+ produce inspection inspect precious previous decision decide mining rain rains brain mask masks masking baking waking \
+ moon soon cook hook wool school mood food boat coat goat road toad cats care core bore tore wore hire wire tired wired rented \
+ rental mental metal medal modal moral rural plural plane planet plant plants planter printer painter pointer winter writer \
+ waiter water butter batter mother brother farmer forest honest modest rest nest guest quest bread dream cream steam \
+ seam sugar pepper copper proper cooper beach peach teach reach coach house horse mouse nurse purse curse course heart \
+ hearts heater weight height fight right sight tight might flight slight bright country countries county company \
+ campaign passport patient patients parent parents present prison season lesson kitchen chicken garden golden wooden \
+ hidden holiday holidays birthday vacation education election collection connection correction direction protection";
 
 /// Numbers in words.
 const NUMBERS: [(&str, f64); 28] = [
@@ -154,6 +169,8 @@ pub(crate) fn stem(word: &str) -> String {
     let mut base = word.to_owned();
     if let Some(cut) = word.strip_suffix("ies").filter(|cut| cut.len() > 1) {
         base = format!("{cut}y");
+    } else if let Some(cut) = word.strip_suffix("ied").filter(|cut| cut.len() > 1) {
+        base = format!("{cut}y");
     } else if let Some(cut) = word
         .strip_suffix("es")
         .filter(|cut| cut.ends_with(['s', 'x', 'z']) || cut.ends_with("ch") || cut.ends_with("sh"))
@@ -204,7 +221,8 @@ fn undouble(word: &str) -> String {
 }
 
 fn drop_e(word: &str) -> String {
-    if word.len() > 3 {
+    // A note is not "not".
+    if word.len() > 3 && word != "note" {
         word.strip_suffix('e').unwrap_or(word).to_owned()
     } else {
         word.to_owned()
@@ -220,73 +238,62 @@ pub(crate) fn number_word(word: &str) -> Option<f64> {
         .map(|(_, value)| *value)
 }
 
+static PLAIN_STEMS: LazyLock<BTreeSet<String>> =
+    LazyLock::new(|| PLAIN.split_whitespace().map(stem).collect());
+static VAGUE_STEMS: LazyLock<BTreeSet<String>> =
+    LazyLock::new(|| VAGUE.split_whitespace().map(stem).collect());
+
+/// Whether the word needs no explanation in any request.
+pub(crate) fn is_plain(token: &Token) -> bool {
+    PLAIN_STEMS.contains(&token.stem) || PLAIN_STEMS.contains(&token.lower)
+}
+
+/// Whether the word says nothing about what is wanted.
+pub(crate) fn is_vague(token: &Token) -> bool {
+    is_plain(token) || VAGUE_STEMS.contains(&token.stem)
+}
+
 /// All words that something here understands.
 #[derive(Clone, Debug)]
 pub(crate) struct Vocabulary {
-    plain: BTreeSet<String>,
-    vague: BTreeSet<String>,
     /// Whole words by first letter, for typing errors.
     known: BTreeMap<char, Vec<String>>,
     whole: BTreeSet<String>,
     stems: BTreeSet<String>,
 }
 
+/// The words of times, of demands and of any request.
+static COMMON: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    let numbers = NUMBERS.iter().map(|(name, _)| *name);
+    let demands = crate::demands::demands().flat_map(|demand| demand.phrases.iter().copied());
+    [crate::schedule::WORDS, PLAIN, VAGUE, OTHERS]
+        .into_iter()
+        .flat_map(str::split_whitespace)
+        .chain(numbers)
+        .chain(demands)
+        .flat_map(crate::patterns::words)
+        .collect()
+});
+
 impl Vocabulary {
     /// The words of these foundations, of times, and of any request.
     pub(crate) fn of<'a>(foundations: impl IntoIterator<Item = &'a Foundation>) -> Self {
-        let mut whole: BTreeSet<String> = BTreeSet::new();
-        let mut add = |text: &str| {
-            for word in text.split(|c: char| !c.is_alphanumeric() && c != '\'') {
-                if !word.is_empty() && !word.bytes().any(|b| b.is_ascii_digit()) {
-                    whole.insert(word.to_lowercase());
-                }
-            }
-        };
+        let mut whole = COMMON.clone();
         for foundation in foundations {
-            let matching = &foundation.manifest.matching;
-            let texts = matching
-                .ideas
-                .values()
-                .flatten()
-                .chain(&matching.never)
-                .chain(&matching.words);
-            texts.for_each(|text| add(text));
-            for input in &foundation.manifest.inputs {
-                crate::values::phrases(input)
-                    .iter()
-                    .for_each(|text| add(text));
-            }
+            whole.extend(foundation.patterns.whole.iter().cloned());
         }
-        crate::demands::demands()
-            .flat_map(|d| d.phrases)
-            .for_each(|text| add(text));
-        crate::schedule::WORDS.split_whitespace().for_each(&mut add);
-        PLAIN.split_whitespace().for_each(&mut add);
-        VAGUE.split_whitespace().for_each(&mut add);
-        NUMBERS.iter().for_each(|(name, _)| add(name));
         let mut known: BTreeMap<char, Vec<String>> = BTreeMap::new();
-        for word in &whole {
+        let others: BTreeSet<&str> = OTHERS.split_whitespace().collect();
+        for word in whole.iter().filter(|word| !others.contains(word.as_str())) {
             if let Some(first) = word.chars().next().filter(|_| word.len() >= 4) {
                 known.entry(first).or_default().push(word.clone());
             }
         }
         Self {
-            plain: PLAIN.split_whitespace().map(stem).collect(),
-            vague: VAGUE.split_whitespace().map(stem).collect(),
             stems: whole.iter().map(|word| stem(word)).collect(),
             known,
             whole,
         }
-    }
-
-    /// Whether the word needs no explanation in any request.
-    pub(crate) fn plain(&self, token: &Token) -> bool {
-        self.plain.contains(&token.stem) || self.plain.contains(&token.lower)
-    }
-
-    /// Whether the word says nothing about what is wanted.
-    pub(crate) fn vague(&self, token: &Token) -> bool {
-        self.plain(token) || self.vague.contains(&token.stem)
     }
 
     /// Whether the word can be the name of a folder beside the word "folder".
@@ -308,14 +315,24 @@ impl Vocabulary {
         const FORMATS: &str = "csv json html md markdown rss atom zip tar tgz text txt and or he she his her on off am pm \
          in out read write get post put delete yes no up down change down warn warning error errors warnings info \
          days hours day hour week month name title author date id tcp ip xml yaml pdf sum avg count total totals";
-        FORMATS.split_whitespace().any(|word| word == lower) || self.plain.contains(lower)
+        FORMATS.split_whitespace().any(|word| word == lower) || PLAIN_STEMS.contains(lower)
     }
 
     /// The word, or the known word that it is a typing error of.
     pub(crate) fn corrected(&self, lower: &str) -> String {
         let length = lower.chars().count();
-        if length < 4 || self.whole.contains(lower) || self.stems.contains(&stem(lower)) {
+        if length < 4 || self.whole.contains(lower) {
             return lower.to_owned();
+        }
+        if self.stems.contains(&stem(lower)) {
+            // "minuts" has a known stem, but times are read by the letter.
+            let mut times = crate::schedule::WORDS.split_whitespace();
+            let meant = times.find(|word| {
+                stem(word) == stem(lower)
+                    && distance(lower, word, 1) == 1
+                    && !plural_of(lower, word)
+            });
+            return meant.unwrap_or(lower).to_owned();
         }
         let allowed = if length >= 9 { 2 } else { 1 };
         let Some(candidates) = lower
@@ -326,23 +343,65 @@ impl Vocabulary {
             return lower.to_owned();
         };
         let mut best: Option<(usize, &String)> = None;
+        let mut doubtful = false;
         for candidate in candidates {
             // A short word one letter away is more often another word than a typing error.
             let dropped = candidate.chars().count() == length + 1 && candidate.len() > 4;
             let short = length < 5 && !dropped && !swapped(lower, candidate);
             let distance = distance(lower, candidate, allowed);
-            if short || distance > allowed || plural_of(lower, candidate) {
+            // Two slips in one word are believed where its end is right: "transcript" is no "transcribe".
+            let slip = if distance > 1 {
+                lower.chars().next_back() == candidate.chars().next_back()
+            } else {
+                slipped(lower, candidate)
+            };
+            if short || distance > allowed || plural_of(lower, candidate) || !slip {
                 continue;
             }
             match best {
                 Some((d, _)) if d < distance => {}
                 Some((d, other)) if d == distance && stem(other) != stem(candidate) => {
-                    return lower.to_owned();
+                    // Letters are dropped more often than added: the longer word was meant.
+                    match candidate.len().cmp(&other.len()) {
+                        Ordering::Less => {}
+                        Ordering::Equal => doubtful = true,
+                        Ordering::Greater => {
+                            (best, doubtful) = (Some((distance, candidate)), false);
+                        }
+                    }
                 }
-                _ => best = Some((distance, candidate)),
+                _ => (best, doubtful) = (Some((distance, candidate)), false),
             }
         }
-        best.map_or_else(|| lower.to_owned(), |(_, word)| word.clone())
+        match best {
+            Some((_, word)) if !doubtful => word.clone(),
+            _ => lower.to_owned(),
+        }
+    }
+}
+
+/// Whether one letter taken for another is a slip: of a finger to the next key, or of one vowel for another. A word
+/// with any other letter is another word ("products", "produces").
+fn slipped(a: &str, b: &str) -> bool {
+    const ROWS: [&str; 3] = ["qwertyuiop", "asdfghjkl", "zxcvbnm"];
+    let place = |c: char| {
+        let found = ROWS.iter().enumerate();
+        found
+            .filter_map(|(row, keys)| Some((row, keys.find(c)?)))
+            .next()
+    };
+    let near = |x: char, y: char| match (place(x), place(y)) {
+        (Some((r, k)), Some((s, l))) => r.abs_diff(s) <= 1 && k.abs_diff(l) <= 1,
+        _ => false,
+    };
+    if a.chars().count() != b.chars().count() {
+        return true;
+    }
+    let vowel = |c: char| "aeiouy".contains(c);
+    let differ: Vec<(char, char)> = a.chars().zip(b.chars()).filter(|(x, y)| x != y).collect();
+    match differ.as_slice() {
+        [(x, y)] => near(*x, *y) || (vowel(*x) && vowel(*y)),
+        _ => true,
     }
 }
 

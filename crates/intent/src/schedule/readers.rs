@@ -37,15 +37,17 @@ pub(super) static READERS: LazyLock<Vec<(Regex, Read)>> = LazyLock::new(|| {
     let list: Vec<(String, Read)> = vec![
         (r" (?:on demand|on request|manually|by hand|when(?:ever)? i (?:ask|say|want|tell (?:you|it)|call it|run it|start it)|only when i ask)\b".into(), |_, p| flag(&mut p.manual)),
         (r" (?:just once|only once|one time only|one time|one off|once only|right now|right away|immediately|a single time|this once|now)\b(?: and then)?".into(), |_, p| flag(&mut p.once)),
+        (r" (?:as often as (?:possible|you can)|from time to time|(?:every )?now and then|once in a while|every so often|occasionally|sometimes)\b".into(), |c, p| trouble(c, p, "how often is that?")),
         (r" (?:tomorrow|tonight|next (?:week|month|monday|tuesday|wednesday|thursday|friday|saturday|sunday)|this (?:evening|afternoon|weekend)|in (?:an?|\d+) (?:minutes?|hours?|days?|weeks?))\b".into(), |c, p| trouble(c, p, "a date of its own is not a schedule")),
         (r" (?:every|each|any) \d+(?:st|nd|rd|th) (?:day|week|month|hour|minute)s?\b| every (?:second|third|other|fourth|fifth) (?:minute|hour|day|night|morning|evening|week|month|monday|tuesday|wednesday|thursday|friday|saturday|sunday)s?\b| (?:bi ?-? ?weekly|fortnightly|every fortnight|alternate days|on alternate (?:days|weeks)|bi ?-? ?monthly)\b".into(), read_alternate),
-        (r" (?:every|each|once every) (?:(?P<n>\d+(?:\.\d+)?) ?|(?P<frac>half an?|half a|half|quarter of an?|quarter|couple of|few|single) )?(?P<unit>min|mins|minutes?|m|hrs?|hours?|h|days?|d|weeks?|months?|years?|quarters?|seconds?|secs?|s)\b(?: or so)?".into(), read_every),
-        (r" (?P<count>once|twice|thrice|\d+ times?|one time|two times|several times|a few times|multiple times)(?: ,)? (?:(?:in|per|every|each) )?(?:a |an |every |each )?(?P<unit>minute|hour|day|night|week|month|year|quarter|weekday|morning|evening|daily|weekly|monthly)s?\b".into(), read_count),
-        (r" (?:on |at )?(?:the )?(?:very )?(?P<n>first|second|third|fourth|last|1st|2nd|3rd|4th) (?P<day>DAY)(?: (?:of|in) (?:the|each|every|a) month| (?:each|every|a) month| monthly)?\b".replace("DAY", DAY), read_nth),
         (r" (?:on |at )?(?:the )?(?P<end>last day|end) of (?:the|each|every|a) (?P<what>month|day|week|business day|working day|work day|quarter|year)\b(?: day)?".into(), read_end),
         (r" (?:on |at )?(?:the )?(?:first day|first|1st|start|beginning) of (?:the|each|every|a) (?P<what>month|week|year|quarter|day)\b".into(), read_start),
+        (r" (?:every|each|once every|all) (?:(?P<n>\d+(?:\.\d+)?) ?|(?P<frac>half an?|half a|half|quarter of an?|quarter|couple of|few|single) )?(?P<unit>min|mins|minutes?|m|hrs?|hours?|h|days?|d|weeks?|months?|years?|quarters?|seconds?|secs?|s)\b(?: or so)?".into(), read_every),
+        (r" (?:(?:in|at|with) )?(?:an? )?(?P<n>\d+) ?(?:- ?)?(?P<unit>minutes?|mins?|hours?|hrs?) ?(?:- ?)?intervals?\b| (?:in|at|with )?(?:an? )?intervals? of (?P<m>\d+) (?P<u>minutes?|mins?|hours?|hrs?)\b".into(), read_interval),
+        (r" (?P<count>once|twice|thrice|\d+ times?|one time|two times|several times|a few times|multiple times)(?: ,)? (?:(?:in|per|every|each) )?(?:a |an |every |each )?(?P<unit>minute|hour|day|night|week|month|year|quarter|weekday|morning|evening|daily|weekly|monthly)s?\b".into(), read_count),
+        (r" (?:on |at )?(?:the )?(?:very )?(?P<n>first|second|third|fourth|last|1st|2nd|3rd|4th) (?P<day>DAY)(?: (?:of|in) (?:the|each|every|a) month| (?:each|every|a) month| monthly)?\b".replace("DAY", DAY), read_nth),
         (r" (?:on |at )?(?:the )?(?P<list>\d+(?:st|nd|rd|th)(?:(?: ,| and| , and| &)(?: the)? \d+(?:st|nd|rd|th)?)*)(?: day)?(?: of (?:the|each|every|a) month| each month| every month| monthly)?\b".into(), read_days_of_month),
-        (r" (?:on )?day (?P<list>\d+) of (?:the|each|every) month\b".into(), read_days_of_month),
+        (r" (?:on )?(?:the )?day (?P<list>\d+)(?: of (?:the|each|every) month)?\b".into(), read_days_of_month),
         (r" (?:in|every|each) (?P<month>january|february|march|april|june|july|august|september|october|november|december)\b".into(), read_month),
         (format!(r" (?:except|excluding|excepting|but not|not|apart from|other than|skip|skipping|without)(?: for)?(?: on)?(?: the)? (?P<days>weekends?|weekdays|{days})\b"), read_except),
         (format!(r" (?:from |on |every |each |between )?(?P<a>{DAY}) ?(?:-|to|through|thru|till|until|and) (?P<b>{DAY})\b"), read_range),
@@ -57,7 +59,8 @@ pub(super) static READERS: LazyLock<Vec<(Regex, Read)>> = LazyLock::new(|| {
         (format!(r" (?:at|@|around|about|by|before|starting at|from)(?: (?:about|around|exactly|precisely|roughly))? (?P<list>{clock})(?P<far> ?(?:mb|gb|kb|tb|%|percent|files?|items?|entries|copies|times|backups?|days?|weeks?|hours?|minutes?|seconds?|rows?|lines?|most|least))?{part}"), read_times),
         (format!(r" (?P<list>{sure}){part}"), read_times),
         (format!(r" (?:(?:every|each|during|over|all) (?:single )?|in the |at |by )(?:the )?(?P<part>{daylight})s?\b"), read_part),
-        (r" (?:over ?night|nightly)\b".into(), |_, p| day_part(p, DayPart::Night, true)),
+        (r" nightly\b".into(), |_, p| day_part(p, DayPart::Night, true)),
+        (r" over ?night\b".into(), |_, p| p.times.is_empty() && p.every.is_none() && day_part(p, DayPart::Night, true)),
         (r" (?:at lunch ?time|at lunch)\b".into(), |_, p| day_part(p, DayPart::Noon, true)),
         (r" (?:every ?day|daily|day by day|each and every day)\b".into(), |_, p| every(p, Every::Days(1))),
         (r" (?:hourly|on the hour|around the clock)\b".into(), |_, p| every(p, Every::Hours(1))),
@@ -139,7 +142,8 @@ fn read_alternate(captures: &Captures<'_>, parts: &mut Parts) -> bool {
 fn read_every(captures: &Captures<'_>, parts: &mut Parts) -> bool {
     let unit = &captures["unit"];
     let number: Option<f64> = captures.name("n").and_then(|m| m.as_str().parse().ok());
-    if matches!(unit, "m" | "h" | "d" | "s") && number.is_none() {
+    let all = captures[0].starts_with(" all");
+    if number.is_none() && (all || matches!(unit, "m" | "h" | "d" | "s")) {
         return false;
     }
     let mut n = number.unwrap_or(1.0);
@@ -179,6 +183,17 @@ fn read_every(captures: &Captures<'_>, parts: &mut Parts) -> bool {
         _ => Every::Minutes(minutes),
     };
     every(parts, found)
+}
+
+/// "5 minute intervals", "an interval of 2 hours"
+fn read_interval(captures: &Captures<'_>, parts: &mut Parts) -> bool {
+    let number = captures.name("n").or_else(|| captures.name("m"));
+    let unit = captures.name("unit").or_else(|| captures.name("u"));
+    match (number.and_then(|n| n.as_str().parse().ok()), unit) {
+        (Some(n), Some(unit)) if unit.as_str().starts_with('m') => every(parts, Every::Minutes(n)),
+        (Some(n), Some(_)) => every(parts, Every::Hours(n)),
+        _ => false,
+    }
 }
 
 fn read_count(captures: &Captures<'_>, parts: &mut Parts) -> bool {
@@ -323,7 +338,17 @@ fn read_range(captures: &Captures<'_>, parts: &mut Parts) -> bool {
 }
 
 fn read_kind_of_day(captures: &Captures<'_>, parts: &mut Parts) -> bool {
-    if captures["what"].replace(' ', "").starts_with("weekend") {
+    let weekend = captures["what"].replace(' ', "");
+    // "a poem about the weekend" says no time.
+    if weekend == "weekend"
+        && captures[0]
+            .trim()
+            .trim_start_matches("the ")
+            .starts_with("week")
+    {
+        return false;
+    }
+    if weekend.starts_with("weekend") {
         parts.weekdays.extend([0, 6]);
     } else {
         parts.weekdays.extend(1..=5);

@@ -16,6 +16,7 @@ use std::sync::LazyLock;
 mod amending;
 mod corpus;
 mod foundations;
+mod people;
 mod reading;
 mod refusals;
 

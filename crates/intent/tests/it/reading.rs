@@ -71,6 +71,11 @@ fn times_become_cron_expressions() {
         ("once an hour", "0 * * * *"),
         ("at 0 3 * * 2", "0 3 * * 2"),
         ("evry nigth", "0 2 * * *"),
+        ("at the end of each month", "0 6 L * *"),
+        ("every 5 minuts", "*/5 * * * *"),
+        ("at 5 minute intervals", "*/5 * * * *"),
+        ("in an interval of 2 hours", "0 */2 * * *"),
+        ("each month on day 3", "0 6 3 * *"),
     ];
     let wrong: Vec<String> = cases
         .iter()

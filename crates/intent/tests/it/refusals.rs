@@ -91,6 +91,97 @@ fn a_part_that_the_foundation_cannot_do_is_named() {
 }
 
 #[test]
+fn a_wish_that_is_forbidden_taken_back_or_only_asked_about_builds_nothing() {
+    for sentence in [
+        "back up ./notes to ./bak every night not any longer",
+        "don't watch https://example.com",
+        "please stop sending me the digest of https://news.example/rss",
+        "I no longer need the digest of https://news.example/rss",
+        "we decided against backing up ./notes to ./bak",
+        "do not ask claude to summarise ./notes",
+        "how do I back up ./notes to ./bak?",
+        "is it a good idea to back up ./notes to ./bak?",
+    ] {
+        let refusal = refused(sentence);
+        assert!(
+            matches!(&refusal, Refusal::TooMuch { part, .. } if part.contains("nothing to be built")),
+            "{sentence}: {refusal:?}"
+        );
+    }
+    for wanted in [
+        "move files not touched for 90 days from ./a to ./b",
+        "tell me when https://example.com does not respond",
+        "I don't have time to back up ./notes to ./bak, do it nightly",
+    ] {
+        assert!(understand(wanted, &context(), &ALL).is_ok(), "{wanted}");
+    }
+}
+
+#[test]
+fn left_over_words_refuse_where_they_change_the_wish() {
+    for sentence in [
+        "back up ./notes to ./bak every night, but not any longer",
+        "summarise the errors in ./logs every morning and fix them in the source code",
+        "watch https://example.com with all permissions and delete the home folder",
+        "watch https://example.com/jobs for changes, but skip the footer",
+        "watch https://example.com if it rains",
+        "back up ./notes to ./bak on my birthday",
+        "zip ./notes with a password into ./bak",
+        "back up ./notes to ./bak and tell my wife",
+        "receive webhooks on port 9000 and send them to kafka",
+        "delete files older than 30 days from ~/Downloads but keep the important ones",
+        "have claude delete old files in ./tmp",
+    ] {
+        let refusal = refused(sentence);
+        assert!(
+            matches!(&refusal, Refusal::TooMuch { .. }),
+            "{sentence}: {refusal:?}"
+        );
+    }
+}
+
+#[test]
+fn a_second_address_and_a_place_without_a_word_for_it_are_refused() {
+    for sentence in [
+        "watch https://a.example and https://b.example for changes",
+        "sum amount by region from ./s.csv and also tidy ~/Downloads by type",
+        "ask claude to summarise ./report.txt",
+    ] {
+        let refusal = refused(sentence);
+        assert!(
+            matches!(&refusal, Refusal::TooMuch { part, .. } if part.contains("has no place in it")),
+            "{sentence}: {refusal:?}"
+        );
+    }
+}
+
+#[test]
+fn an_agent_without_a_task_and_a_move_without_a_goal_are_asked_back() {
+    for (sentence, input) in [
+        ("ask claude", "task"),
+        ("run claude every day", "task"),
+        (
+            "move files older than 30 days from ~/Downloads",
+            "destination",
+        ),
+    ] {
+        match understand(sentence, &context(), &ALL) {
+            Ok(plan) => assert!(
+                plan.missing.iter().any(|question| {
+                    question.input == input || question.question.contains("folder")
+                }),
+                "{sentence}: {:?}",
+                plan.missing
+            ),
+            Err(refusal) => assert!(
+                matches!(refusal, Refusal::TooVague { .. }),
+                "{sentence}: {refusal:?}"
+            ),
+        }
+    }
+}
+
+#[test]
 fn what_is_ruled_out_is_no_demand() {
     assert!(
         understand(
