@@ -97,6 +97,8 @@ pub struct Plan {
 pub enum PlanVerdict {
     /// As it stands.
     Ready,
+    /// No foundation covers it; a model is asked for the spec when it is built.
+    Model,
     /// When the missing inputs are given.
     Incomplete,
     /// Vague, impossible, or nothing fits.

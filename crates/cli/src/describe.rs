@@ -46,8 +46,15 @@ pub(crate) fn plan(plan: &Plan) -> Vec<String> {
         let text = format!("{} = {}", safe_line(name), short(value));
         lines.push(field("input", &text));
     }
-    if plan.verdict != PlanVerdict::Refused {
-        lines.extend(permissions(&plan.permissions));
+    match plan.verdict {
+        PlanVerdict::Ready | PlanVerdict::Incomplete => {
+            lines.extend(permissions(&plan.permissions));
+        }
+        PlanVerdict::Model => {
+            let reason = plan.reason.as_deref().unwrap_or_default();
+            lines.push(field("by model", &safe_line(reason)));
+        }
+        PlanVerdict::Refused => {}
     }
     if let Some(acceptance) = &plan.acceptance {
         let cases = acceptance.cases.len();

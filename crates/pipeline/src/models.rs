@@ -10,9 +10,8 @@ use agentwright_engine::{Handle, ReportError};
 use agentwright_llm::caller::Now;
 use agentwright_llm::detect::OLLAMA_URL;
 use agentwright_llm::{
-    Advice, CallRecord, Caller, Callers, Cassette, CassetteWriter, Detected, KeyRef, Kind,
-    LlmError, Meter, ModelsConfig, Parts, Planned, Prices, Provider, Refusal, ReplayProvider, Role,
-    Secret, Ticket,
+    Advice, CallRecord, Caller, Callers, Cassette, CassetteWriter, Detected, Kind, LlmError, Meter,
+    ModelsConfig, Parts, Planned, Prices, Refusal, ReplayProvider, Role, Secret, Ticket,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -270,10 +269,6 @@ impl<'a> Asking<'a> {
         &self.secrets
     }
 
-    pub(crate) fn now_ms(&self) -> i64 {
-        (self.now)()
-    }
-
     /// Whether the answers come from a record.
     pub(crate) fn is_replay(&self) -> bool {
         self.replays.is_some()
@@ -341,58 +336,21 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// Where an agent's relay asks.
+    /// Where an agent's relay asks: the first provider of the role.
     pub(crate) async fn upstream(&self, role: Role) -> Result<Upstream, Stop> {
+        let callers = self.callers(role).await?;
         let found = self.models.found().await;
         let it = self.models.settings();
         let env = |name: &str| (it.env)(name);
         let none = || Stop::fault(Detected::help().join("\n"));
-        let used = found.roles.get(&role).ok_or_else(none)?;
+        let caller = callers.0.first().ok_or_else(none)?;
         let config = found
             .providers
             .iter()
-            .find(|provider| provider.name == used.provider)
+            .find(|provider| provider.name == caller.provider.id())
             .ok_or_else(none)?;
-        if let Some(until_ms) = self.models.closed_until(&config.name, (self.now)()) {
-            let reason = format!("{} answers nothing before then", config.name);
-            return Err(Stop::Park { reason, until_ms });
-        }
-        let key = match &config.key {
-            Some(key) => Some(key.resolve(&env).map_err(|why| {
-                Stop::fault(format!("the key of the provider {}: {why}", config.name))
-            })?),
-            None => None,
-        };
         let provider = config.provider(&env).map_err(|error| self.stop(&error))?;
-        let headers = config.headers.iter().map(|(name, value)| {
-            let secret = match value.parse::<KeyRef>() {
-                Ok(reference) => reference.resolve(&env).map_err(|why| {
-                    Stop::fault(format!("the header {name} of {}: {why}", config.name))
-                })?,
-                Err(_) => Secret::new(value),
-            };
-            Ok((name.clone(), secret))
-        });
-        let headers = headers.collect::<Result<_, Stop>>()?;
-        let model = used
-            .model
-            .clone()
-            .unwrap_or_else(|| agentwright_llm::detect::default_model(config.wire).to_owned());
-        Ok(Upstream {
-            provider: config.name.clone(),
-            kind: provider.kind().to_owned(),
-            wire: config.wire,
-            base_url: config.base_url.clone(),
-            key,
-            auth: config.auth.clone(),
-            headers,
-            model,
-            max_output_tokens: used.max_output_tokens,
-            role,
-            meter: self.meter(),
-            prices: Arc::clone(&it.prices),
-            now: Arc::clone(&self.now),
-        })
+        Ok(Upstream::of(&provider, caller))
     }
 
     fn meter(&self) -> Arc<dyn Meter> {

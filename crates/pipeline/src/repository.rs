@@ -220,6 +220,10 @@ fn trailer(run: &RunId, step: Step) -> String {
 mod tests {
     use super::*;
 
+    fn step(stage: Stage) -> Step {
+        Step { stage, attempt: 1 }
+    }
+
     async fn log(repository: &Repository) -> Vec<String> {
         let text = repository
             .git(
@@ -238,14 +242,14 @@ mod tests {
             let repository = Repository::open(dir.path()).await.unwrap();
             std::fs::write(dir.path().join("a"), "1").unwrap();
             repository
-                .commit(&run, Stage::Package, "laid out", 7_000)
+                .commit(&run, step(Stage::Package), "laid out", 7_000)
                 .await
                 .unwrap();
         }
         let repository = Repository::open(dir.path()).await.unwrap();
         std::fs::write(dir.path().join("b"), "2").unwrap();
         repository
-            .commit(&run, Stage::Generate, "written", 9_000)
+            .commit(&run, step(Stage::Generate), "written", 9_000)
             .await
             .unwrap();
         let log = log(&repository).await;
@@ -267,7 +271,7 @@ mod tests {
         std::fs::write(dir.path().join("a"), "1").unwrap();
         let repository = Repository::open(dir.path()).await.unwrap();
         repository
-            .commit(&RunId::new("r"), Stage::Package, "x", 0)
+            .commit(&RunId::new("r"), step(Stage::Package), "x", 0)
             .await
             .unwrap();
     }
@@ -282,7 +286,7 @@ mod tests {
         std::fs::write(dir.path().join(".gitignore"), "*\n").unwrap();
         std::fs::write(dir.path().join("kept.py"), "x\n").unwrap();
         repository
-            .commit(&RunId::new("r"), Stage::Generate, "x", 0)
+            .commit(&RunId::new("r"), step(Stage::Generate), "x", 0)
             .await
             .unwrap();
         let files = repository.git(&["ls-files"], 0).await.unwrap();

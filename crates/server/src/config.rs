@@ -3,11 +3,15 @@
 //! The only place besides the command line's edge that reads the environment. Every error names the key and
 //! where it came from; an unknown key is an error.
 
+use agentwright_llm::detect::OLLAMA_URL;
+use agentwright_llm::{ModelsConfig, Prices};
+use agentwright_pipeline::{CONVENTIONS_MAX, CoderConfig, ModelSettings, OverseerConfig};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The file in the data directory.
 const FILE: &str = "config.toml";
@@ -61,6 +65,18 @@ pub struct Settings {
     pub artifacts_quota_mb: u64,
     /// Where notices go.
     pub notify: Vec<NotifyChannel>,
+    /// Model providers and what each role uses; where nothing is said the machine is looked at.
+    pub models: ModelsConfig,
+    /// Who writes code where no foundation does.
+    pub coder: CoderConfig,
+    /// The independent look at such code.
+    pub overseer: OverseerConfig,
+    /// A table of prices that stands over the built-in one; a file, absolute.
+    pub prices: Option<PathBuf>,
+    /// What every spec and all code follow here, in words.
+    pub conventions: String,
+    /// Where Ollama is looked for.
+    pub ollama_url: String,
 }
 
 impl Default for Settings {
@@ -79,11 +95,27 @@ impl Default for Settings {
             foundations: Vec::new(),
             artifacts_quota_mb: agentwright_store::ARTIFACTS_QUOTA_BYTES / 1_000_000,
             notify: Vec::new(),
+            models: ModelsConfig::default(),
+            coder: CoderConfig::default(),
+            overseer: OverseerConfig::default(),
+            prices: None,
+            conventions: String::new(),
+            ollama_url: OLLAMA_URL.to_owned(),
         }
     }
 }
 
 impl Settings {
+    /// The built-in prices with the person's own over them.
+    fn price_table(&self) -> Result<Prices, String> {
+        let Some(path) = &self.prices else {
+            return Ok(Prices::embedded());
+        };
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("names {}: {error}", path.display()))?;
+        Prices::load(Some(&text)).map_err(|error| format!("names {}: {error}", path.display()))
+    }
+
     /// Builds of one organization at once.
     pub(crate) fn organization_builds(&self) -> u32 {
         self.builds_per_organization.unwrap_or(self.builds)
@@ -199,6 +231,21 @@ impl Config {
         }
     }
 
+    /// What the pipeline is told about models.
+    pub(crate) fn models(&self) -> ModelSettings {
+        let it = &self.settings;
+        ModelSettings {
+            models: it.models.clone(),
+            coder: it.coder.clone(),
+            overseer: it.overseer.clone(),
+            // Checked when the configuration was read; a table that vanished since leaves the built-in one.
+            prices: Arc::new(it.price_table().unwrap_or_else(|_| Prices::embedded())),
+            conventions: it.conventions.clone(),
+            ollama_url: it.ollama_url.clone(),
+            env: Arc::new(variable),
+        }
+    }
+
     /// Where the socket is.
     pub fn socket(&self) -> PathBuf {
         self.data_dir.join("daemon.sock")
@@ -250,6 +297,21 @@ impl Config {
             if !(min..=max).contains(&value) {
                 return wrong(key, format!("is {value}: it must be from {min} to {max}"));
             }
+        }
+        if it.conventions.len() > CONVENTIONS_MAX {
+            let problem = format!("is longer than {CONVENTIONS_MAX} bytes: say less");
+            return wrong("conventions", problem);
+        }
+        if it
+            .coder
+            .program
+            .as_ref()
+            .is_some_and(|path| !path.is_absolute())
+        {
+            return wrong("coder", "has a program that is not an absolute path".into());
+        }
+        if let Err(why) = it.price_table() {
+            return wrong("prices", why);
         }
         if let Some(dir) = it.foundations.iter().find(|dir| !dir.is_absolute()) {
             return wrong(

@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use agentwright_api::{Check, CheckStatus, Doctor, Supervision};
+use agentwright_llm::Detected;
 use agentwright_sandbox::Tier;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -47,6 +48,7 @@ pub(crate) async fn examine(app: &App) -> Doctor {
         ),
     );
     let mut checks = vec![walls, git, python, psql, claude];
+    checks.push(models(app).await);
     checks.push(clock(app).await);
     checks.push(room(&app.config().data_dir));
     checks.push(directory(&app.config().data_dir));
@@ -67,6 +69,17 @@ fn check(name: &str, status: CheckStatus, detail: impl Into<String>, fix: Option
         detail: detail.into(),
         fix: fix.map(str::to_owned),
     }
+}
+
+/// What each role would ask, or how to get a model. Foundations work without one.
+async fn models(app: &App) -> Check {
+    let found = app.builds().models().found().await;
+    if found.providers.is_empty() {
+        let [first, rest @ ..] = Detected::help();
+        let fix = rest.join("\n");
+        return check("models", CheckStatus::Warning, first, Some(&fix));
+    }
+    check("models", CheckStatus::Ok, found.lines.join("\n"), None)
 }
 
 async fn walls(app: &App) -> Check {

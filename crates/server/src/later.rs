@@ -3,7 +3,7 @@
 use crate::config::Config;
 use agentwright_domain::run::{Run, Signal};
 use agentwright_engine::{Executor, Handle};
-use agentwright_pipeline::{Builds, Foundations, Parts};
+use agentwright_pipeline::{Builds, Foundations, Models, Parts};
 use agentwright_runtime::Runtime;
 use agentwright_sandbox::Tier;
 use agentwright_verify::Verifier;
@@ -21,6 +21,7 @@ struct Inner {
     runtime: Runtime,
     minimum: Tier,
     foundation_dirs: Vec<PathBuf>,
+    models: Models,
     made: OnceCell<Builds>,
 }
 
@@ -36,6 +37,7 @@ impl Later {
                 runtime: runtime.clone(),
                 minimum,
                 foundation_dirs: config.settings.foundations.clone(),
+                models: Models::new(config.models()),
                 made: OnceCell::new(),
             }),
         }
@@ -69,7 +71,13 @@ impl Later {
             foundations,
             foundation_dirs: it.foundation_dirs.clone(),
             home: crate::config::home().map(|home| home.display().to_string()),
+            models: it.models.clone(),
         })
+    }
+
+    /// The models of this machine.
+    pub(crate) fn models(&self) -> &Models {
+        &self.inner.models
     }
 }
 

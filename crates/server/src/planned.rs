@@ -21,6 +21,7 @@ pub(crate) async fn plan(app: &App, who: &Who, request: PlanRequest) -> Result<P
         changes: request.changes,
         deploys: None,
         foundations: request.foundations,
+        replays: None,
     };
     let unable = |why| ApiError::Unavailable(code::UNAVAILABLE, why);
     let builds = app.builds().builds().await.map_err(unable)?;
@@ -39,6 +40,7 @@ pub(crate) async fn name(app: &App, who: &Who, request: &CreateBuild) -> Option<
         changes: None,
         deploys: None,
         foundations: request.foundations.clone(),
+        replays: None,
     };
     let builds = app.builds().builds().await.ok()?;
     builds.plan(&who.scope, &request).await.ok()?.name
@@ -47,6 +49,7 @@ pub(crate) async fn name(app: &App, who: &Who, request: &CreateBuild) -> Option<
 fn worded(plan: agentwright_pipeline::Plan) -> Plan {
     let verdict = match plan.verdict {
         Verdict::Ready => PlanVerdict::Ready,
+        Verdict::Model => PlanVerdict::Model,
         Verdict::Incomplete => PlanVerdict::Incomplete,
         Verdict::Refused => PlanVerdict::Refused,
     };

@@ -70,6 +70,7 @@ impl Wish {
                 changes: request.changes,
                 deploys: None,
                 foundations: request.foundations,
+                replays: None,
             },
             repeats: None,
         }

@@ -32,6 +32,8 @@ pub(crate) use claim::run_of;
 const WAITING_MAX: usize = 4_096;
 /// Operations of one transaction.
 const GROUP_MAX: usize = 256;
+/// Turns of the runtime that a group waits for more, as long as more come.
+const GATHER_TURNS: usize = 16;
 /// Tries of one group when the database is only busy.
 const TRIES: u32 = 5;
 /// Commits of other processes are looked for this often.
@@ -256,6 +258,7 @@ impl Committer {
     async fn run(mut self, mut waiting: mpsc::Receiver<Op>) {
         let mut group = Vec::with_capacity(GROUP_MAX);
         while waiting.recv_many(&mut group, GROUP_MAX).await > 0 {
+            gather(&mut waiting, &mut group).await;
             self.write(&mut group).await;
             for op in group.drain(..) {
                 op.answer();
@@ -324,6 +327,23 @@ impl Committer {
             self.watches.publish(&run, news);
         }
         Ok(())
+    }
+}
+
+/// Lets those come who are about to: whoever was answered by the last group runs once before the next one is
+/// written, so that a busy store has few large groups and not a small one for every large one.
+async fn gather(waiting: &mut mpsc::Receiver<Op>, group: &mut Vec<Op>) {
+    for _ in 0..GATHER_TURNS {
+        tokio::task::yield_now().await;
+        let before = group.len();
+        while group.len() < GROUP_MAX
+            && let Ok(op) = waiting.try_recv()
+        {
+            group.push(op);
+        }
+        if group.len() == before {
+            return;
+        }
     }
 }
 

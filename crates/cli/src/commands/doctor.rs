@@ -28,12 +28,16 @@ pub(super) async fn doctor(app: &App) -> Result<Exit, Fault> {
             CheckStatus::Warning => "!".yellow().to_string(),
             CheckStatus::Failed => "✗".red().to_string(),
         };
+        let mut details = check.detail.lines().map(safe_line);
         app.out.line(format!(
             "{mark} {:<12} {}",
             safe_line(&check.name),
-            safe_line(&check.detail)
+            details.next().unwrap_or_default()
         ));
-        if let Some(fix) = &check.fix {
+        for detail in details {
+            app.out.line(format!("               {detail}"));
+        }
+        for fix in check.fix.iter().flat_map(|fix| fix.lines()) {
             app.out
                 .line(format!("               {}", safe_line(fix).dimmed()));
         }

@@ -71,7 +71,7 @@ pub(super) async fn ready(
     for _ in 0..ROUNDS_MAX {
         let plan = client.plan(request).await?;
         match plan.verdict {
-            PlanVerdict::Ready => return Ok(Ok(plan)),
+            PlanVerdict::Ready | PlanVerdict::Model => return Ok(Ok(plan)),
             PlanVerdict::Refused => return Ok(Err(refuse(app, &plan))),
             PlanVerdict::Incomplete if !can_ask() || app.out.is_json() => {
                 return Ok(Err(incomplete(app, &plan)));
@@ -91,7 +91,7 @@ pub(super) async fn ready(
 pub(super) fn show(app: &App, plan: &Plan) -> Exit {
     app.out.json(plan);
     match plan.verdict {
-        PlanVerdict::Ready => {
+        PlanVerdict::Ready | PlanVerdict::Model => {
             for line in describe::plan(plan) {
                 app.out.line(line);
             }

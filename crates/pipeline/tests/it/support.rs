@@ -7,7 +7,7 @@ use agentwright_domain::build::{
 use agentwright_domain::ids::{LOCAL_ORGANIZATION, OrganizationId, RunId, Slug};
 use agentwright_domain::run::{NewRun, Run, RunInput, RunKind, RunState};
 use agentwright_engine::{Clock, Engine, Executor, Settings, SystemClock};
-use agentwright_pipeline::{Builds, Foundations, Parts};
+use agentwright_pipeline::{Builds, Foundations, ModelSettings, Models, Parts};
 use agentwright_runtime::environment::Programs;
 use agentwright_runtime::layout::Layout;
 use agentwright_runtime::{Executions, OrgScope, Runtime};
@@ -43,6 +43,14 @@ fn folder() -> tempfile::TempDir {
 
 pub(crate) fn scope() -> OrgScope {
     OrgScope::local()
+}
+
+/// No model is configured, and none is looked for where one might be.
+pub(crate) fn nothing() -> ModelSettings {
+    ModelSettings {
+        ollama_url: "http://127.0.0.1:9".to_owned(),
+        ..ModelSettings::new(Arc::new(|_| None))
+    }
 }
 
 pub(crate) fn auto() -> BuildPolicy {
@@ -98,6 +106,7 @@ impl World {
             foundations: Foundations::load(&[]).unwrap(),
             foundation_dirs: Vec::new(),
             home: Some(dir.path().join("home").display().to_string()),
+            models: Models::new(nothing()),
         });
         let executors: Vec<(RunKind, Arc<dyn Executor>)> = vec![
             (RunKind::Build, wrap(builds.clone())),
