@@ -610,6 +610,21 @@ pub struct CancelRequest {
     pub reason: Option<String>,
 }
 
+/// How a replay came out: `GET /builds/{id}/replay`, where `id` is the replay's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Replayed {
+    /// The build that was replayed.
+    pub of: RunId,
+    /// The replay.
+    pub build: RunId,
+    /// Whether both came to the same spec, code and verdicts.
+    pub identical: bool,
+    /// What was compared, and found the same.
+    pub same: Vec<String>,
+    /// Where they differ, in words.
+    pub differences: Vec<String>,
+}
+
 /// `POST /builds/{id}/retry`: a new build of the same request. Takes an `Idempotency-Key`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(deny_unknown_fields)]

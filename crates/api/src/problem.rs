@@ -75,6 +75,8 @@ pub mod code {
     pub const NOT_ENDED: &str = "run.not_ended";
     /// It does not wait for a decision.
     pub const NOT_WAITING: &str = "decision.not_waiting";
+    /// The build is no replay, or cannot be replayed.
+    pub const NOT_A_REPLAY: &str = "run.not_a_replay";
     /// The build does not wait for a budget.
     pub const NOT_SPENT: &str = "run.not_spent";
     /// What waits is no longer what was decided on.

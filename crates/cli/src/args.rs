@@ -87,6 +87,13 @@ pub(crate) enum Command {
     /// Build the same again, as a new build that names the old
     #[command(after_help = builds::RETRY_HELP)]
     Retry(Retry),
+    /// Make a build's spec and code again from the recorded answers, offline, and compare
+    #[command(after_help = builds::REPLAY_HELP)]
+    Replay {
+        /// An ended build's label or id
+        #[arg(value_name = "BUILD")]
+        build: String,
+    },
     /// Deploy what a build with --no-deploy made
     #[command(after_help = builds::DEPLOY_HELP)]
     Deploy(Deploy),

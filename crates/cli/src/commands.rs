@@ -114,6 +114,7 @@ async fn carry_out(app: &App, command: Command) -> Result<Exit, Fault> {
         Command::Reject(args) => decide::reject(app, args).await,
         Command::Cancel(args) => builds::cancel(app, args).await,
         Command::Retry(args) => builds::retry(app, args).await,
+        Command::Replay { build } => builds::replay(app, &build).await,
         Command::Deploy(args) => builds::deploy(app, args).await,
         Command::Deployments => deployments::list(app).await,
         Command::RunNow(args) => run_now::run_now(app, args).await,

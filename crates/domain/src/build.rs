@@ -15,6 +15,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 mod decide;
+mod going_back;
 
 pub use decide::{decide, due};
 

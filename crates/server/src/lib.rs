@@ -16,6 +16,7 @@ mod firing;
 mod later;
 mod live;
 mod planned;
+mod replay;
 mod router;
 mod routes;
 mod show;

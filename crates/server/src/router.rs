@@ -33,6 +33,10 @@ pub(crate) fn router(app: App) -> Router {
         .route("/builds/{id}/decisions", post(decisions::decide))
         .route("/builds/{id}/cancel", post(decisions::cancel))
         .route("/builds/{id}/resume", post(decisions::resume))
+        .route(
+            "/builds/{id}/replay",
+            get(decisions::replayed).post(decisions::replay),
+        )
         .route("/builds/{id}/retry", post(decisions::retry))
         .route("/builds/{id}/deploy", post(decisions::deploy))
         .route("/costs", get(spending::costs))

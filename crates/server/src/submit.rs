@@ -7,7 +7,9 @@ use crate::planned;
 use crate::view::{self, Lease};
 use agentwright_api::{Build, CreateBuild, DeployBuild, RetryBuild, code};
 use agentwright_domain::approval::{AdvanceApproval, Gate};
-use agentwright_domain::build::{BuildPolicy, BuildRequest, BuildState, Facts, Phase, Stage};
+use agentwright_domain::build::{
+    ApprovalMode, BuildPolicy, BuildRequest, BuildState, Facts, Phase, Stage,
+};
 use agentwright_domain::ids::{RunId, Slug};
 use agentwright_domain::run::{NewRun, Run, RunInput, RunState};
 use agentwright_store::{Remembered, SubmitError};
@@ -95,6 +97,46 @@ impl Wish {
             label: Label::Made(old.label.clone()),
             priority: old.priority,
             state,
+            request,
+            repeats: Some(old.id.clone()),
+        })
+    }
+
+    /// An ended build once more, with its recorded answers in place of the models. Deploys nothing.
+    pub(crate) fn replaying(old: &Run) -> Result<Self, ApiError> {
+        let (state, request) = parts(old)?;
+        if !old.status.ended() {
+            return Err(ApiError::Conflict(
+                code::NOT_ENDED,
+                format!(
+                    "{} has not ended; it can be replayed when it has",
+                    old.label
+                ),
+            ));
+        }
+        if request.deploys.is_some() || state.facts.spec.is_none() {
+            return Err(ApiError::Conflict(
+                code::NOT_A_REPLAY,
+                format!(
+                    "{} made no spec and no code that could be made again",
+                    old.label
+                ),
+            ));
+        }
+        let policy = BuildPolicy {
+            auto_deploy: false,
+            repairs: state.policy.repairs,
+            may_park: false,
+            ..BuildPolicy::new(ApprovalMode::Auto)
+        };
+        let request = BuildRequest {
+            replays: Some(request.replays.clone().unwrap_or_else(|| old.id.clone())),
+            ..request.clone()
+        };
+        Ok(Self {
+            label: Label::Made(old.label.clone()),
+            priority: old.priority,
+            state: BuildState::new(policy),
             request,
             repeats: Some(old.id.clone()),
         })

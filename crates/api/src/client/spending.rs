@@ -1,8 +1,8 @@
-//! Costs and budgets.
+//! Costs, budgets and replays.
 
 use super::{Client, ClientError, escaped};
 use crate::spending::{BudgetNow, BudgetQuery, Cost, CostQuery, SetBudget};
-use crate::{Build, Page};
+use crate::{Build, Page, Replayed};
 use agentwright_domain::spend::BudgetScope;
 
 impl Client {
@@ -23,6 +23,18 @@ impl Client {
         request: &SetBudget,
     ) -> Result<Page<BudgetNow>, ClientError> {
         self.post(&format!("/budgets/{}", scope.word()), request, None)
+            .await
+    }
+
+    /// An ended build once more, with its recorded answers in place of the models.
+    pub async fn replay(&self, id: &str, key: Option<&str>) -> Result<Build, ClientError> {
+        let path = format!("/builds/{}/replay", escaped(id));
+        self.post(&path, &serde_json::json!({}), key).await
+    }
+
+    /// Whether a replay that has ended came to the same.
+    pub async fn replayed(&self, id: &str) -> Result<Replayed, ClientError> {
+        self.read(&format!("/builds/{}/replay", escaped(id)), &())
             .await
     }
 

@@ -68,6 +68,13 @@ pub(super) const RETRY_HELP: &str = "Examples:
   agentwright retry folder-backup
   agentwright retry folder-backup --input keep=14";
 
+pub(super) const REPLAY_HELP: &str = "No model is asked and nothing is deployed. The exit code is 0 when the same spec, the same code and the
+same verdicts come out, else 1 with the first difference of each.
+
+Examples:
+  agentwright replay word-count
+  agentwright replay word-count --json | jq .differences";
+
 pub(super) const DEPLOY_HELP: &str = "Examples:
   agentwright build --no-deploy \"every night, zip ./notes into ./backups\"
   agentwright deploy folder-backup";

@@ -13,6 +13,9 @@ use crate::follow::Events;
 use crate::output::{age, safe_line, short_id, table};
 use crate::progress::Seen;
 
+/// One wait for a replay's end, seconds.
+const WAIT_S: u32 = 30;
+
 /// `list`.
 pub(super) async fn list(app: &App, args: List) -> Result<Exit, Fault> {
     let client = app.data.connect(&app.out).await?;
@@ -108,6 +111,35 @@ pub(super) async fn retry(app: &App, args: Retry) -> Result<Exit, Fault> {
     let key = Uuid::now_v7().to_string();
     let build = client.retry(&args.build, &request, Some(&key)).await?;
     finish::submitted(app, &client, &build, args.detach).await
+}
+
+/// `replay`.
+pub(super) async fn replay(app: &App, build: &str) -> Result<Exit, Fault> {
+    let client = app.data.connect(&app.out).await?;
+    let key = Uuid::now_v7().to_string();
+    let again = client.replay(build, Some(&key)).await?;
+    let id = again.id.as_str();
+    app.out
+        .note(format!("replaying {build} as {}", again.label));
+    loop {
+        let now = client.settled_build(id, WAIT_S).await?;
+        if now.build.status().ended() {
+            break;
+        }
+    }
+    let came = client.replayed(id).await?;
+    app.out.json(&came);
+    for line in &came.same {
+        app.out.line(field("same", &safe_line(line)));
+    }
+    for line in &came.differences {
+        app.out.line(field("differs", &safe_line(line)));
+    }
+    Ok(if came.identical {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 /// `deploy`.

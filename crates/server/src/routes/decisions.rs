@@ -6,7 +6,9 @@ use crate::extract::{Body, IdempotencyKey, Named, Who};
 use crate::find;
 use crate::routes::builds::now;
 use crate::submit::{self, Wish};
-use agentwright_api::{Build, CancelRequest, Decide, DecisionRequest, DeployBuild, RetryBuild};
+use agentwright_api::{
+    Build, CancelRequest, Decide, DecisionRequest, DeployBuild, Replayed, RetryBuild,
+};
 use agentwright_domain::ids::ApprovalId;
 use agentwright_domain::run::{Decision, RunKind, Signal};
 use axum::Json;
@@ -70,6 +72,27 @@ pub(crate) async fn retry(
     let wish = Wish::again(&old, request)?;
     let build = submit::build(&app, &who, key, wish).await?;
     Ok((StatusCode::ACCEPTED, Json(build)))
+}
+
+pub(crate) async fn replay(
+    State(app): State<App>,
+    who: Who,
+    Named(id): Named,
+    key: IdempotencyKey,
+) -> Result<(StatusCode, Json<Build>), ApiError> {
+    let old = find::run(&app, &who, RunKind::Build, &id).await?;
+    let wish = Wish::replaying(&old)?;
+    let build = submit::build(&app, &who, key, wish).await?;
+    Ok((StatusCode::ACCEPTED, Json(build)))
+}
+
+pub(crate) async fn replayed(
+    State(app): State<App>,
+    who: Who,
+    Named(id): Named,
+) -> Result<Json<Replayed>, ApiError> {
+    let run = find::run(&app, &who, RunKind::Build, &id).await?;
+    crate::replay::compare(&app, &who, &run).await.map(Json)
 }
 
 pub(crate) async fn deploy(
