@@ -4,6 +4,7 @@
 //! A version is installed under its final name in one step (`rename`), so a version directory is
 //! either absent or whole. Doing it again with the same code changes nothing.
 
+use crate::crontab;
 use crate::layout::Layout;
 use crate::tree::{self, TreeError, io_error, write_file};
 use agentwright_domain::digest::Digest;
@@ -191,17 +192,24 @@ pub fn export(app: &Path, spec: &Spec, to: &Path) -> Result<(), InstallError> {
     Ok(())
 }
 
-/// The line for `crontab -e`, where it runs at times.
+/// The line for `crontab -e`, where it runs at times that a crontab can say.
 pub fn crontab_line(spec: &Spec, directory: &Path) -> Option<String> {
     let run = shell_quote(&directory.join("run").to_string_lossy());
     let log = shell_quote(&directory.join("state/cron.log").to_string_lossy());
     match &spec.trigger {
-        Trigger::Schedule { cron, zone, .. } => Some(format!(
-            "CRON_TZ={zone}\n{cron} {} >>{} 2>&1\n",
-            // `%` ends the command in a crontab.
-            run.replace('%', "\\%"),
-            log.replace('%', "\\%"),
-        )),
+        Trigger::Schedule { cron, zone, .. } => {
+            let plain = crontab::plain(cron, zone)?;
+            let only_if = plain
+                .only_if
+                .map_or_else(String::new, |is| format!("{is} && "));
+            Some(format!(
+                "CRON_TZ={zone}\n{} {only_if}{} >>{} 2>&1\n",
+                plain.fields,
+                // `%` ends the command in a crontab.
+                run.replace('%', "\\%"),
+                log.replace('%', "\\%"),
+            ))
+        }
         Trigger::Service { .. } => Some(format!("@reboot {run} >>{log} 2>&1\n")),
         Trigger::Once | Trigger::Manual => None,
     }
@@ -275,6 +283,10 @@ fn readme(spec: &Spec, directory: &Path) -> String {
         text.push_str(&format!(
             "\nFor `crontab -e` (also in the file `crontab`):\n\n```\n{line}```\n"
         ));
+    } else if matches!(spec.trigger, Trigger::Schedule { .. }) {
+        text.push_str(
+            "\nNo line of a crontab can say these times: start `run` by something else.\n",
+        );
     }
     text
 }

@@ -5,6 +5,7 @@
 //! fires, `executions.rs` runs one firing, `actions.rs` does what a person asks.
 
 mod actions;
+mod crontab;
 mod deploying;
 mod error;
 mod executions;

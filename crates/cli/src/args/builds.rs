@@ -10,7 +10,7 @@ use std::path::PathBuf;
 pub(super) const BUILD_HELP: &str = "Examples:
   agentwright build \"every night, keep a zip of the folder ./notes in ./backups and keep the last 7\"
   agentwright build --yes \"every hour, watch https://example.org/news and tell me when it changes\"
-  agentwright build --plan --json \"every weekday at 7 write a report of ./sales.csv to ./report.md\"
+  agentwright build --plan --json \"every weekday at 7 write a report of ./sales.csv into ./reports\"
   agentwright build --input folder=./notes \"back up a folder to ./backups every night\"
   agentwright build --spec spec.json            the format: agentwright schema spec
 

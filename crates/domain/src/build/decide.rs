@@ -50,34 +50,7 @@ pub fn decide(
     let at = At { run, state, now_ms };
     match (&state.phase, signal) {
         (Phase::Stage { stage, attempt }, Signal::Stage { outcome }) => {
-            Ok(match outcome.as_ref() {
-                StageOutcome::Done {
-                    summary,
-                    facts,
-                    records,
-                } => at.done(*stage, *attempt, summary, facts, records),
-                StageOutcome::Failed {
-                    class,
-                    reason,
-                    records,
-                } => at.failed(*stage, *attempt, *class, reason, records),
-                StageOutcome::Retry {
-                    reason,
-                    not_before_ms,
-                } => at.again(*stage, *attempt, reason, *not_before_ms),
-                StageOutcome::Park { reason, until_ms } => {
-                    at.park(*stage, *attempt, reason, *until_ms)
-                }
-                StageOutcome::Spent { limit } => at.spent(*stage, *attempt, limit),
-                StageOutcome::Repair {
-                    repair,
-                    failure,
-                    records,
-                } => at.repair(*stage, *attempt, repair, failure, records),
-                StageOutcome::Amend { reason, records } => {
-                    at.amend(*stage, *attempt, reason, records)
-                }
-            })
+            Ok(at.outcome(*stage, *attempt, outcome))
         }
         (Phase::Stage { stage, attempt }, Signal::Fault { message, retryable }) => {
             Ok(if *retryable {
@@ -160,6 +133,33 @@ pub(super) struct At<'a> {
 }
 
 impl At<'_> {
+    fn outcome(&self, stage: Stage, attempt: u32, outcome: &StageOutcome) -> Transition {
+        match outcome {
+            StageOutcome::Done {
+                summary,
+                facts,
+                records,
+            } => self.done(stage, attempt, summary, facts, records),
+            StageOutcome::Failed {
+                class,
+                reason,
+                records,
+            } => self.failed(stage, attempt, *class, reason, records),
+            StageOutcome::Retry {
+                reason,
+                not_before_ms,
+            } => self.again(stage, attempt, reason, *not_before_ms),
+            StageOutcome::Park { reason, until_ms } => self.park(stage, attempt, reason, *until_ms),
+            StageOutcome::Spent { limit } => self.spent(stage, attempt, limit),
+            StageOutcome::Repair {
+                repair,
+                failure,
+                records,
+            } => self.repair(stage, attempt, repair, failure, records),
+            StageOutcome::Amend { reason, records } => self.amend(stage, attempt, reason, records),
+        }
+    }
+
     fn done(
         &self,
         stage: Stage,
