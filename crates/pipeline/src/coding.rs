@@ -3,6 +3,8 @@
 //! The coder works in a copy. What it says counts for nothing: the copy is looked at, and only regular files within
 //! limits are taken, by digest. The spec, its acceptance and the pages of the repository are shown and never taken.
 
+mod left;
+
 use crate::models::{Asking, CoderKind, Models};
 use crate::stages::Stop;
 use agentwright_agent::{
@@ -10,7 +12,7 @@ use agentwright_agent::{
     Progress, Protected, Task, ToolLoop, Workspace, inspect,
 };
 use agentwright_domain::build::{FailureClass, Repair};
-use agentwright_domain::spec::Spec;
+use agentwright_domain::spec::{AutomationKind, Spec};
 use agentwright_engine::Handle;
 use agentwright_llm::Role;
 use agentwright_runtime::install::NOT_CODE;
@@ -44,6 +46,10 @@ pub(crate) struct Job<'a> {
     /// An empty directory of ours.
     pub(crate) scratch: PathBuf,
     pub(crate) sandbox: Sandbox,
+    /// Where this attempt's record keeps what a command-line agent left, for a replay.
+    pub(crate) left: PathBuf,
+    /// In a replay: where the record is that takes an agent's place.
+    pub(crate) left_then: Option<PathBuf>,
 }
 
 /// What came of it. The transcript is there whatever came.
@@ -70,7 +76,14 @@ pub(crate) async fn code(
         Some(_) => Role::Repair,
         None => Role::Code,
     };
-    let (coder, by) = chosen(models, asking, role).await?;
+    let kind = match models.settings().coder.kind {
+        Some(kind) => kind,
+        None => usual(models, role).await,
+    };
+    let (coder, by) = match &job.left_then {
+        Some(then) if kind.is_agent() => left_then(then),
+        Some(_) | None => chosen(models, asking, role, kind).await?,
+    };
     let workspace = workspace(asking, job)?;
     let (steps, mut lines) = mpsc::channel(STEPS_WAITING);
     let told = Told {
@@ -99,7 +112,12 @@ pub(crate) async fn code(
     let ((written, kept), ()) = tokio::join!(writing, telling);
     let (transcript, outcome) = match written {
         Ok(written) => {
-            let taken = take(job, &workspace, &limits, written.says);
+            let mut taken = take(job, &workspace, &limits, written.says);
+            if taken.is_ok() && kind.is_agent() {
+                taken = left::keep(&job.repository, &job.left)
+                    .map_err(Stop::from)
+                    .and(taken);
+            }
             (written.transcript, taken)
         }
         Err(error) => (kept, Err(stop(asking, error, job.attempt))),
@@ -116,12 +134,9 @@ async fn chosen(
     models: &Models,
     asking: &Asking<'_>,
     role: Role,
+    kind: CoderKind,
 ) -> Result<(Box<dyn Coder>, String), Stop> {
     let config = &models.settings().coder;
-    let kind = match config.kind {
-        Some(kind) => kind,
-        None => usual(models, role).await,
-    };
     let program = || {
         config.program.clone().ok_or_else(|| {
             Stop::fault(
@@ -129,13 +144,6 @@ async fn chosen(
             )
         })
     };
-    if asking.is_replay() && !matches!(kind, CoderKind::OneShot | CoderKind::ToolLoop) {
-        return Err(Stop::Failed(
-            FailureClass::Refused,
-            "a command-line agent wrote this code; what it was answered is not recorded, so it cannot be replayed"
-                .to_owned(),
-        ));
-    }
     let coder: (Box<dyn Coder>, String) = match kind {
         CoderKind::OneShot | CoderKind::ToolLoop => {
             let callers = asking.callers(role).await?;
@@ -183,6 +191,12 @@ async fn chosen(
     Ok(coder)
 }
 
+/// In a replay an agent's place is taken by what it left.
+fn left_then(then: &Path) -> (Box<dyn Coder>, String) {
+    let coder = Box::new(left::Left(then.to_owned()));
+    (coder, "what was recorded of an agent".to_owned())
+}
+
 /// Small local models write whole files at once; the others use tools.
 async fn usual(models: &Models, role: Role) -> CoderKind {
     let found = models.found().await;
@@ -225,6 +239,13 @@ fn brief(job: &Job<'_>) -> String {
         "" => String::new(),
         some => format!("\nConventions that hold here:\n{some}\n"),
     };
+    let help = match spec.kind {
+        AutomationKind::Script | AutomationKind::ClaudeAgent => {
+            "Started with --help it says in a few lines what it does, touches nothing and ends with 0; no network and \
+             no folder is there then.\n"
+        }
+        AutomationKind::Service => "",
+    };
     format!(
         "Write the automation {name}: {purpose}\n\n\
          It is started with the command {command:?}. Your files are in /app (here: the workspace), which is read-only \
@@ -232,7 +253,7 @@ fn brief(job: &Job<'_>) -> String {
          standard library and sh are there; nothing can be installed. Only the hosts, folders and programs of the \
          permissions can be reached. Secrets come as environment variables of the declared names, never in the code.\n\
          Handle errors: say what failed on standard error and end with a code other than 0; log to standard output; \
-         change nothing beyond what is asked. Where there is a preview command it changes nothing.\n{conventions}\n\
+         change nothing beyond what is asked. Where there is a preview command it changes nothing.\n{help}{conventions}\n\
          The whole spec, with the acceptance that it will be tested by (its values are drawn anew at each test):\n\
          ```json\n{json}\n```",
         name = spec.name,

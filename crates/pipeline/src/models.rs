@@ -11,7 +11,7 @@ use agentwright_llm::caller::Now;
 use agentwright_llm::detect::OLLAMA_URL;
 use agentwright_llm::{
     Advice, CallRecord, Caller, Callers, Cassette, CassetteWriter, Detected, Kind, LlmError, Meter,
-    ModelsConfig, Parts, Planned, Prices, Refusal, ReplayProvider, Role, Secret, Ticket,
+    ModelsConfig, Parts, Planned, Prices, Refusal, ReplayProvider, Retry, Role, Secret, Ticket,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -114,6 +114,16 @@ pub enum CoderKind {
     Codex,
     /// Any agent that speaks ACP.
     Acp,
+}
+
+impl CoderKind {
+    /// Whether it is a program that asks its model by itself.
+    pub fn is_agent(self) -> bool {
+        match self {
+            Self::OneShot | Self::ToolLoop => false,
+            Self::Claude | Self::Codex | Self::Acp => true,
+        }
+    }
 }
 
 /// The independent look at the code.
@@ -269,11 +279,6 @@ impl<'a> Asking<'a> {
         &self.secrets
     }
 
-    /// Whether the answers come from a record.
-    pub(crate) fn is_replay(&self) -> bool {
-        self.replays.is_some()
-    }
-
     /// What was asked and answered so far, a JSON object a line.
     pub(crate) fn tape(&self) -> Vec<u8> {
         let kept = self.tape.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -313,6 +318,12 @@ impl<'a> Asking<'a> {
         Caller {
             provider: Arc::new(ReplayProvider::new(cassette, &id, self.secrets.clone())),
             meter: Arc::new(agentwright_llm::Unmetered),
+            // A recorded failure is followed by what was recorded after it, without the wait between them.
+            retry: Retry {
+                base: Duration::ZERO,
+                cap: Duration::ZERO,
+                ..caller.retry
+            },
             ..caller
         }
     }
@@ -365,6 +376,10 @@ impl<'a> Asking<'a> {
         match (error.kind, error.advice()) {
             (Kind::Refused, _) => Stop::Spent(error.message.clone()),
             (Kind::Cancelled, _) => Stop::Retry("it was stopped".to_owned()),
+            (Kind::Replay, _) => Stop::Failed(
+                FailureClass::Tests,
+                format!("it differs: {}", error.message),
+            ),
             (_, Advice::Park { after }) => {
                 let after_ms = i64::try_from(after.as_millis()).unwrap_or(i64::MAX / 4);
                 let until_ms = now_ms.saturating_add(after_ms);

@@ -101,7 +101,10 @@ async fn written(work: &Work<'_>, spec: &Spec) -> Result<String, Stop> {
         ),
         None => None,
     };
+    let left = format!("left-{}", work.attempt);
     let job = Job {
+        left: work.directory().join(kept::REPLAY).join(&left),
+        left_then: work.replayed().map(|then| then.join(&left)),
         spec,
         conventions: &models.settings().conventions,
         repair,
@@ -122,7 +125,8 @@ async fn written(work: &Work<'_>, spec: &Spec) -> Result<String, Stop> {
         work.handle.keep(&name, transcript).await?;
     }
     let taken = outcome?;
-    let says: String = taken.says.chars().take(SAYS_MAX).collect();
+    let says = taken.says.split_whitespace().collect::<Vec<_>>().join(" ");
+    let says: String = says.chars().take(SAYS_MAX).collect();
     let line = format!("{} files taken from {by}; it says: {says}", taken.files);
     work.handle.progress(90, &line).await?;
     Ok(by)

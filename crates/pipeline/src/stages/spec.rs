@@ -117,10 +117,11 @@ async fn drafted(work: &Work<'_>, existing: Option<&Spec>) -> Result<Made, Stop>
         .iter()
         .map(ToString::to_string)
         .collect();
+    let (taken, existing) = surroundings(work, taken, existing).await?;
     let asking = work.asking(Stage::Spec).await?;
     let wish = Wish {
         request: work.request,
-        existing,
+        existing: existing.as_ref(),
         amendment: work.state.facts.amendment.as_deref(),
         conventions: &work.builds.models().settings().conventions,
         taken: &taken,
@@ -141,6 +142,19 @@ async fn drafted(work: &Work<'_>, existing: Option<&Spec>) -> Result<Made, Stop>
         source: FoundationSource::default(),
         unasked: drafted.unasked,
     })
+}
+
+/// The names that are taken and the version that is changed: in a replay as they were, for they have changed since.
+async fn surroundings(
+    work: &Work<'_>,
+    taken: Vec<String>,
+    existing: Option<&Spec>,
+) -> Result<(Vec<String>, Option<Spec>), Stop> {
+    let now = agentwright_proof::canonical(&(taken, existing))?;
+    let name = format!("surroundings-{}.json", work.attempt);
+    let then = work.recalled(&name, now).await?;
+    serde_json::from_slice(&then)
+        .map_err(|error| Stop::fault(format!("the recorded {name}: {error}")))
 }
 
 fn write(

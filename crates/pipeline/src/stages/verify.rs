@@ -86,25 +86,13 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
 
 /// Drawn now, after the code was committed; a replay draws what was drawn then.
 async fn seed(work: &Work<'_>) -> Result<[u8; 32], Stop> {
-    let name = format!("seed-{}", work.attempt);
-    if let Some(replayed) = work.replayed() {
-        let path = replayed.join(&name);
-        let seed = blocking(move || Ok::<_, Stop>(std::fs::read(&path).ok())).await?;
-        return seed.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
-            Stop::Failed(
-                FailureClass::Tests,
-                format!(
-                    "it differs: the build that is replayed made no test at try {}",
-                    work.attempt
-                ),
-            )
-        });
-    }
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)
         .map_err(|error| Stop::Retry(format!("cannot draw a seed: {error}")))?;
-    work.keep_for_replay(&name, seed.to_vec()).await?;
-    Ok(seed)
+    let name = format!("seed-{}", work.attempt);
+    let seed = work.recalled(&name, seed.to_vec()).await?;
+    seed.try_into()
+        .map_err(|_| Stop::fault(format!("the recorded {name} is no seed: it was changed")))
 }
 
 /// What the end of verify means for the build. A foundation's code nobody mends.

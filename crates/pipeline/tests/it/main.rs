@@ -3,10 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod approvals;
+mod author;
 mod life;
+mod models;
 mod planted;
 mod refusals;
 mod repeated;
 mod services;
 mod support;
 mod thin_line;
+mod wishes;
