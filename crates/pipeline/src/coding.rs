@@ -41,6 +41,8 @@ pub(crate) struct Job<'a> {
     /// What the failing level saw.
     pub(crate) evidence: Option<String>,
     pub(crate) attempt: u32,
+    /// Tries of this writing, the ones before the last repair not counted.
+    pub(crate) tries: u32,
     /// The repository.
     pub(crate) repository: PathBuf,
     /// An empty directory of ours.
@@ -112,7 +114,7 @@ pub(crate) async fn code(
     let ((written, kept), ()) = tokio::join!(writing, telling);
     let (transcript, outcome) = match written {
         Ok(written) => {
-            let mut taken = take(job, &workspace, &limits, written.says);
+            let mut taken = take(asking, job, &workspace, &limits, written.says);
             if taken.is_ok() && kind.is_agent() {
                 taken = left::keep(&job.repository, &job.left)
                     .map_err(Stop::from)
@@ -120,7 +122,7 @@ pub(crate) async fn code(
             }
             (written.transcript, taken)
         }
-        Err(error) => (kept, Err(stop(asking, error, job.attempt))),
+        Err(error) => (kept, Err(stop(asking, error, job.tries))),
     };
     Ok(Coded {
         by,
@@ -287,6 +289,7 @@ fn workspace(asking: &Asking<'_>, job: &Job<'_>) -> Result<Workspace, Stop> {
 
 /// Looks at what the coder left, and makes the repository's code exactly that.
 fn take(
+    asking: &Asking<'_>,
     job: &Job<'_>,
     workspace: &Workspace,
     limits: &CoderLimits,
@@ -298,6 +301,14 @@ fn take(
             format!("what the coder left is not taken: {problem}"),
         )
     })?;
+    for file in &left {
+        let path = workspace.dir.join(&file.path);
+        let bytes = std::fs::read(&path).map_err(tree::io_error("read", &path))?;
+        if asking.leaks(&String::from_utf8_lossy(&bytes)) {
+            let why = format!("{} holds a provider's key; nothing of it is taken", file.path);
+            return Err(Stop::Failed(FailureClass::Review, why));
+        }
+    }
     let kept: BTreeSet<&str> = left.iter().map(|file| file.path.as_str()).collect();
     for file in tree::files(&job.repository, &NOT_CODE)? {
         if !kept.contains(file.path.as_str()) && file.path != "AGENTS.md" {
@@ -332,7 +343,7 @@ fn put(from: &Path, to: &Path, file: &FileEntry) -> Result<(), Stop> {
 }
 
 /// What a coder's failure means for the build.
-fn stop(asking: &Asking<'_>, error: CoderError, attempt: u32) -> Stop {
+fn stop(asking: &Asking<'_>, error: CoderError, tries: u32) -> Stop {
     let words = error.to_string();
     match error {
         CoderError::Model(error) => asking.stop(&error),
@@ -342,10 +353,10 @@ fn stop(asking: &Asking<'_>, error: CoderError, attempt: u32) -> Stop {
         | CoderError::Unmetered { .. } => Stop::fault(words),
         CoderError::Limit(_) => Stop::Failed(FailureClass::Limit, words),
         CoderError::NothingWritten(_) | CoderError::BadOutput(_) | CoderError::Failed { .. } => {
-            if attempt >= EMPTY_MAX {
+            if tries >= EMPTY_MAX {
                 Stop::Failed(
                     FailureClass::Tests,
-                    format!("{words}; gave up after {attempt} tries"),
+                    format!("{words}; gave up after {tries} tries"),
                 )
             } else {
                 Stop::Retry(words)

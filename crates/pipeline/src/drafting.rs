@@ -92,6 +92,12 @@ pub(crate) async fn draft(
             ..CallCx::default()
         };
         let (said, answer) = ask(&callers, messages.clone(), cx, asking).await?;
+        if asking.leaks(&said) {
+            return Err(Stop::Failed(
+                FailureClass::Review,
+                "the model's answer holds a provider's key; nothing of it is used".to_owned(),
+            ));
+        }
         match take(wish, answer).await? {
             Taken::Whole(spec) => {
                 let unasked = unasked(&spec, wish);

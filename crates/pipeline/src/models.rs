@@ -3,12 +3,15 @@
 //! The one place where a role becomes something that can be asked: what the machine has is looked for here
 //! (`llm::detect`), every call is reserved with the run's ledger and recorded for a replay. Not here: what is asked.
 
+mod window;
+
 use agentwright_agent::Upstream;
 use agentwright_domain::build::{FailureClass, Stage};
 use agentwright_domain::spend::{Amount, PlannedCall, SettledCall};
 use agentwright_engine::{Handle, ReportError};
 use agentwright_llm::caller::Now;
 use agentwright_llm::detect::OLLAMA_URL;
+use agentwright_llm::redact::SECRET_MIN;
 use agentwright_llm::{
     Advice, CallRecord, Caller, Callers, Cassette, CassetteWriter, Detected, Kind, LlmError, Meter,
     ModelsConfig, Parts, Planned, Prices, Refusal, ReplayProvider, Retry, Role, Secret, Ticket,
@@ -22,6 +25,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::stages::Stop;
+use window::Window;
 
 /// How long what was found on the machine is believed.
 const FOUND_FOR: Duration = Duration::from_secs(30);
@@ -279,6 +283,14 @@ impl<'a> Asking<'a> {
         &self.secrets
     }
 
+    /// Whether a text holds one of them.
+    pub(crate) fn leaks(&self, text: &str) -> bool {
+        self.secrets
+            .iter()
+            .map(Secret::expose)
+            .any(|secret| secret.len() >= SECRET_MIN && text.contains(secret))
+    }
+
     /// What was asked and answered so far, a JSON object a line.
     pub(crate) fn tape(&self) -> Vec<u8> {
         let kept = self.tape.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -309,7 +321,17 @@ impl<'a> Asking<'a> {
                     .map(|caller| self.replayed(caller, cassette))
                     .collect(),
             )),
-            None => self.open(callers),
+            None => {
+                let behind = |caller: Caller| Caller {
+                    provider: Arc::new(Window {
+                        inner: Arc::clone(&caller.provider),
+                        models: self.models.clone(),
+                        now: Arc::clone(&self.now),
+                    }),
+                    ..caller
+                };
+                self.open(Callers(callers.0.into_iter().map(behind).collect()))
+            }
         }
     }
 
@@ -379,6 +401,10 @@ impl<'a> Asking<'a> {
             (Kind::Replay, _) => Stop::Failed(
                 FailureClass::Tests,
                 format!("it differs: {}", error.message),
+            ),
+            (_, Advice::Park { .. }) if self.replays.is_some() => Stop::Failed(
+                FailureClass::Limit,
+                format!("the recorded try ended here: {}", error.message),
             ),
             (_, Advice::Park { after }) => {
                 let after_ms = i64::try_from(after.as_millis()).unwrap_or(i64::MAX / 4);

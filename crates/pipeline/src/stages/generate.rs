@@ -102,6 +102,7 @@ async fn written(work: &Work<'_>, spec: &Spec) -> Result<String, Stop> {
         None => None,
     };
     let left = format!("left-{}", work.attempt);
+    let repairs = u32::try_from(work.state.facts.tried.len()).unwrap_or(u32::MAX);
     let job = Job {
         left: work.directory().join(kept::REPLAY).join(&left),
         left_then: work.replayed().map(|then| then.join(&left)),
@@ -110,6 +111,7 @@ async fn written(work: &Work<'_>, spec: &Spec) -> Result<String, Stop> {
         repair,
         evidence,
         attempt: work.attempt,
+        tries: work.attempt.saturating_sub(repairs),
         repository: work.repository(),
         scratch: work.scratch(Stage::Generate).await?,
         sandbox: work.builds.runtime().sandbox().clone(),

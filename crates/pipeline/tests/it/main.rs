@@ -5,6 +5,7 @@
 mod approvals;
 mod author;
 mod life;
+mod model_faults;
 mod models;
 mod planted;
 mod refusals;

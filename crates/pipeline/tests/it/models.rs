@@ -4,6 +4,7 @@ use crate::author::{KEY, asked, author, coder, lay_out, settings};
 use crate::support::{World, auto, facts, phase, scope};
 use crate::wishes::{WISHES, Wish, wish};
 use agentwright_domain::build::{BuildPolicy, BuildRequest, Oversight, Phase};
+use agentwright_domain::ids::RunId;
 use agentwright_domain::run::Run;
 use agentwright_llm::Wire;
 use agentwright_pipeline::{CoderKind, ModelSettings, Verdict};
@@ -109,8 +110,13 @@ async fn costs(world: &World, run: &Run) -> Vec<CostRow> {
         .unwrap()
 }
 
-/// Submits a replay and waits for its end.
-pub(crate) async fn replay(world: &World, old: &Run) -> Run {
+async fn replay(world: &World, old: &Run) -> Run {
+    let id = replay_of(world, old).await;
+    world.settled(&id).await
+}
+
+/// Submits a replay.
+pub(crate) async fn replay_of(world: &World, old: &Run) -> RunId {
     let request = match &old.input {
         agentwright_domain::run::RunInput::Build(request) => request.clone(),
         other => panic!("not a build: {other:?}"),
@@ -123,8 +129,7 @@ pub(crate) async fn replay(world: &World, old: &Run) -> Run {
         auto_deploy: false,
         ..auto()
     };
-    let id = world.submit(request, policy).await;
-    world.settled(&id).await
+    world.submit(request, policy).await
 }
 
 async fn verdicts(world: &World, run: &Run) -> Vec<String> {
