@@ -124,6 +124,10 @@ pub(crate) async fn code(
         }
         Err(error) => (kept, Err(stop(asking, error, job.tries))),
     };
+    let by = match asking.answered() {
+        Some(model) => format!("{by}, {model}"),
+        None => by,
+    };
     Ok(Coded {
         by,
         transcript,
@@ -149,19 +153,12 @@ async fn chosen(
     let coder: (Box<dyn Coder>, String) = match kind {
         CoderKind::OneShot | CoderKind::ToolLoop => {
             let callers = asking.callers(role).await?;
-            let of = callers.0.first().map_or_else(String::new, |caller| {
-                format!("{} {}", caller.provider.id(), caller.model)
-            });
             if kind == CoderKind::OneShot {
-                (
-                    Box::new(OneShot::new("one_shot", callers)),
-                    format!("one shot, {of}"),
-                )
+                let coder = Box::new(OneShot::new("one_shot", callers));
+                (coder, "one shot".to_owned())
             } else {
-                (
-                    Box::new(ToolLoop::new("tool_loop", callers)),
-                    format!("tool loop, {of}"),
-                )
+                let coder = Box::new(ToolLoop::new("tool_loop", callers));
+                (coder, "tool loop".to_owned())
             }
         }
         CoderKind::Claude => {
@@ -305,7 +302,10 @@ fn take(
         let path = workspace.dir.join(&file.path);
         let bytes = std::fs::read(&path).map_err(tree::io_error("read", &path))?;
         if asking.leaks(&String::from_utf8_lossy(&bytes)) {
-            let why = format!("{} holds a provider's key; nothing of it is taken", file.path);
+            let why = format!(
+                "{} holds a provider's key; nothing of it is taken",
+                file.path
+            );
             return Err(Stop::Failed(FailureClass::Review, why));
         }
     }

@@ -101,9 +101,7 @@ pub(crate) async fn draft(
         match take(wish, answer).await? {
             Taken::Whole(spec) => {
                 let unasked = unasked(&spec, wish);
-                let by = callers.0.first().map_or_else(String::new, |caller| {
-                    format!("{} {}", caller.provider.id(), caller.model)
-                });
+                let by = asking.answered().unwrap_or_default();
                 return Ok(Drafted {
                     spec: *spec,
                     unasked,

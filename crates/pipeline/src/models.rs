@@ -3,6 +3,7 @@
 //! The one place where a role becomes something that can be asked: what the machine has is looked for here
 //! (`llm::detect`), every call is reserved with the run's ledger and recorded for a replay. Not here: what is asked.
 
+mod recorded;
 mod window;
 
 use agentwright_agent::Upstream;
@@ -14,7 +15,7 @@ use agentwright_llm::detect::OLLAMA_URL;
 use agentwright_llm::redact::SECRET_MIN;
 use agentwright_llm::{
     Advice, CallRecord, Caller, Callers, Cassette, CassetteWriter, Detected, Kind, LlmError, Meter,
-    ModelsConfig, Parts, Planned, Prices, Refusal, ReplayProvider, Retry, Role, Secret, Ticket,
+    ModelsConfig, Parts, Planned, Prices, Refusal, Role, Secret, Ticket,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -310,44 +311,32 @@ impl<'a> Asking<'a> {
             recorder: Some(recorder),
             now: Arc::clone(&self.now),
         };
+        if let Some(cassette) = &self.replays {
+            let config = found.roles.get(&role);
+            let recorded = recorded::callers(cassette, role, config, &parts, &self.secrets);
+            return Ok(recorded);
+        }
         let callers = found
             .callers(role, &env, &parts)
             .map_err(|error| self.stop(&error))?;
-        match &self.replays {
-            Some(cassette) => Ok(Callers(
-                callers
-                    .0
-                    .into_iter()
-                    .map(|caller| self.replayed(caller, cassette))
-                    .collect(),
-            )),
-            None => {
-                let behind = |caller: Caller| Caller {
-                    provider: Arc::new(Window {
-                        inner: Arc::clone(&caller.provider),
-                        models: self.models.clone(),
-                        now: Arc::clone(&self.now),
-                    }),
-                    ..caller
-                };
-                self.open(Callers(callers.0.into_iter().map(behind).collect()))
-            }
-        }
+        let behind = |caller: Caller| Caller {
+            provider: Arc::new(Window {
+                inner: Arc::clone(&caller.provider),
+                models: self.models.clone(),
+                now: Arc::clone(&self.now),
+            }),
+            ..caller
+        };
+        self.open(Callers(callers.0.into_iter().map(behind).collect()))
     }
 
-    fn replayed(&self, caller: Caller, cassette: &Cassette) -> Caller {
-        let id = caller.provider.id().to_owned();
-        Caller {
-            provider: Arc::new(ReplayProvider::new(cassette, &id, self.secrets.clone())),
-            meter: Arc::new(agentwright_llm::Unmetered),
-            // A recorded failure is followed by what was recorded after it, without the wait between them.
-            retry: Retry {
-                base: Duration::ZERO,
-                cap: Duration::ZERO,
-                ..caller.retry
-            },
-            ..caller
-        }
+    /// Who gave the last answer of this attempt: a provider and its model.
+    pub(crate) fn answered(&self) -> Option<String> {
+        let tape = String::from_utf8(self.tape()).ok()?;
+        let entries = Cassette::read(&tape).ok()?.entries;
+        let last = entries.iter().rev().find(|entry| entry.error.is_none())?;
+        let model = last.request.get("model")?.as_str()?;
+        Some(format!("{} {model}", last.provider))
     }
 
     fn open(&self, callers: Callers) -> Result<Callers, Stop> {

@@ -35,7 +35,10 @@ impl Provider for Window {
         if let Some(until_ms) = self.models.closed_until(&id, now_ms) {
             let after = u64::try_from(until_ms.saturating_sub(now_ms)).unwrap_or(0);
             let after = Duration::from_millis(after);
-            let why = format!("{id} was not asked: it answers nobody for another {} s", after.as_secs());
+            let why = format!(
+                "{id} was not asked: it answers nobody for another {} s",
+                after.as_secs()
+            );
             let error = LlmError::new(Kind::RateLimited, id, why)
                 .with_model(request.model)
                 .with_retry_after(after);

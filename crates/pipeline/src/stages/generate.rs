@@ -11,6 +11,8 @@ use agentwright_runtime::install::{NOT_CODE, code_digest};
 use agentwright_runtime::{blocking, tree};
 use std::path::Path;
 
+/// Stands before the coder in a commit's first line.
+const BY: &str = " by ";
 /// So much of a coder's own words is told.
 const SAYS_MAX: usize = 200;
 
@@ -63,27 +65,30 @@ async fn coded(work: &Work<'_>, spec: &Spec) -> Result<Done, Stop> {
         attempt: work.attempt,
     };
     let mut facts = work.facts();
-    if !repository.committed(&work.run.id, step).await? {
+    let by = if repository.committed(&work.run.id, step).await? {
+        // A try before this one did it; its commit says who.
+        let subject = repository.subject().await?;
+        let by = subject.split_once(BY).map(|(_, by)| by.to_owned());
+        by.unwrap_or_else(|| "a model".to_owned())
+    } else {
         repository.reset().await?;
-        let coded = written(work, spec).await?;
-        facts.coder = Some(coded);
+        let by = written(work, spec).await?;
         let verb = if facts.repair.is_some() {
             "mend"
         } else {
             "write"
         };
-        let subject = format!("{verb} {} with a model", spec.name);
+        let subject = format!("{verb} {}{BY}{by}", spec.name);
         repository
             .commit_always(&work.run.id, step, &subject, work.run.created_at_ms)
             .await?;
-    }
-    if facts.coder.is_none() {
-        facts.coder = Some("a model".to_owned());
-    }
+        by
+    };
     let code = blocking(move || code_digest(&path)).await?;
+    work.made("files", &code).await?;
     let short = code.short().to_owned();
     facts.code = Some(code);
-    let by = facts.coder.clone().unwrap_or_default();
+    facts.coder = Some(by.clone());
     Ok(Done::new(format!("{short} written by {by}"), facts))
 }
 

@@ -297,6 +297,20 @@ impl Work<'_> {
         Ok(bytes)
     }
 
+    /// Something that an attempt made: kept for a replay, and in a replay the same as then.
+    pub(crate) async fn made(&self, what: &str, digest: &Digest) -> Result<(), Stop> {
+        let name = format!("{what}-{}", self.attempt);
+        let now = digest.to_string().into_bytes();
+        if self.recalled(&name, now.clone()).await? == now {
+            return Ok(());
+        }
+        let why = format!(
+            "it differs: try {} of this replay made other {what} than the build that is replayed",
+            self.attempt
+        );
+        Err(Stop::Failed(FailureClass::Tests, why))
+    }
+
     /// Keeps what models were asked and answered in this attempt: for people, and for a replay.
     pub(crate) async fn keep_tape(&self, stage: Stage, tape: Vec<u8>) -> Result<(), Stop> {
         if tape.is_empty() {

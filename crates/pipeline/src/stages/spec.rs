@@ -103,7 +103,7 @@ async fn made(work: &Work<'_>) -> Result<Made, Stop> {
         Err(NotReady::Refused { reason, .. }) => return Err(Stop::refused(reason)),
         Err(NotReady::Fault(why)) => return Err(Stop::Retry(why)),
     };
-    if !work.builds.models().any().await {
+    if work.request.replays.is_none() && !work.builds.models().any().await {
         return Err(Stop::refused(reason));
     }
     drafted(work, existing.as_deref()).await
@@ -134,6 +134,7 @@ async fn drafted(work: &Work<'_>, existing: Option<&Spec>) -> Result<Made, Stop>
     let drafted = draft(&wish, &asking, &work.handle.cancelled()).await;
     work.keep_tape(Stage::Spec, asking.tape()).await?;
     let drafted = drafted?;
+    work.made("spec", &of_json(&drafted.spec)?).await?;
     work.handle
         .progress(80, &format!("the spec is made by {}", drafted.by))
         .await?;

@@ -1,7 +1,9 @@
 //! What goes wrong with models and with what they say: each with its effect on the build and a message that says what
 //! to do.
 
-use crate::author::{Asked, KEY, asked, author, base, coder, faultless, lay_out, proposal, settings, wish_of, writes};
+use crate::author::{
+    Asked, KEY, asked, author, base, coder, faultless, lay_out, proposal, settings, wish_of, writes,
+};
 use crate::support::{World, auto, facts, failure, phase, scope};
 use crate::wishes::wish;
 use agentwright_domain::approval::{AdvanceApproval, GateReason};
@@ -33,7 +35,9 @@ async fn world(
 
 /// Builds the wish to a wait or an end; what is to be tried again later is tried at once.
 async fn built(world: &World, policy: BuildPolicy) -> Run {
-    let id = world.submit(world.request(wish(WISH).sentence), policy).await;
+    let id = world
+        .submit(world.request(wish(WISH).sentence), policy)
+        .await;
     hurried(world, &id).await
 }
 
@@ -73,7 +77,10 @@ fn holds(text: &str, parts: &[&str]) {
 }
 
 /// The answers of the faultless author, but these for one kind of question.
-fn but(kind: Asked, step: impl Fn(&Question) -> Step + Send + 'static) -> impl Fn(&Question) -> Step + Send {
+fn but(
+    kind: Asked,
+    step: impl Fn(&Question) -> Step + Send + 'static,
+) -> impl Fn(&Question) -> Step + Send {
     move |question| {
         if asked(question) == kind {
             step(question)
@@ -136,23 +143,38 @@ async fn a_quota_that_comes_back_in_an_hour_parks_all_builds_without_a_slot_or_a
     )
     .await;
     let began = world.runtime.now_ms();
-    let sentence = wish(WISH).sentence;
+    lay_out(&world, wish("unique-lines"));
     let mut ids = Vec::new();
-    for _ in 0..2 {
-        let id = world.submit(world.request(sentence), auto()).await;
+    for name in [WISH, "unique-lines"] {
+        let id = world
+            .submit(world.request(wish(name).sentence), auto())
+            .await;
         let at = eventually("it is parked", async || again_at(&world, &id).await).await;
         let hour = began + 3_600_000;
-        assert!((hour - 1_000..hour + 60_000).contains(&at), "{}", at - began);
+        assert!(
+            (hour - 1_000..hour + 60_000).contains(&at),
+            "{}",
+            at - began
+        );
         holds(&world.story(&id).await, &["stage.parked spec: waits: "]);
-        eventually("nobody holds it", async || world.engine.active().is_empty().then_some(())).await;
+        eventually("nobody holds it", async || {
+            world.engine.active().is_empty().then_some(())
+        })
+        .await;
         ids.push(id);
     }
-    assert_eq!(server.requests().len(), 1, "the second build called into the dead window");
+    assert_eq!(
+        server.requests().len(),
+        1,
+        "the second build called into the dead window"
+    );
     let told_not_to = BuildPolicy {
         may_park: false,
         ..auto()
     };
-    let id = world.submit(world.request(sentence), told_not_to).await;
+    let id = world
+        .submit(world.request(wish(WISH).sentence), told_not_to)
+        .await;
     let (class, reason) = failure(&world.settled(&id).await);
     assert_eq!(class, FailureClass::Limit);
     holds(&reason, &["told not to wait"]);
@@ -187,7 +209,12 @@ async fn where_another_provider_answers_the_one_in_its_dead_window_is_asked_once
     })
     .await;
     let run = built(&world, auto()).await;
-    assert_eq!(phase(&run), &Phase::Completed { deployed: true }, "{}", world.story(&run.id).await);
+    assert_eq!(
+        phase(&run),
+        &Phase::Completed { deployed: true },
+        "{}",
+        world.story(&run.id).await
+    );
     assert_eq!(dead.requests().len(), 1);
     assert!(server.requests().len() > 6);
     crate::models::replayed_the_same(&world, &run).await;
@@ -208,7 +235,11 @@ async fn what_fails_on_the_way_is_asked_again_and_the_build_goes_on() {
     let run = built(&world, auto()).await;
     let story = world.story(&run.id).await;
     assert_eq!(phase(&run), &Phase::Completed { deployed: true }, "{story}");
-    assert_eq!(story.matches("stage.retry spec: tries again: ").count(), 3, "{story}");
+    assert_eq!(
+        story.matches("stage.retry spec: tries again: ").count(),
+        3,
+        "{story}"
+    );
     holds(&story, &["ended before"]);
     let asked = server.requests().len();
     let replay = crate::models::replay_of(&world, &run).await;
@@ -228,7 +259,9 @@ async fn a_model_that_never_makes_a_spec_is_told_four_times_why_and_then_the_bui
     };
     let unshown: Script = |question| {
         let spec = (wish(WISH).spec)(&base(question));
-        Step::json(json!({ "effects": [{ "effect": "counts them", "probes": ["nothing"] }], "spec": spec }))
+        Step::json(
+            json!({ "effects": [{ "effect": "counts them", "probes": ["nothing"] }], "spec": spec }),
+        )
     };
     let vacuous: Script = |question| {
         let mut spec = (wish(WISH).spec)(&base(question));
@@ -238,8 +271,14 @@ async fn a_model_that_never_makes_a_spec_is_told_four_times_why_and_then_the_bui
     };
     let cases: [(Script, &str); 6] = [
         (|_| Step::text("I would love to help you."), "no JSON"),
-        (|_| Step::json(json!({ "spec": { "name": 1 } })), "cannot be read"),
-        (|_| Step::json(json!({ "spec": null })), "all three are empty"),
+        (
+            |_| Step::json(json!({ "spec": { "name": 1 } })),
+            "cannot be read",
+        ),
+        (
+            |_| Step::json(json!({ "spec": null })),
+            "all three are empty",
+        ),
         (empty_acceptance, "at least one case"),
         (unshown, "\"counts them\" is shown by no effect probe"),
         (vacuous, "effect 1"),
@@ -263,7 +302,10 @@ async fn a_model_mends_its_spec_when_it_is_told_what_is_wrong() {
     .await;
     let run = built(&world, auto()).await;
     assert_eq!(phase(&run), &Phase::Completed { deployed: true });
-    holds(server.requests()[1].last_user_text(), &["does not hold", "cannot be read"]);
+    holds(
+        server.requests()[1].last_user_text(),
+        &["does not hold", "cannot be read"],
+    );
     world.end().await;
 }
 
@@ -272,7 +314,13 @@ async fn questions_and_a_refusal_of_the_model_are_told_to_the_person() {
     let questions = json!({ "questions": ["Which folder?", " "], "effects": [], "spec": null });
     let (class, reason, asked) = fails(move |_| Step::json(questions.clone()), |_| ()).await;
     assert_eq!((class, asked), (FailureClass::Refused, 1));
-    holds(&reason, &["something is missing: Which folder?;", "say it in the sentence"]);
+    holds(
+        &reason,
+        &[
+            "something is missing: Which folder?;",
+            "say it in the sentence",
+        ],
+    );
     let refusal = json!({ "refusal": "no program can know what is nice", "spec": null });
     let (class, reason, _) = fails(move |_| Step::json(refusal.clone()), |_| ()).await;
     assert_eq!(class, FailureClass::Refused);
@@ -289,7 +337,8 @@ async fn answers_that_are_no_code_change_nothing_and_the_coder_gives_up() {
     ];
     for (answer, why) in cases {
         let script = but(Asked::Code, move |_| Step::text(answer));
-        let one_shot = |settings: &mut ModelSettings| settings.coder = coder(CoderKind::OneShot, None);
+        let one_shot =
+            |settings: &mut ModelSettings| settings.coder = coder(CoderKind::OneShot, None);
         let (class, reason, asked) = fails(script, one_shot).await;
         assert_eq!((class, asked), (FailureClass::Tests, 1 + 3 * 3), "{reason}");
         holds(&reason, &[why, "gave up after 3 tries"]);
@@ -305,7 +354,10 @@ async fn a_spent_budget_waits_and_goes_on_when_it_is_raised() {
     };
     let set = async |budget: &Budget| {
         let store = &world.store;
-        store.set_budget(&scope(), BudgetScope::Build, None, budget, "ann").await.unwrap();
+        store
+            .set_budget(&scope(), BudgetScope::Build, None, budget, "ann")
+            .await
+            .unwrap();
     };
     set(&few).await;
     let run = built(&world, auto()).await;
@@ -315,10 +367,21 @@ async fn a_spent_budget_waits_and_goes_on_when_it_is_raised() {
     holds(limit, &["the build budget of 4 calls is spent"]);
     assert_eq!(server.requests().len(), 4);
     set(&Budget::default()).await;
-    let resume = Signal::Resume { by: "ann".to_owned() };
-    world.engine.signal(&scope(), &run.id, resume).await.unwrap();
+    let resume = Signal::Resume {
+        by: "ann".to_owned(),
+    };
+    world
+        .engine
+        .signal(&scope(), &run.id, resume)
+        .await
+        .unwrap();
     let run = hurried(&world, &run.id).await;
-    assert_eq!(phase(&run), &Phase::Completed { deployed: true }, "{}", world.story(&run.id).await);
+    assert_eq!(
+        phase(&run),
+        &Phase::Completed { deployed: true },
+        "{}",
+        world.story(&run.id).await
+    );
     crate::models::replayed_the_same(&world, &run).await;
     world.end().await;
 }
@@ -333,14 +396,20 @@ async fn repair_stops_without_progress_at_the_same_failure_and_at_its_limit() {
     assert_eq!(class, FailureClass::Tests);
     holds(&reason, &["assertion", "the repair changed nothing"]);
     let other = |question: &Question| match asked(question) {
-        Asked::Repair => writes(question, &format!("{}# {}\n", wish_of(question).bad, question.number)),
+        Asked::Repair => writes(
+            question,
+            &format!("{}# {}\n", wish_of(question).bad, question.number),
+        ),
         _ => author(question),
     };
     let (class, reason, _) = fails(other, |_| ()).await;
     assert_eq!(class, FailureClass::Tests);
     holds(&reason, &["the same failure 3 times in a row"]);
     let (_server, world) = world(other, |_| ()).await;
-    let policy = BuildPolicy { repairs: 1, ..auto() };
+    let policy = BuildPolicy {
+        repairs: 1,
+        ..auto()
+    };
     let (class, reason) = failure(&built(&world, policy).await);
     assert_eq!(class, FailureClass::Tests);
     holds(&reason, &["gave up after 1 repairs"]);
@@ -350,20 +419,43 @@ async fn repair_stops_without_progress_at_the_same_failure_and_at_its_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_in_the_code_goes_back_as_a_repair() {
     let leak = format!("password = '{}'\n", "q7Zt1mVx93LpWk20");
-    let (server, world) = world(but(Asked::Code, move |question| writes(question, &leak)), |_| ()).await;
+    let (server, world) = world(
+        but(Asked::Code, move |question| writes(question, &leak)),
+        |_| (),
+    )
+    .await;
     let run = built(&world, auto()).await;
-    assert_eq!(phase(&run), &Phase::Completed { deployed: true }, "{}", world.story(&run.id).await);
-    let repair = server.requests().into_iter().find(|question| asked(question) == Asked::Repair);
-    holds(&crate::author::said(&repair.unwrap()), &["The review found", "hard-coded secret"]);
+    assert_eq!(
+        phase(&run),
+        &Phase::Completed { deployed: true },
+        "{}",
+        world.story(&run.id).await
+    );
+    let repair = server
+        .requests()
+        .into_iter()
+        .find(|question| asked(question) == Asked::Repair);
+    holds(
+        &crate::author::said(&repair.unwrap()),
+        &["The review found", "hard-coded secret"],
+    );
     world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn code_that_the_overseer_rejects_goes_no_further() {
-    let (class, reason, _) = fails(but(Asked::Review, |_| Step::text("FAIL: it reads the clock")), |_| ()).await;
+    let (class, reason, _) = fails(
+        but(Asked::Review, |_| Step::text("FAIL: it reads the clock")),
+        |_| (),
+    )
+    .await;
     assert_eq!(class, FailureClass::Review);
     holds(&reason, &["the overseer rejected it: it reads the clock"]);
-    let (class, reason, _) = fails(but(Asked::Review, |_| Step::text("Looks fine to me!")), |_| ()).await;
+    let (class, reason, _) = fails(
+        but(Asked::Review, |_| Step::text("Looks fine to me!")),
+        |_| (),
+    )
+    .await;
     assert_eq!(class, FailureClass::Review);
     holds(&reason, &["unparsable"]);
 }
@@ -390,8 +482,15 @@ fn reasons(run: &Run) -> String {
 async fn without_an_overseer_a_person_decides_even_in_auto_and_after_a_yes_in_advance() {
     let (server, world) = world(but(Asked::Review, |_| Step::fault(Fault::Server)), |_| ()).await;
     let run = built(&world, auto()).await;
-    holds(&reasons(&run), &["Unreviewed", "the overseer is unavailable"]);
-    let reviews = server.requests().iter().filter(|q| asked(q) == Asked::Review).count();
+    holds(
+        &reasons(&run),
+        &["Unreviewed", "the overseer is unavailable"],
+    );
+    let reviews = server
+        .requests()
+        .iter()
+        .filter(|q| asked(q) == Asked::Review)
+        .count();
     assert_eq!(reviews, 1, "exactly one call");
     let policy = BuildPolicy {
         advance: Some(AdvanceApproval {
@@ -414,7 +513,12 @@ async fn code_that_is_too_large_for_the_overseer_waits_for_a_person() {
     let (server, world) = world(faultless, |settings| settings.overseer.code_max_bytes = 50).await;
     let run = built(&world, auto()).await;
     holds(&reasons(&run), &["Unreviewed", "too large to review"]);
-    assert!(server.requests().iter().all(|question| asked(question) != Asked::Review));
+    assert!(
+        server
+            .requests()
+            .iter()
+            .all(|question| asked(question) != Asked::Review)
+    );
     world.end().await;
 }
 
@@ -423,8 +527,12 @@ async fn what_the_sentence_does_not_name_asks_a_person_even_in_auto() {
     let script = but(Asked::Spec, |question| {
         let base = base(question);
         let mut spec = (wish(WISH).spec)(&base);
-        let more = json!({ "name": "letters", "path": format!("{base}/letters"), "access": "read" });
-        spec["permissions"]["folders"].as_array_mut().unwrap().push(more);
+        let more =
+            json!({ "name": "letters", "path": format!("{base}/letters"), "access": "read" });
+        spec["permissions"]["folders"]
+            .as_array_mut()
+            .unwrap()
+            .push(more);
         spec["permissions"]["network"] = json!(["example.org:443"]);
         proposal(&spec)
     });
@@ -432,9 +540,17 @@ async fn what_the_sentence_does_not_name_asks_a_person_even_in_auto() {
     world.write("letters/a.txt", "x");
     let run = built(&world, auto()).await;
     let asks = reasons(&run);
-    holds(&asks, &["letters, which the sentence does not name", "it connects to example.org:443"]);
+    holds(
+        &asks,
+        &[
+            "letters, which the sentence does not name",
+            "it connects to example.org:443",
+        ],
+    );
     assert!(!asks.contains("/texts"), "{asks}");
-    assert!(matches!(phase(&run), Phase::Gate { reasons, .. } if reasons.iter().all(|r| matches!(r, GateReason::Risk(_)))));
+    assert!(
+        matches!(phase(&run), Phase::Gate { reasons, .. } if reasons.iter().all(|r| matches!(r, GateReason::Risk(_))))
+    );
     world.end().await;
 }
 
@@ -452,7 +568,8 @@ async fn no_key_is_in_anything_that_is_kept_or_told_even_when_the_model_repeats_
             proposal(&spec)
         })),
         Box::new(|_: &Question| {
-            let body = format!("{{\"error\":{{\"message\":\"the key {KEY} is wrong\"}}}}").into_bytes();
+            let body =
+                format!("{{\"error\":{{\"message\":\"the key {KEY} is wrong\"}}}}").into_bytes();
             let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
             Step::fault(Fault::Raw {
                 status: 401,
@@ -479,7 +596,9 @@ pub(crate) fn holding(directory: &std::path::Path, text: &str) -> Vec<String> {
         if path.is_dir() && !path.is_symlink() {
             found.extend(holding(&path, text));
         } else if let Ok(bytes) = std::fs::read(&path)
-            && bytes.windows(text.len()).any(|window| window == text.as_bytes())
+            && bytes
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
         {
             found.push(path.display().to_string());
         }
