@@ -1,5 +1,6 @@
 //! The pure parts: what is read, what must be shown, what was not asked for.
 
+use super::asked::names_folder;
 use super::*;
 
 fn draft() -> Value {
@@ -33,23 +34,30 @@ fn effect(effect: &str, probes: &[&str]) -> Effect {
     }
 }
 
-/// What is unasked of a spec for this sentence.
-fn beyond(sentence: &str, existing: Option<&Spec>, spec: &Spec) -> Vec<String> {
-    let request = BuildRequest {
-        intent: sentence.to_owned(),
-        base_dir: "/home/ann".to_owned(),
-        ..BuildRequest::default()
-    };
-    let wish = Wish {
-        request: &request,
+fn wish<'a>(request: &'a BuildRequest, existing: Option<&'a Spec>) -> Wish<'a> {
+    Wish {
+        request,
         existing,
         amendment: None,
         conventions: "",
         taken: &[],
+        home: Some("/users/ann"),
         data: Path::new("/data"),
         scratch: PathBuf::new(),
-    };
-    unasked(spec, &wish)
+    }
+}
+
+fn request(sentence: &str) -> BuildRequest {
+    BuildRequest {
+        intent: sentence.to_owned(),
+        base_dir: "/home/ann".to_owned(),
+        ..BuildRequest::default()
+    }
+}
+
+/// What is unasked of a spec for this sentence.
+fn beyond(sentence: &str, existing: Option<&Spec>, spec: &Spec) -> Vec<String> {
+    unasked(spec, &wish(&request(sentence), existing))
 }
 
 const SENTENCE: &str = "Count the words in ./texts into ./out/counts";
@@ -110,7 +118,7 @@ fn every_effect_is_shown_by_an_effect_probe_of_a_case() {
 
 #[test]
 fn a_folder_is_named_as_it_stands_from_the_base_or_from_home() {
-    let base = "/home/ann";
+    let request = request("");
     for (said, path, named) in [
         ("sort /srv/photos", "/srv/photos", true),
         ("sort ./photos", "/home/ann/photos", true),
@@ -118,6 +126,18 @@ fn a_folder_is_named_as_it_stands_from_the_base_or_from_home() {
         ("sort a/b", "/home/ann/a/b", true),
         ("sort ~/photos", "/users/ann/photos", true),
         ("sort ./photos", "/home/ann/Photos", true),
+        (
+            "split ./book/all.txt at its headings",
+            "/home/ann/book",
+            true,
+        ),
+        ("everything in \"./photos/\".", "/home/ann/photos", true),
+        ("into ./photos.", "/home/ann/photos", true),
+        ("sort ./photos/old", "/home/ann/photos", false),
+        ("sort ./photos/old/a.jpg", "/home/ann/photos", false),
+        ("sort /srv/photos", "/home/ann/photos", false),
+        ("sort /srv/photos", "/srv", false),
+        ("sort ~/photos", "/etc/photos", false),
         ("sort ./photos", "/home/ann/letters", false),
         ("sort ./photos", "/home/ann", false),
         ("sort ./photos", "/srv/photos", false),
@@ -128,7 +148,7 @@ fn a_folder_is_named_as_it_stands_from_the_base_or_from_home() {
         ("sort ./photos-old", "/home/ann/photos", false),
     ] {
         assert_eq!(
-            names_folder(&said.to_lowercase(), base, path),
+            names_folder(&said.to_lowercase(), &wish(&request, None), path),
             named,
             "{said}: {path}"
         );
@@ -161,9 +181,25 @@ fn what_the_sentence_names_is_asked_for_and_everything_else_is_told() {
         assert!(line.contains(part), "{line}");
     }
     assert_eq!(found.len(), 6, "{found:?}");
-    let sentence = "A service on 10.0.0.1 and example.org with psql over texts and letters";
+    let sentence = "A service on 10.0.0.1 and example.org with psql over texts and ./letters";
     let found = beyond(sentence, None, &much);
     assert_eq!(found, ["it is given the secret env:TOKEN as TOKEN"]);
+}
+
+#[test]
+fn a_part_of_another_name_names_nothing() {
+    let part = spec(|draft| {
+        draft["permissions"]["network"] = json!(["example.org:443"]);
+        draft["permissions"]["programs"] = json!(["sh"]);
+    });
+    for (sentence, lines) in [
+        ("texts of badexample.org should go to ./out/counts", 2),
+        ("texts of example.org.evil.net to ./out/counts", 2),
+        ("texts of https://example.org/x to ./out/counts with sh.", 0),
+    ] {
+        let found = beyond(sentence, None, &part);
+        assert_eq!(found.len(), lines, "{sentence}: {found:?}");
+    }
 }
 
 #[test]

@@ -125,6 +125,7 @@ async fn drafted(work: &Work<'_>, existing: Option<&Spec>) -> Result<Made, Stop>
         amendment: work.state.facts.amendment.as_deref(),
         conventions: &work.builds.models().settings().conventions,
         taken: &taken,
+        home: work.builds.home(),
         data: runtime.layout().data(),
         scratch: work.scratch(Stage::Spec).await?.join("draft"),
     };
