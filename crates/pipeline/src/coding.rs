@@ -3,6 +3,8 @@
 //! The coder works in a copy. What it says counts for nothing: the copy is looked at, and only regular files within
 //! limits are taken, by digest. The spec, its acceptance and the pages of the repository are shown and never taken.
 
+mod left;
+
 use crate::models::{Asking, CoderKind, Models};
 use crate::stages::Stop;
 use agentwright_agent::{
@@ -10,7 +12,7 @@ use agentwright_agent::{
     Progress, Protected, Task, ToolLoop, Workspace, inspect,
 };
 use agentwright_domain::build::{FailureClass, Repair};
-use agentwright_domain::spec::Spec;
+use agentwright_domain::spec::{AutomationKind, Spec};
 use agentwright_engine::Handle;
 use agentwright_llm::Role;
 use agentwright_runtime::install::NOT_CODE;
@@ -39,11 +41,17 @@ pub(crate) struct Job<'a> {
     /// What the failing level saw.
     pub(crate) evidence: Option<String>,
     pub(crate) attempt: u32,
+    /// Tries of this writing, the ones before the last repair not counted.
+    pub(crate) tries: u32,
     /// The repository.
     pub(crate) repository: PathBuf,
     /// An empty directory of ours.
     pub(crate) scratch: PathBuf,
     pub(crate) sandbox: Sandbox,
+    /// Where this attempt's record keeps what a command-line agent left, for a replay.
+    pub(crate) left: PathBuf,
+    /// In a replay: where the record is that takes an agent's place.
+    pub(crate) left_then: Option<PathBuf>,
 }
 
 /// What came of it. The transcript is there whatever came.
@@ -70,7 +78,14 @@ pub(crate) async fn code(
         Some(_) => Role::Repair,
         None => Role::Code,
     };
-    let (coder, by) = chosen(models, asking, role).await?;
+    let kind = match models.settings().coder.kind {
+        Some(kind) => kind,
+        None => usual(models, role).await,
+    };
+    let (coder, by) = match &job.left_then {
+        Some(then) if kind.is_agent() => left_then(then),
+        Some(_) | None => chosen(models, asking, role, kind).await?,
+    };
     let workspace = workspace(asking, job)?;
     let (steps, mut lines) = mpsc::channel(STEPS_WAITING);
     let told = Told {
@@ -99,10 +114,19 @@ pub(crate) async fn code(
     let ((written, kept), ()) = tokio::join!(writing, telling);
     let (transcript, outcome) = match written {
         Ok(written) => {
-            let taken = take(job, &workspace, &limits, written.says);
+            let mut taken = take(asking, job, &workspace, &limits, written.says);
+            if taken.is_ok() && kind.is_agent() {
+                taken = left::keep(&job.repository, &job.left)
+                    .map_err(Stop::from)
+                    .and(taken);
+            }
             (written.transcript, taken)
         }
-        Err(error) => (kept, Err(stop(asking, error, job.attempt))),
+        Err(error) => (kept, Err(stop(asking, error, job.tries))),
+    };
+    let by = match asking.answered() {
+        Some(model) => format!("{by}, {model}"),
+        None => by,
     };
     Ok(Coded {
         by,
@@ -116,12 +140,9 @@ async fn chosen(
     models: &Models,
     asking: &Asking<'_>,
     role: Role,
+    kind: CoderKind,
 ) -> Result<(Box<dyn Coder>, String), Stop> {
     let config = &models.settings().coder;
-    let kind = match config.kind {
-        Some(kind) => kind,
-        None => usual(models, role).await,
-    };
     let program = || {
         config.program.clone().ok_or_else(|| {
             Stop::fault(
@@ -129,29 +150,15 @@ async fn chosen(
             )
         })
     };
-    if asking.is_replay() && !matches!(kind, CoderKind::OneShot | CoderKind::ToolLoop) {
-        return Err(Stop::Failed(
-            FailureClass::Refused,
-            "a command-line agent wrote this code; what it was answered is not recorded, so it cannot be replayed"
-                .to_owned(),
-        ));
-    }
     let coder: (Box<dyn Coder>, String) = match kind {
         CoderKind::OneShot | CoderKind::ToolLoop => {
             let callers = asking.callers(role).await?;
-            let of = callers.0.first().map_or_else(String::new, |caller| {
-                format!("{} {}", caller.provider.id(), caller.model)
-            });
             if kind == CoderKind::OneShot {
-                (
-                    Box::new(OneShot::new("one_shot", callers)),
-                    format!("one shot, {of}"),
-                )
+                let coder = Box::new(OneShot::new("one_shot", callers));
+                (coder, "one shot".to_owned())
             } else {
-                (
-                    Box::new(ToolLoop::new("tool_loop", callers)),
-                    format!("tool loop, {of}"),
-                )
+                let coder = Box::new(ToolLoop::new("tool_loop", callers));
+                (coder, "tool loop".to_owned())
             }
         }
         CoderKind::Claude => {
@@ -181,6 +188,12 @@ async fn chosen(
         }
     };
     Ok(coder)
+}
+
+/// In a replay an agent's place is taken by what it left.
+fn left_then(then: &Path) -> (Box<dyn Coder>, String) {
+    let coder = Box::new(left::Left(then.to_owned()));
+    (coder, "what was recorded of an agent".to_owned())
 }
 
 /// Small local models write whole files at once; the others use tools.
@@ -225,6 +238,13 @@ fn brief(job: &Job<'_>) -> String {
         "" => String::new(),
         some => format!("\nConventions that hold here:\n{some}\n"),
     };
+    let help = match spec.kind {
+        AutomationKind::Script | AutomationKind::ClaudeAgent => {
+            "Started with --help it says in a few lines what it does, touches nothing and ends with 0; no network and \
+             no folder is there then.\n"
+        }
+        AutomationKind::Service => "",
+    };
     format!(
         "Write the automation {name}: {purpose}\n\n\
          It is started with the command {command:?}. Your files are in /app (here: the workspace), which is read-only \
@@ -232,7 +252,7 @@ fn brief(job: &Job<'_>) -> String {
          standard library and sh are there; nothing can be installed. Only the hosts, folders and programs of the \
          permissions can be reached. Secrets come as environment variables of the declared names, never in the code.\n\
          Handle errors: say what failed on standard error and end with a code other than 0; log to standard output; \
-         change nothing beyond what is asked. Where there is a preview command it changes nothing.\n{conventions}\n\
+         change nothing beyond what is asked. Where there is a preview command it changes nothing.\n{help}{conventions}\n\
          The whole spec, with the acceptance that it will be tested by (its values are drawn anew at each test):\n\
          ```json\n{json}\n```",
         name = spec.name,
@@ -266,6 +286,7 @@ fn workspace(asking: &Asking<'_>, job: &Job<'_>) -> Result<Workspace, Stop> {
 
 /// Looks at what the coder left, and makes the repository's code exactly that.
 fn take(
+    asking: &Asking<'_>,
     job: &Job<'_>,
     workspace: &Workspace,
     limits: &CoderLimits,
@@ -277,6 +298,17 @@ fn take(
             format!("what the coder left is not taken: {problem}"),
         )
     })?;
+    for file in &left {
+        let path = workspace.dir.join(&file.path);
+        let bytes = std::fs::read(&path).map_err(tree::io_error("read", &path))?;
+        if asking.leaks(&String::from_utf8_lossy(&bytes)) {
+            let why = format!(
+                "{} holds a provider's key; nothing of it is taken",
+                file.path
+            );
+            return Err(Stop::Failed(FailureClass::Review, why));
+        }
+    }
     let kept: BTreeSet<&str> = left.iter().map(|file| file.path.as_str()).collect();
     for file in tree::files(&job.repository, &NOT_CODE)? {
         if !kept.contains(file.path.as_str()) && file.path != "AGENTS.md" {
@@ -311,7 +343,7 @@ fn put(from: &Path, to: &Path, file: &FileEntry) -> Result<(), Stop> {
 }
 
 /// What a coder's failure means for the build.
-fn stop(asking: &Asking<'_>, error: CoderError, attempt: u32) -> Stop {
+fn stop(asking: &Asking<'_>, error: CoderError, tries: u32) -> Stop {
     let words = error.to_string();
     match error {
         CoderError::Model(error) => asking.stop(&error),
@@ -321,10 +353,10 @@ fn stop(asking: &Asking<'_>, error: CoderError, attempt: u32) -> Stop {
         | CoderError::Unmetered { .. } => Stop::fault(words),
         CoderError::Limit(_) => Stop::Failed(FailureClass::Limit, words),
         CoderError::NothingWritten(_) | CoderError::BadOutput(_) | CoderError::Failed { .. } => {
-            if attempt >= EMPTY_MAX {
+            if tries >= EMPTY_MAX {
                 Stop::Failed(
                     FailureClass::Tests,
-                    format!("{words}; gave up after {attempt} tries"),
+                    format!("{words}; gave up after {tries} tries"),
                 )
             } else {
                 Stop::Retry(words)

@@ -9,7 +9,7 @@ use crate::resolve;
 use crate::stages::Stop;
 use agentwright_domain::acceptance::Holds;
 use agentwright_domain::build::{BuildRequest, FailureClass};
-use agentwright_domain::spec::{Access, SPEC_FORMAT, Spec, Trigger};
+use agentwright_domain::spec::{SPEC_FORMAT, Spec};
 use agentwright_llm::{CallCx, Callers, Message, OutputSchema, Request, Role};
 use agentwright_verify::{SealError, seal};
 use serde::Deserialize;
@@ -18,6 +18,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+mod asked;
+
+use asked::unasked;
 
 /// What a model is told about specs.
 const INSTRUCTIONS: &str = include_str!("prompts/spec.md");
@@ -50,6 +54,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) conventions: &'a str,
     /// Names that are taken.
     pub(crate) taken: &'a [String],
+    /// What `~` is.
+    pub(crate) home: Option<&'a str>,
     /// Where our own data lies.
     pub(crate) data: &'a Path,
     /// An empty directory of ours.
@@ -92,12 +98,16 @@ pub(crate) async fn draft(
             ..CallCx::default()
         };
         let (said, answer) = ask(&callers, messages.clone(), cx, asking).await?;
+        if asking.leaks(&said) {
+            return Err(Stop::Failed(
+                FailureClass::Review,
+                "the model's answer holds a provider's key; nothing of it is used".to_owned(),
+            ));
+        }
         match take(wish, answer).await? {
             Taken::Whole(spec) => {
                 let unasked = unasked(&spec, wish);
-                let by = callers.0.first().map_or_else(String::new, |caller| {
-                    format!("{} {}", caller.provider.id(), caller.model)
-                });
+                let by = asking.answered().unwrap_or_default();
                 return Ok(Drafted {
                     spec: *spec,
                     unasked,
@@ -325,82 +335,6 @@ fn shown(spec: &Spec, effects: &[Effect]) -> Vec<String> {
             )
         })
         .collect()
-}
-
-/// What the spec asks for beyond what the person wrote. A model may mean well: a person decides.
-fn unasked(spec: &Spec, wish: &Wish<'_>) -> Vec<String> {
-    let request = wish.request;
-    let said = format!("{} {}", request.intent, json!(request.inputs)).to_lowercase();
-    let before = wish.existing.map(|spec| &spec.permissions);
-    let mut found = Vec::new();
-    for folder in &spec.permissions.folders {
-        let known = before.is_some_and(|before| {
-            before
-                .folders
-                .iter()
-                .any(|other| other.path == folder.path && other.access == folder.access)
-        });
-        if !known && !names_folder(&said, &request.base_dir, &folder.path) {
-            let verb = match folder.access {
-                Access::Read => "reads",
-                Access::Write => "writes",
-            };
-            found.push(format!(
-                "it {verb} {}, which the sentence does not name",
-                folder.path
-            ));
-        }
-    }
-    let hosts = spec
-        .permissions
-        .network
-        .iter()
-        .chain(&spec.permissions.allow_private);
-    for at in hosts {
-        let known = before
-            .is_some_and(|before| before.network.contains(at) || before.allow_private.contains(at));
-        if !known && !said.contains(&at.host) {
-            found.push(format!(
-                "it connects to {at}, which the sentence does not name"
-            ));
-        }
-    }
-    for program in &spec.permissions.programs {
-        if !said.contains(&program.to_lowercase()) {
-            found.push(format!(
-                "it uses the program {program}, which the sentence does not name"
-            ));
-        }
-    }
-    for secret in &spec.permissions.secrets {
-        found.push(format!(
-            "it is given the secret {} as {}",
-            secret.reference, secret.variable
-        ));
-    }
-    if let (Trigger::Service { .. }, None) = (&spec.trigger, wish.existing)
-        && ![
-            "service", "server", "api", "http", "listen", "endpoint", "webhook", "page",
-        ]
-        .iter()
-        .any(|word| said.contains(word))
-    {
-        found.push("it stays up as a service, which the sentence does not ask for".to_owned());
-    }
-    found
-}
-
-/// Whether the sentence names the folder, as it stands or from where it was said. Its own directory is no name.
-fn names_folder(said: &str, base: &str, path: &str) -> bool {
-    let path = path.to_lowercase();
-    let base = base.to_lowercase();
-    let short = path
-        .strip_prefix(base.trim_end_matches('/'))
-        .map(|rest| rest.trim_matches('/'));
-    let last = path.rsplit('/').next().unwrap_or_default();
-    said.contains(&path)
-        || short.is_some_and(|short| !short.is_empty() && said.contains(short))
-        || (last.len() > 2 && said.contains(&format!("~/{last}")))
 }
 
 #[cfg(test)]

@@ -3,10 +3,15 @@
 use agentwright_domain::digest::Digest;
 use agentwright_domain::evidence::{TestResult, Verdict};
 use agentwright_proof::of_bytes;
+use regex::Regex;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 /// The most of a level's log that goes back, in bytes.
 const LOG_MAX: usize = 12_000;
+
+/// How long something took, as verify says it.
+static TIMES: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r" after [0-9]+ ms\b").ok());
 
 /// The failing level's evidence as text, and a digest that is the same when the same thing fails again.
 pub(crate) fn told(results: &[TestResult]) -> (String, Digest) {
@@ -33,7 +38,15 @@ pub(crate) fn told(results: &[TestResult]) -> (String, Digest) {
     let same = failed.map_or_else(String::new, |result| {
         format!("{} {}", result.level.word(), shape(&result.summary))
     });
-    (text, of_bytes(same.as_bytes()))
+    (untimed(&text), of_bytes(same.as_bytes()))
+}
+
+/// A text without how long things took: a replay tells the coder exactly the same.
+fn untimed(text: &str) -> String {
+    match &*TIMES {
+        Some(times) => times.replace_all(text, "").into_owned(),
+        None => text.to_owned(),
+    }
 }
 
 /// Findings as text, and their digest.

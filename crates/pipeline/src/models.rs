@@ -3,15 +3,19 @@
 //! The one place where a role becomes something that can be asked: what the machine has is looked for here
 //! (`llm::detect`), every call is reserved with the run's ledger and recorded for a replay. Not here: what is asked.
 
+mod recorded;
+mod window;
+
 use agentwright_agent::Upstream;
 use agentwright_domain::build::{FailureClass, Stage};
 use agentwright_domain::spend::{Amount, PlannedCall, SettledCall};
 use agentwright_engine::{Handle, ReportError};
 use agentwright_llm::caller::Now;
 use agentwright_llm::detect::OLLAMA_URL;
+use agentwright_llm::redact::SECRET_MIN;
 use agentwright_llm::{
     Advice, CallRecord, Caller, Callers, Cassette, CassetteWriter, Detected, Kind, LlmError, Meter,
-    ModelsConfig, Parts, Planned, Prices, Refusal, ReplayProvider, Role, Secret, Ticket,
+    ModelsConfig, Parts, Planned, Prices, Refusal, Role, Secret, Ticket,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,6 +26,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::stages::Stop;
+use window::Window;
 
 /// How long what was found on the machine is believed.
 const FOUND_FOR: Duration = Duration::from_secs(30);
@@ -114,6 +119,16 @@ pub enum CoderKind {
     Codex,
     /// Any agent that speaks ACP.
     Acp,
+}
+
+impl CoderKind {
+    /// Whether it is a program that asks its model by itself.
+    pub fn is_agent(self) -> bool {
+        match self {
+            Self::OneShot | Self::ToolLoop => false,
+            Self::Claude | Self::Codex | Self::Acp => true,
+        }
+    }
 }
 
 /// The independent look at the code.
@@ -269,9 +284,12 @@ impl<'a> Asking<'a> {
         &self.secrets
     }
 
-    /// Whether the answers come from a record.
-    pub(crate) fn is_replay(&self) -> bool {
-        self.replays.is_some()
+    /// Whether a text holds one of them.
+    pub(crate) fn leaks(&self, text: &str) -> bool {
+        self.secrets
+            .iter()
+            .map(Secret::expose)
+            .any(|secret| secret.len() >= SECRET_MIN && text.contains(secret))
     }
 
     /// What was asked and answered so far, a JSON object a line.
@@ -293,28 +311,32 @@ impl<'a> Asking<'a> {
             recorder: Some(recorder),
             now: Arc::clone(&self.now),
         };
+        if let Some(cassette) = &self.replays {
+            let config = found.roles.get(&role);
+            let recorded = recorded::callers(cassette, role, config, &parts, &self.secrets);
+            return Ok(recorded);
+        }
         let callers = found
             .callers(role, &env, &parts)
             .map_err(|error| self.stop(&error))?;
-        match &self.replays {
-            Some(cassette) => Ok(Callers(
-                callers
-                    .0
-                    .into_iter()
-                    .map(|caller| self.replayed(caller, cassette))
-                    .collect(),
-            )),
-            None => self.open(callers),
-        }
+        let behind = |caller: Caller| Caller {
+            provider: Arc::new(Window {
+                inner: Arc::clone(&caller.provider),
+                models: self.models.clone(),
+                now: Arc::clone(&self.now),
+            }),
+            ..caller
+        };
+        self.open(Callers(callers.0.into_iter().map(behind).collect()))
     }
 
-    fn replayed(&self, caller: Caller, cassette: &Cassette) -> Caller {
-        let id = caller.provider.id().to_owned();
-        Caller {
-            provider: Arc::new(ReplayProvider::new(cassette, &id, self.secrets.clone())),
-            meter: Arc::new(agentwright_llm::Unmetered),
-            ..caller
-        }
+    /// Who gave the last answer of this attempt: a provider and its model.
+    pub(crate) fn answered(&self) -> Option<String> {
+        let tape = String::from_utf8(self.tape()).ok()?;
+        let entries = Cassette::read(&tape).ok()?.entries;
+        let last = entries.iter().rev().find(|entry| entry.error.is_none())?;
+        let model = last.request.get("model")?.as_str()?;
+        Some(format!("{} {model}", last.provider))
     }
 
     fn open(&self, callers: Callers) -> Result<Callers, Stop> {
@@ -365,6 +387,14 @@ impl<'a> Asking<'a> {
         match (error.kind, error.advice()) {
             (Kind::Refused, _) => Stop::Spent(error.message.clone()),
             (Kind::Cancelled, _) => Stop::Retry("it was stopped".to_owned()),
+            (Kind::Replay, _) => Stop::Failed(
+                FailureClass::Tests,
+                format!("it differs: {}", error.message),
+            ),
+            (_, Advice::Park { .. }) if self.replays.is_some() => Stop::Failed(
+                FailureClass::Limit,
+                format!("the recorded try ended here: {}", error.message),
+            ),
             (_, Advice::Park { after }) => {
                 let after_ms = i64::try_from(after.as_millis()).unwrap_or(i64::MAX / 4);
                 let until_ms = now_ms.saturating_add(after_ms);

@@ -98,6 +98,12 @@ impl Repository {
         Ok(message.trim_end().ends_with(trailer(run, step).trim_end()))
     }
 
+    /// The newest commit's first line.
+    pub(crate) async fn subject(&self) -> Result<String, GitError> {
+        let line = self.git(&["log", "-1", "--format=%s"], 0).await?;
+        Ok(line.trim().to_owned())
+    }
+
     /// Takes away what is not committed: a killed attempt's half.
     pub(crate) async fn reset(&self) -> Result<(), GitError> {
         self.git(&["reset", "--quiet", "--hard", "HEAD"], 0).await?;

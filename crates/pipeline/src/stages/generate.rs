@@ -11,6 +11,8 @@ use agentwright_runtime::install::{NOT_CODE, code_digest};
 use agentwright_runtime::{blocking, tree};
 use std::path::Path;
 
+/// Stands before the coder in a commit's first line.
+const BY: &str = " by ";
 /// So much of a coder's own words is told.
 const SAYS_MAX: usize = 200;
 
@@ -63,27 +65,30 @@ async fn coded(work: &Work<'_>, spec: &Spec) -> Result<Done, Stop> {
         attempt: work.attempt,
     };
     let mut facts = work.facts();
-    if !repository.committed(&work.run.id, step).await? {
+    let by = if repository.committed(&work.run.id, step).await? {
+        // A try before this one did it; its commit says who.
+        let subject = repository.subject().await?;
+        let by = subject.split_once(BY).map(|(_, by)| by.to_owned());
+        by.unwrap_or_else(|| "a model".to_owned())
+    } else {
         repository.reset().await?;
-        let coded = written(work, spec).await?;
-        facts.coder = Some(coded);
+        let by = written(work, spec).await?;
         let verb = if facts.repair.is_some() {
             "mend"
         } else {
             "write"
         };
-        let subject = format!("{verb} {} with a model", spec.name);
+        let subject = format!("{verb} {}{BY}{by}", spec.name);
         repository
             .commit_always(&work.run.id, step, &subject, work.run.created_at_ms)
             .await?;
-    }
-    if facts.coder.is_none() {
-        facts.coder = Some("a model".to_owned());
-    }
+        by
+    };
     let code = blocking(move || code_digest(&path)).await?;
+    work.made("files", &code).await?;
     let short = code.short().to_owned();
     facts.code = Some(code);
-    let by = facts.coder.clone().unwrap_or_default();
+    facts.coder = Some(by.clone());
     Ok(Done::new(format!("{short} written by {by}"), facts))
 }
 
@@ -101,12 +106,17 @@ async fn written(work: &Work<'_>, spec: &Spec) -> Result<String, Stop> {
         ),
         None => None,
     };
+    let left = format!("left-{}", work.attempt);
+    let repairs = u32::try_from(work.state.facts.tried.len()).unwrap_or(u32::MAX);
     let job = Job {
+        left: work.directory().join(kept::REPLAY).join(&left),
+        left_then: work.replayed().map(|then| then.join(&left)),
         spec,
         conventions: &models.settings().conventions,
         repair,
         evidence,
         attempt: work.attempt,
+        tries: work.attempt.saturating_sub(repairs),
         repository: work.repository(),
         scratch: work.scratch(Stage::Generate).await?,
         sandbox: work.builds.runtime().sandbox().clone(),
@@ -122,7 +132,8 @@ async fn written(work: &Work<'_>, spec: &Spec) -> Result<String, Stop> {
         work.handle.keep(&name, transcript).await?;
     }
     let taken = outcome?;
-    let says: String = taken.says.chars().take(SAYS_MAX).collect();
+    let says = taken.says.split_whitespace().collect::<Vec<_>>().join(" ");
+    let says: String = says.chars().take(SAYS_MAX).collect();
     let line = format!("{} files taken from {by}; it says: {says}", taken.files);
     work.handle.progress(90, &line).await?;
     Ok(by)

@@ -137,7 +137,7 @@ pub(crate) mod kept {
     pub(crate) const ENVIRONMENT: &str = "environment";
     /// What a repair is told: what the failing attempt saw.
     pub(crate) const FAILURE: &str = "failure.txt";
-    /// The directory with what a replay needs: model answers and seeds, by attempt.
+    /// The directory with what a replay needs: model answers, seeds, what agents left; by attempt.
     pub(crate) const REPLAY: &str = "replay";
 }
 
@@ -276,6 +276,39 @@ impl Work<'_> {
         let of = self.request.replays.as_ref()?;
         let layout = self.builds.runtime().layout();
         Some(layout.build(of).join(kept::REPLAY))
+    }
+
+    /// What an attempt draws or finds, and its outcome hangs on: as it is now, kept for a replay; in a replay as it was.
+    pub(crate) async fn recalled(&self, name: &str, now: Vec<u8>) -> Result<Vec<u8>, Stop> {
+        let bytes = match self.replayed() {
+            None => now,
+            Some(record) => {
+                let path = record.join(name);
+                let read = blocking(move || Ok::<_, Stop>(std::fs::read(path).ok())).await?;
+                read.ok_or_else(|| {
+                    let why = format!(
+                        "it differs: the build that is replayed kept no {name}, it never came this far"
+                    );
+                    Stop::Failed(FailureClass::Tests, why)
+                })?
+            }
+        };
+        self.keep_for_replay(name, bytes.clone()).await?;
+        Ok(bytes)
+    }
+
+    /// Something that an attempt made: kept for a replay, and in a replay the same as then.
+    pub(crate) async fn made(&self, what: &str, digest: &Digest) -> Result<(), Stop> {
+        let name = format!("{what}-{}", self.attempt);
+        let now = digest.to_string().into_bytes();
+        if self.recalled(&name, now.clone()).await? == now {
+            return Ok(());
+        }
+        let why = format!(
+            "it differs: try {} of this replay made other {what} than the build that is replayed",
+            self.attempt
+        );
+        Err(Stop::Failed(FailureClass::Tests, why))
     }
 
     /// Keeps what models were asked and answered in this attempt: for people, and for a replay.

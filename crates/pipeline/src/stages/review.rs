@@ -111,7 +111,9 @@ async fn oversee(
                 reason,
             )
         }
-        Err(NoVerdict::Model(error)) if matches!(error.kind, Kind::Refused | Kind::Cancelled) => {
+        Err(NoVerdict::Model(error))
+            if matches!(error.kind, Kind::Refused | Kind::Cancelled | Kind::Replay) =>
+        {
             return Err(asking.stop(&error));
         }
         Err(NoVerdict::Model(error)) => {

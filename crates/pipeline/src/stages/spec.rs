@@ -103,7 +103,7 @@ async fn made(work: &Work<'_>) -> Result<Made, Stop> {
         Err(NotReady::Refused { reason, .. }) => return Err(Stop::refused(reason)),
         Err(NotReady::Fault(why)) => return Err(Stop::Retry(why)),
     };
-    if !work.builds.models().any().await {
+    if work.request.replays.is_none() && !work.builds.models().any().await {
         return Err(Stop::refused(reason));
     }
     drafted(work, existing.as_deref()).await
@@ -117,13 +117,15 @@ async fn drafted(work: &Work<'_>, existing: Option<&Spec>) -> Result<Made, Stop>
         .iter()
         .map(ToString::to_string)
         .collect();
+    let (taken, existing) = surroundings(work, taken, existing).await?;
     let asking = work.asking(Stage::Spec).await?;
     let wish = Wish {
         request: work.request,
-        existing,
+        existing: existing.as_ref(),
         amendment: work.state.facts.amendment.as_deref(),
         conventions: &work.builds.models().settings().conventions,
         taken: &taken,
+        home: work.builds.home(),
         data: runtime.layout().data(),
         scratch: work.scratch(Stage::Spec).await?.join("draft"),
     };
@@ -133,6 +135,7 @@ async fn drafted(work: &Work<'_>, existing: Option<&Spec>) -> Result<Made, Stop>
     let drafted = draft(&wish, &asking, &work.handle.cancelled()).await;
     work.keep_tape(Stage::Spec, asking.tape()).await?;
     let drafted = drafted?;
+    work.made("spec", &of_json(&drafted.spec)?).await?;
     work.handle
         .progress(80, &format!("the spec is made by {}", drafted.by))
         .await?;
@@ -141,6 +144,19 @@ async fn drafted(work: &Work<'_>, existing: Option<&Spec>) -> Result<Made, Stop>
         source: FoundationSource::default(),
         unasked: drafted.unasked,
     })
+}
+
+/// The names that are taken and the version that is changed: in a replay as they were, for they have changed since.
+async fn surroundings(
+    work: &Work<'_>,
+    taken: Vec<String>,
+    existing: Option<&Spec>,
+) -> Result<(Vec<String>, Option<Spec>), Stop> {
+    let now = agentwright_proof::canonical(&(taken, existing))?;
+    let name = format!("surroundings-{}.json", work.attempt);
+    let then = work.recalled(&name, now).await?;
+    serde_json::from_slice(&then)
+        .map_err(|error| Stop::fault(format!("the recorded {name}: {error}")))
 }
 
 fn write(

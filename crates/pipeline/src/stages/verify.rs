@@ -57,6 +57,7 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
             .record(Record::TestResult(result.clone()))
             .await?;
     }
+    compare(work, &verified).await?;
     judge(work, &verified).await?;
     let directory = work.directory();
     let results = verified.results.clone();
@@ -86,25 +87,25 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
 
 /// Drawn now, after the code was committed; a replay draws what was drawn then.
 async fn seed(work: &Work<'_>) -> Result<[u8; 32], Stop> {
-    let name = format!("seed-{}", work.attempt);
-    if let Some(replayed) = work.replayed() {
-        let path = replayed.join(&name);
-        let seed = blocking(move || Ok::<_, Stop>(std::fs::read(&path).ok())).await?;
-        return seed.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
-            Stop::Failed(
-                FailureClass::Tests,
-                format!(
-                    "it differs: the build that is replayed made no test at try {}",
-                    work.attempt
-                ),
-            )
-        });
-    }
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)
         .map_err(|error| Stop::Retry(format!("cannot draw a seed: {error}")))?;
-    work.keep_for_replay(&name, seed.to_vec()).await?;
-    Ok(seed)
+    let name = format!("seed-{}", work.attempt);
+    let seed = work.recalled(&name, seed.to_vec()).await?;
+    seed.try_into()
+        .map_err(|_| Stop::fault(format!("the recorded {name} is no seed: it was changed")))
+}
+
+/// A replay comes to the same verdicts. A fault of the machine is none.
+async fn compare(work: &Work<'_>, verified: &Verification) -> Result<(), Stop> {
+    match verified.ended {
+        Ended::Passed | Ended::CodeFailed | Ended::SpecWrong => {
+            let results = verified.results.iter();
+            let verdicts: Vec<_> = results.map(|it| (it.level, it.verdict)).collect();
+            work.made("verdicts", &of_json(&verdicts)?).await
+        }
+        Ended::Fault | Ended::Cancelled => Ok(()),
+    }
 }
 
 /// What the end of verify means for the build. A foundation's code nobody mends.

@@ -3,10 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod approvals;
+mod author;
 mod life;
+mod model_faults;
+mod model_kills;
+mod models;
 mod planted;
 mod refusals;
 mod repeated;
+mod replays;
 mod services;
 mod support;
 mod thin_line;
+mod wishes;

@@ -12,7 +12,7 @@ use std::time::Duration;
 const SENTENCE: &str = "back up ./notes into ./backups every Sunday at 3 as tar.gz, keep 2 copies";
 
 /// Works every stage to its end, forgets what came out, and works it again.
-struct Twice(Builds);
+pub(crate) struct Twice(pub(crate) Builds);
 
 #[async_trait::async_trait]
 impl Executor for Twice {
@@ -123,7 +123,7 @@ async fn a_build_that_is_killed_late_in_every_stage_goes_on_to_the_same_end() {
     ends_well(world).await;
 }
 
-fn killed(builds: Builds, step_ms: u64) -> Arc<dyn Executor> {
+pub(crate) fn killed(builds: Builds, step_ms: u64) -> Arc<dyn Executor> {
     Arc::new(Killed {
         builds,
         step: Duration::from_millis(step_ms),

@@ -64,16 +64,33 @@ impl World {
 
     /// With something between the engine and the builds.
     pub(crate) async fn with(wrap: impl FnOnce(Builds) -> Arc<dyn Executor>) -> Self {
-        Self::open(folder(), wrap).await
+        Self::open(folder(), nothing(), wrap).await
+    }
+
+    /// With models.
+    pub(crate) async fn modelled(models: ModelSettings) -> Self {
+        Self::open(folder(), models, |builds| Arc::new(builds)).await
+    }
+
+    /// With models, and something between the engine and the builds.
+    pub(crate) async fn modelled_with(
+        models: ModelSettings,
+        wrap: impl FnOnce(Builds) -> Arc<dyn Executor>,
+    ) -> Self {
+        Self::open(folder(), models, wrap).await
     }
 
     /// Ends the daemon and starts it again on the same data directory.
     pub(crate) async fn restarted(self) -> Self {
         let dir = self.end().await;
-        Self::open(dir, |builds| Arc::new(builds)).await
+        Self::open(dir, nothing(), |builds| Arc::new(builds)).await
     }
 
-    async fn open(dir: tempfile::TempDir, wrap: impl FnOnce(Builds) -> Arc<dyn Executor>) -> Self {
+    async fn open(
+        dir: tempfile::TempDir,
+        models: ModelSettings,
+        wrap: impl FnOnce(Builds) -> Arc<dyn Executor>,
+    ) -> Self {
         std::fs::create_dir_all(dir.path().join("home")).unwrap();
         let data = dir.path().join("data");
         std::fs::create_dir_all(&data).unwrap();
@@ -106,7 +123,7 @@ impl World {
             foundations: Foundations::load(&[]).unwrap(),
             foundation_dirs: Vec::new(),
             home: Some(dir.path().join("home").display().to_string()),
-            models: Models::new(nothing()),
+            models: Models::new(models),
         });
         let executors: Vec<(RunKind, Arc<dyn Executor>)> = vec![
             (RunKind::Build, wrap(builds.clone())),
