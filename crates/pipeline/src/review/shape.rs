@@ -1,7 +1,7 @@
 //! What does not belong into code: too much of it, unreadable or special files, more rights, and a
 //! life after the run.
 
-use super::source::{Source, pattern};
+use super::source::{Language, Source, pattern};
 use super::{File, Finding, Rule};
 use regex::Regex;
 use std::sync::LazyLock;
@@ -56,6 +56,11 @@ pattern!(DETACHES, r"\bos\.setsid\(\)|\bdaemon\.DaemonContext\b");
 pattern!(
     PACKED,
     r"\b(?:exec|eval)\s*\(\s*(?:compile\s*\()?\s*(?:__import__\(.{1,20}\)\.|\w+\.)?(?:b64decode|b32decode|a85decode|decompress|unhexlify|fromhex|loads)\b|\bbase64\s+(?:-d|--decode)\b[^|]*\|\s*(?:ba)?sh\b|\|\s*(?:sudo\s+)?(?:ba)?sh\s*(?:-s)?\s*$"
+);
+
+pattern!(
+    TEXT_AS_CODE,
+    r#"(?:^|[^.\w"'])(?:exec|eval)\s*\(\s*[^"'\s)]|\brunpy\.run_path\(|\bspec_from_file_location\("#
 );
 
 pub(super) fn check(files: &[File]) -> Vec<Finding> {
@@ -148,6 +153,11 @@ pub(super) fn check_privileges(source: &Source<'_>, found: &mut Vec<Finding>) {
         }
         if PACKED.is_match(line) {
             add(i + 1, "it runs code that nobody can read".to_owned());
+        } else if source.language == Language::Python && TEXT_AS_CODE.is_match(line) {
+            add(
+                i + 1,
+                "it runs text as code, which nobody has reviewed".to_owned(),
+            );
         }
     }
     for (number, line) in source.commands() {
