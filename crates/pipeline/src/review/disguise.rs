@@ -5,7 +5,7 @@
 //! texts that are hidden from a reader) there are questions that are honest where the spec speaks of them:
 //! dates, days of the week, chance.
 
-use super::source::{Language, Source, literals, pattern};
+use super::source::{Language, Source, literals, pattern, without_literals};
 use super::{Finding, Rule};
 use agentwright_domain::acceptance::Fixture;
 use agentwright_domain::spec::Spec;
@@ -31,7 +31,7 @@ pattern!(
 );
 pattern!(
     MACHINE,
-    r"\bgethostname\(|\bgetfqdn\(|\bplatform\.node\(|\bnodename\b|\$\(hostname\b|`hostname\b|\$\{?HOSTNAME\b|\buname\s+-n\b|/etc/hostname|\b(?:environ|getenv)\b.{1,8}HOSTNAME\b"
+    r"\bgethostname\(|\bgetfqdn\(|\bplatform\.node\(|\.nodename\b|\$\(hostname\b|`hostname\b|\$\{?HOSTNAME\b|\buname\s+-n\b|/etc/hostname|\b(?:environ|getenv)\b.{1,8}HOSTNAME\b"
 );
 pattern!(
     BUNDLE,
@@ -52,11 +52,14 @@ pattern!(
 );
 pattern!(
     PART,
-    r"\.(?:hour|minute|second|day|month|weekday\(\)|isoweekday\(\)|tm_hour|tm_min|tm_wday|tm_mday|tm_mon)\b|\.(?:iso)?weekday\(\)|\bdate\s+[^)]*%(?:H|I|k|M|u|w|a|A|d|e|m)[^YFTsjN]{0,3}\)"
+    r#"\.(?:hour|minute|second|day|month|tm_hour|tm_min|tm_wday|tm_mday|tm_mon)\b|\.(?:iso)?weekday\(\)|\bstrftime\(\s*["']%[HIkMuwaAdem]["']"#
 );
+pattern!(SHELL_DATE, r#"\bdate\s+(?:-u\s+)?["']?\+([^)"'`\s]*)"#);
+/// Parts of a date's form that make it a day of its own, or a name for a file.
+const WHOLE: [&str; 8] = ["%Y", "%y", "%F", "%s", "%D", "%j", "%N", "%G"];
 pattern!(
-    PYTHON_LITERAL_COMPARED,
-    r"[<>=!]=?\s*\d|\d\s*[<>]=?|\bin\s*[(\[{r]"
+    COMPARED,
+    r#"[<>=!]=?\s*[\d"']|[\d"']\s*[<>]=?|\bin\s*[(\[{r"']"#
 );
 pattern!(
     SPOKEN_TIMES,
@@ -67,12 +70,16 @@ pattern!(
     r"\brandom\.(?:random|randint|randrange|uniform|choice|getrandbits)\(|\bsecrets\.(?:randbelow|choice)\(|\bos\.urandom\(|\bRANDOM\b"
 );
 pattern!(
+    DRAWN,
+    r"^\s*(\w+)\s*=\s*(?:random\.(?:random|randint|randrange|uniform)|secrets\.randbelow)\([^()]*\)\s*$"
+);
+pattern!(
     SPOKEN_CHANCE,
     r"(?i)\b(?:random\w*|sampl\w+|chance|shuffl\w+|draws?|lots?|lottery|pick\w*)\b"
 );
 pattern!(
     PYTHON_ASKS,
-    r"^\s*(?:if|elif|while|assert)\b|==|!=|[<>]|\bif\b|\bnot\s+in\b|\.(?:startswith|endswith)\("
+    r"^\s*(?:if|elif|while|assert)\b|==|!=|(?:^|[^-])[<>]|\bif\b|\bnot\s+in\b|\.(?:startswith|endswith)\("
 );
 pattern!(
     SHELL_ASKS,
@@ -87,7 +94,7 @@ pattern!(PARTS, r#"["']\s*(?:,|\)?\s*/)\s*[rbuf]{0,2}["']"#);
 pattern!(SLASHES, r"/{2,}");
 pattern!(
     HIDDEN,
-    r#"(?i)\bmap\(\s*chr\s*,\s*[\[(]\s*(?:\d+\s*,\s*){3}|\bbytes(?:array)?\(\s*[\[(]\s*(?:(?:3[2-9]|[4-9]\d|1[01]\d)\s*,\s*){3}|(?:\bchr\(\d+\)\s*\+\s*){3}|(?:\\x[2-7][0-9a-f]){4}|["']\s*\[::-1\]|\b(?:fromhex|unhexlify)\(\s*b?["'](?:[2-7][0-9a-f]\s?){4}|\bcodecs\.decode\(\s*["']|rot_?13|\bxxd\s+-r"#
+    r#"(?i)\bmap\(\s*chr\s*,\s*[\[(]\s*(?:\d+\s*,\s*){3}|\bbytes(?:array)?\(\s*[\[(]\s*(?:(?:3[2-9]|[4-9]\d|1[01]\d)\s*,\s*){3}|(?:\bchr\(\d+\)\s*\+\s*){3}|(?:\\x[2-7][0-9a-f]){4}|["']\s*\[::-1\]|\b(?:fromhex|unhexlify)\(\s*b?["'](?:[2-7][0-9a-f]\s?){4}|\bcodecs\.decode\(\s*["']|\bxxd\s+-r"#
 );
 pattern!(
     ENCODED,
@@ -175,9 +182,8 @@ impl Disguise<'_, '_> {
             let Some(assigned) = ASSIGNED.captures(line) else {
                 continue;
             };
-            let given = value.is_match(line) || uses.iter().any(|name| used(name, line));
-            if given && names.insert(assigned[1].to_owned()) {
-                uses.extend(Regex::new(&format!(r"\b{}\b", regex::escape(&assigned[1]))));
+            if is(line, value, &uses) && names.insert(assigned[1].to_owned()) {
+                uses.extend(word(&assigned[1]));
             }
         }
         uses
@@ -200,9 +206,10 @@ impl Disguise<'_, '_> {
                 return Some("it asks whether a test runner is loaded".to_owned());
             }
             let runner = RUNNER.find_iter(line).find(|name| {
+                let before = &line[..name.start()];
                 let asked = match shell {
-                    true => line[..name.start()].ends_with(['$', '{']),
-                    false => LOOKS_UP.is_match(line),
+                    true => before.ends_with(['$', '{']),
+                    false => LOOKS_UP.is_match(line) && before.ends_with(['"', '\'']),
                 };
                 asked && !declared.contains(name.as_str())
             })?;
@@ -214,26 +221,25 @@ impl Disguise<'_, '_> {
     }
 
     fn machine(&mut self) {
-        let what = "it decides by the name of the machine";
-        self.decided(&MACHINE, what);
+        let names = self.named(&MACHINE);
+        self.decided(&MACHINE, &names, "it decides by the name of the machine");
     }
 
     fn chance(&mut self) {
-        if !SPOKEN_CHANCE.is_match(&self.said) {
-            self.decided(
-                &CHANCE,
-                "it does its work by chance, of which the spec does not speak",
-            );
+        if SPOKEN_CHANCE.is_match(&self.said) {
+            return;
         }
+        let drawn = self.lines.iter().filter_map(|line| DRAWN.captures(line));
+        let names: Vec<Regex> = drawn.filter_map(|found| word(&found[1])).collect();
+        let what = "it does its work by chance, of which the spec does not speak";
+        self.decided(&CHANCE, &names, what);
     }
 
-    /// Lines that decide by such a value.
-    fn decided(&mut self, value: &Regex, what: &str) {
-        let names = self.named(value);
+    /// Lines that decide by such a value, or by one of these names.
+    fn decided(&mut self, value: &Regex, names: &[Regex], what: &str) {
         for index in 0..self.lines.len() {
             let line = &self.lines[index];
-            let about = value.is_match(line) || names.iter().any(|name| used(name, line));
-            if about && self.asks(line) {
+            if is(line, value, names) && self.asks(line) {
                 self.report(index, what.to_owned());
             }
         }
@@ -242,8 +248,8 @@ impl Disguise<'_, '_> {
     fn certificates(&mut self) {
         let names = self.named(&BUNDLE);
         self.each(|line| {
-            let about = BUNDLE.is_match(line) || names.iter().any(|name| used(name, line));
-            let looks = about && READS.is_match(line) || AUTHORITIES.is_match(line);
+            let looks =
+                is(line, &BUNDLE, &names) && READS.is_match(line) || AUTHORITIES.is_match(line);
             looks.then(|| "it looks into the trusted certificates".to_owned())
         });
     }
@@ -258,17 +264,14 @@ impl Disguise<'_, '_> {
             })
         };
         let spoken = self.lines.iter().any(|line| knows(line));
+        if spoken {
+            return;
+        }
+        let what = "it behaves otherwise from a fixed date on, of which the spec does not speak";
         for index in 0..self.lines.len() {
             let line = &self.lines[index];
-            let is = |value: &Regex, names: &[Regex]| {
-                value.is_match(line) || names.iter().any(|name| used(name, line))
-            };
-            if !spoken && is(&CLOCK, &clocks) && is(&FIXED, &fixed) && self.asks(line) {
-                self.report(
-                    index,
-                    "it behaves otherwise from a fixed date on, of which the spec does not speak"
-                        .to_owned(),
-                );
+            if is(line, &CLOCK, &clocks) && is(line, &FIXED, &fixed) && self.asks(line) {
+                self.report(index, what.to_owned());
             }
         }
     }
@@ -279,25 +282,16 @@ impl Disguise<'_, '_> {
             return;
         }
         let clocks = self.named(&CLOCK);
-        let python = self.source.language == Language::Python;
-        let of_clock =
-            |line: &str| CLOCK.is_match(line) || clocks.iter().any(|name| used(name, line));
-        // Names that hold such a part.
-        let mut parts = Vec::new();
-        for line in &self.lines {
-            if let Some(name) = ASSIGNED.captures(line)
-                && of_clock(line)
-                && PART.is_match(line)
-            {
-                parts.extend(Regex::new(&format!(r"\b{}\b", regex::escape(&name[1]))));
-            }
-        }
+        let now = |line: &str| is(line, &CLOCK, &clocks) && part(line);
+        let named = self.lines.iter().filter(|line| now(line));
+        let named = named.filter_map(|line| ASSIGNED.captures(line));
+        let parts: Vec<Regex> = named.filter_map(|found| word(&found[1])).collect();
+        let shell = self.source.language == Language::Shell;
         for index in 0..self.lines.len() {
             let line = &self.lines[index];
-            let part =
-                of_clock(line) && PART.is_match(line) || parts.iter().any(|name| used(name, line));
-            let compared = !python || PYTHON_LITERAL_COMPARED.is_match(&without_literals(line));
-            if part && compared && self.asks(line) {
+            let about = now(line) || parts.iter().any(|name| used(name, line));
+            let compared = shell || COMPARED.is_match(&without_literals(line));
+            if about && compared && self.asks(line) {
                 let what = "it decides by the clock: when it runs is the trigger's part";
                 self.report(index, what.to_owned());
             }
@@ -333,22 +327,30 @@ impl Disguise<'_, '_> {
     }
 }
 
+/// Whether such a value, or one of these names, is used on a line.
+fn is(line: &str, value: &Regex, names: &[Regex]) -> bool {
+    value.is_match(line) || names.iter().any(|name| used(name, line))
+}
+
+/// Finds a name.
+fn word(name: &str) -> Option<Regex> {
+    Regex::new(&format!(r"\b{}\b", regex::escape(name))).ok()
+}
+
+/// Whether a line takes an hour or a day of the week from a time.
+fn part(line: &str) -> bool {
+    let of_shell = SHELL_DATE
+        .captures_iter(line)
+        .any(|date| !date[1].is_empty() && !WHOLE.iter().any(|whole| date[1].contains(whole)));
+    of_shell || PART.is_match(line)
+}
+
 /// Whether a name is used on a line, not only given a value.
 fn used(name: &Regex, line: &str) -> bool {
     name.find_iter(line).any(|at| {
         let rest = line[at.end()..].trim_start();
         !(rest.starts_with('=') && !rest.starts_with("=="))
     })
-}
-
-fn without_literals(line: &str) -> String {
-    let mut bare = line.to_owned();
-    for text in literals(line) {
-        if !text.is_empty() {
-            bare = bare.replace(&text, "");
-        }
-    }
-    bare
 }
 
 /// Variables that the spec or its acceptance sets.

@@ -97,6 +97,11 @@ pub(crate) fn literals(line: &str) -> Vec<String> {
         .collect()
 }
 
+/// A line with nothing in its quotes.
+pub(crate) fn without_literals(line: &str) -> String {
+    LITERAL.replace_all(line, "\"\"").into_owned()
+}
+
 fn language(path: &str, text: &str) -> Language {
     let name = path.rsplit('/').next().unwrap_or(path);
     let first = text.lines().next().unwrap_or_default();
