@@ -89,6 +89,7 @@ pattern!(
     ASSIGNED,
     r"^\s*(?:local\s+|export\s+|readonly\s+)?(\w+)\s*(?::[^=]+)?=[^=]"
 );
+pattern!(WORD, r"\w+");
 pattern!(JOINED, r#"["']\s*\+\s*[rbuf]{0,2}["']"#);
 pattern!(PARTS, r#"["']\s*(?:,|\)?\s*/)\s*[rbuf]{0,2}["']"#);
 pattern!(SLASHES, r"/{2,}");
@@ -175,18 +176,16 @@ impl Disguise<'_, '_> {
     }
 
     /// Names that are given such a value, also by way of other names.
-    fn named(&self, value: &Regex) -> Vec<Regex> {
-        let mut names: BTreeSet<String> = BTreeSet::new();
-        let mut uses: Vec<Regex> = Vec::new();
+    fn named(&self, value: &Regex) -> Names {
+        let mut names = Names::default();
         for line in &self.lines {
-            let Some(assigned) = ASSIGNED.captures(line) else {
-                continue;
-            };
-            if is(line, value, &uses) && names.insert(assigned[1].to_owned()) {
-                uses.extend(word(&assigned[1]));
+            if let Some(assigned) = ASSIGNED.captures(line)
+                && names.used_or(value, line)
+            {
+                names.0.insert(assigned[1].to_owned());
             }
         }
-        uses
+        names
     }
 
     fn places(&mut self, spec: &Spec) {
@@ -230,16 +229,16 @@ impl Disguise<'_, '_> {
             return;
         }
         let drawn = self.lines.iter().filter_map(|line| DRAWN.captures(line));
-        let names: Vec<Regex> = drawn.filter_map(|found| word(&found[1])).collect();
+        let names = Names(drawn.map(|found| found[1].to_owned()).collect());
         let what = "it does its work by chance, of which the spec does not speak";
         self.decided(&CHANCE, &names, what);
     }
 
     /// Lines that decide by such a value, or by one of these names.
-    fn decided(&mut self, value: &Regex, names: &[Regex], what: &str) {
+    fn decided(&mut self, value: &Regex, names: &Names, what: &str) {
         for index in 0..self.lines.len() {
             let line = &self.lines[index];
-            if is(line, value, names) && self.asks(line) {
+            if names.used_or(value, line) && self.asks(line) {
                 self.report(index, what.to_owned());
             }
         }
@@ -249,7 +248,7 @@ impl Disguise<'_, '_> {
         let names = self.named(&BUNDLE);
         self.each(|line| {
             let looks =
-                is(line, &BUNDLE, &names) && READS.is_match(line) || AUTHORITIES.is_match(line);
+                names.used_or(&BUNDLE, line) && READS.is_match(line) || AUTHORITIES.is_match(line);
             looks.then(|| "it looks into the trusted certificates".to_owned())
         });
     }
@@ -270,7 +269,7 @@ impl Disguise<'_, '_> {
         let what = "it behaves otherwise from a fixed date on, of which the spec does not speak";
         for index in 0..self.lines.len() {
             let line = &self.lines[index];
-            if is(line, &CLOCK, &clocks) && is(line, &FIXED, &fixed) && self.asks(line) {
+            if clocks.used_or(&CLOCK, line) && fixed.used_or(&FIXED, line) && self.asks(line) {
                 self.report(index, what.to_owned());
             }
         }
@@ -282,14 +281,14 @@ impl Disguise<'_, '_> {
             return;
         }
         let clocks = self.named(&CLOCK);
-        let now = |line: &str| is(line, &CLOCK, &clocks) && part(line);
+        let now = |line: &str| clocks.used_or(&CLOCK, line) && part(line);
         let named = self.lines.iter().filter(|line| now(line));
         let named = named.filter_map(|line| ASSIGNED.captures(line));
-        let parts: Vec<Regex> = named.filter_map(|found| word(&found[1])).collect();
+        let parts = Names(named.map(|found| found[1].to_owned()).collect());
         let shell = self.source.language == Language::Shell;
         for index in 0..self.lines.len() {
             let line = &self.lines[index];
-            let about = now(line) || parts.iter().any(|name| used(name, line));
+            let about = now(line) || parts.used(line);
             let compared = shell || COMPARED.is_match(&without_literals(line));
             if about && compared && self.asks(line) {
                 let what = "it decides by the clock: when it runs is the trigger's part";
@@ -327,14 +326,25 @@ impl Disguise<'_, '_> {
     }
 }
 
-/// Whether such a value, or one of these names, is used on a line.
-fn is(line: &str, value: &Regex, names: &[Regex]) -> bool {
-    value.is_match(line) || names.iter().any(|name| used(name, line))
-}
+/// Names of values.
+#[derive(Default)]
+struct Names(BTreeSet<String>);
 
-/// Finds a name.
-fn word(name: &str) -> Option<Regex> {
-    Regex::new(&format!(r"\b{}\b", regex::escape(name))).ok()
+impl Names {
+    /// Whether one of them is used on a line, not only given a value.
+    fn used(&self, line: &str) -> bool {
+        !self.0.is_empty()
+            && WORD.find_iter(line).any(|word| {
+                let rest = line[word.end()..].trim_start();
+                let given = rest.starts_with('=') && !rest.starts_with("==");
+                !given && self.0.contains(word.as_str())
+            })
+    }
+
+    /// The same, or such a value itself.
+    fn used_or(&self, value: &Regex, line: &str) -> bool {
+        value.is_match(line) || self.used(line)
+    }
 }
 
 /// Whether a line takes an hour or a day of the week from a time.
@@ -343,14 +353,6 @@ fn part(line: &str) -> bool {
         .captures_iter(line)
         .any(|date| !date[1].is_empty() && !WHOLE.iter().any(|whole| date[1].contains(whole)));
     of_shell || PART.is_match(line)
-}
-
-/// Whether a name is used on a line, not only given a value.
-fn used(name: &Regex, line: &str) -> bool {
-    name.find_iter(line).any(|at| {
-        let rest = line[at.end()..].trim_start();
-        !(rest.starts_with('=') && !rest.starts_with("=="))
-    })
 }
 
 /// Variables that the spec or its acceptance sets.
