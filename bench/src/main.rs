@@ -10,12 +10,14 @@
     reason = "measures real time, starts the server that it kills"
 )]
 
+mod cheats;
 mod limit;
 mod load;
 mod served;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(about = "Measures agentwright; prints one JSON line")]
@@ -32,6 +34,8 @@ enum What {
     W3(Load),
     /// One such build after the other.
     One(Load),
+    /// Programs that lie and programs that do not, judged by review and verify.
+    Cheats(cheats::Options),
     /// The server (started by the others).
     #[command(hide = true)]
     Serve {
@@ -76,7 +80,9 @@ impl Engine {
     }
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
+    // Behind the walls this program is the first process.
+    agentwright_sandbox::run_init_if_requested();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -85,13 +91,21 @@ fn main() -> anyhow::Result<()> {
             What::W1(load) => load::w1(&load).await?,
             What::W3(load) => load::w3(&load).await?,
             What::One(load) => load::one(&load).await?,
+            What::Cheats(options) => {
+                let (line, reached) = cheats::run(&options).await?;
+                println!("{line}");
+                return Ok(ExitCode::from(u8::from(!reached)));
+            }
             What::Serve {
                 data,
                 store,
                 stage_ms,
-            } => return served::serve(&data, &store, stage_ms).await,
+            } => {
+                served::serve(&data, &store, stage_ms).await?;
+                return Ok(ExitCode::SUCCESS);
+            }
         };
         println!("{line}");
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     })
 }

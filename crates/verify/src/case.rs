@@ -212,7 +212,7 @@ impl Player<'_, '_> {
             let made = digest::of(&[secret.variable.as_bytes(), &self.stage.seed].concat());
             policy
                 .env
-                .insert(secret.variable.clone(), format!("test-{}", made.short()));
+                .insert(secret.variable.clone(), made.hex().to_owned());
         }
         policy.env.extend(self.world.variables().clone());
         for (name, script) in self.world.programs() {

@@ -11,6 +11,8 @@ use std::time::Duration;
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// The largest answer that is read.
 pub(crate) const ANSWER_MAX: usize = 4 << 20;
+/// What clients usually send: a service shall not tell our requests from others by what they lack.
+const USUAL: [(&str, &str); 2] = [("user-agent", "curl/8.5.0"), ("accept", "*/*")];
 
 /// What came back.
 #[derive(Clone, Debug)]
@@ -48,6 +50,15 @@ async fn exchange(service: &Running, request: &Request) -> Result<Answer, String
         .uri(&request.path)
         .header("host", format!("127.0.0.1:{}", request.port))
         .header("connection", "close");
+    for (name, value) in USUAL {
+        if !request
+            .headers
+            .iter()
+            .any(|(own, _)| own.eq_ignore_ascii_case(name))
+        {
+            builder = builder.header(name, value);
+        }
+    }
     for (name, value) in &request.headers {
         builder = builder.header(name, value);
     }

@@ -4,6 +4,7 @@
 //! found here is code that *means* to do something else than its spec, and secrets that would be
 //! kept for ever. Start at [`review`]; one file per subject.
 
+mod disguise;
 mod network;
 pub(crate) mod overseer;
 mod secrets;
@@ -42,6 +43,8 @@ pub enum Rule {
     File,
     /// More rights, or a life after the end.
     Privilege,
+    /// A question whether it is tested.
+    Disguise,
 }
 
 impl Rule {
@@ -54,6 +57,7 @@ impl Rule {
             Self::Size => "oversized change",
             Self::File => "forbidden file",
             Self::Privilege => "rights or processes beyond the run",
+            Self::Disguise => "behaviour that depends on being tested",
         }
     }
 }
@@ -101,6 +105,7 @@ pub fn review(files: &[File], spec: &Spec) -> Vec<Finding> {
         writes::check(&source, spec, &mut found);
         network::check(&source, spec, &mut found);
         shape::check_privileges(&source, &mut found);
+        disguise::check(&source, spec, &mut found);
     }
     found.sort_by(|a, b| (&a.path, a.line, a.rule).cmp(&(&b.path, b.line, b.rule)));
     found.dedup();

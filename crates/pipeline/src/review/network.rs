@@ -12,7 +12,7 @@ pattern!(
 );
 pattern!(
     CONNECT,
-    r#"\b(?:connect|connect_ex|create_connection|HTTPS?Connection|SMTP(?:_SSL)?|FTP(?:_TLS)?|IMAP4(?:_SSL)?|POP3(?:_SSL)?|Telnet)\(\s*\(?\s*["']([A-Za-z0-9._:-]+)["']"#
+    r#"\b(sqlite3\.)?(?:connect|connect_ex|create_connection|HTTPS?Connection|SMTP(?:_SSL)?|FTP(?:_TLS)?|IMAP4(?:_SSL)?|POP3(?:_SSL)?|Telnet)\(\s*\(?\s*["']([A-Za-z0-9._:-]+)["']"#
 );
 pattern!(
     CLIENT,
@@ -128,8 +128,11 @@ fn hosts(line: &str) -> Vec<(String, Option<u16>)> {
     }
     let others = CONNECT
         .captures_iter(line)
-        .chain(DEV_TCP.captures_iter(line));
-    hosts.extend(others.map(|found| (found[1].to_ascii_lowercase(), None)));
+        // A database of that kind is a file, or in memory.
+        .filter(|found| found.get(1).is_none())
+        .filter_map(|found| found.get(2))
+        .chain(DEV_TCP.captures_iter(line).filter_map(|found| found.get(1)));
+    hosts.extend(others.map(|host| (host.as_str().to_ascii_lowercase(), None)));
     hosts
 }
 

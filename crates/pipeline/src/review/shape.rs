@@ -1,7 +1,7 @@
 //! What does not belong into code: too much of it, unreadable or special files, more rights, and a
 //! life after the run.
 
-use super::source::{Source, pattern};
+use super::source::{Language, Source, pattern, without_literals};
 use super::{File, Finding, Rule};
 use regex::Regex;
 use std::sync::LazyLock;
@@ -56,6 +56,11 @@ pattern!(DETACHES, r"\bos\.setsid\(\)|\bdaemon\.DaemonContext\b");
 pattern!(
     PACKED,
     r"\b(?:exec|eval)\s*\(\s*(?:compile\s*\()?\s*(?:__import__\(.{1,20}\)\.|\w+\.)?(?:b64decode|b32decode|a85decode|decompress|unhexlify|fromhex|loads)\b|\bbase64\s+(?:-d|--decode)\b[^|]*\|\s*(?:ba)?sh\b|\|\s*(?:sudo\s+)?(?:ba)?sh\s*(?:-s)?\s*$"
+);
+
+pattern!(
+    TEXT_AS_CODE,
+    r#"(?:^|[^.\w])(?:exec|eval)\s*\(\s*(?:[^"'\s)]|""\s*[.%+])|\brunpy\.run_path\(|\bspec_from_file_location\("#
 );
 
 pub(super) fn check(files: &[File]) -> Vec<Finding> {
@@ -130,6 +135,12 @@ fn check_file(file: &File, found: &mut Vec<Finding>) {
     }
 }
 
+fn text_as_code(source: &Source<'_>, line: &str) -> bool {
+    source.language == Language::Python
+        && !line.trim_start().starts_with("def ")
+        && TEXT_AS_CODE.is_match(&without_literals(line))
+}
+
 pub(super) fn check_privileges(source: &Source<'_>, found: &mut Vec<Finding>) {
     let mut add = |line: usize, what: String| {
         found.push(Finding {
@@ -148,6 +159,11 @@ pub(super) fn check_privileges(source: &Source<'_>, found: &mut Vec<Finding>) {
         }
         if PACKED.is_match(line) {
             add(i + 1, "it runs code that nobody can read".to_owned());
+        } else if text_as_code(source, line) {
+            add(
+                i + 1,
+                "it runs text as code, which nobody has reviewed".to_owned(),
+            );
         }
     }
     for (number, line) in source.commands() {

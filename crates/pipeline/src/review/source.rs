@@ -1,7 +1,7 @@
 //! A file as the rules read it: which language, its lines without comments, and the shell commands
 //! that Python starts.
 
-use regex::Regex;
+use regex::{Captures, Regex};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -51,6 +51,9 @@ pattern!(
     r#"^\s*(?:export\s+|readonly\s+|local\s+)?(\w+)=["']?([/~][^"'\s;]*)["']?\s*$"#
 );
 
+pattern!(PYTHON_NAME, r"\b([A-Za-z_]\w*)\b");
+pattern!(SHELL_NAME, r"\$(?:\{(\w+)\}|(\w+))");
+
 impl<'a> Source<'a> {
     pub(crate) fn read(path: &'a str, text: &'a str) -> Self {
         let language = language(path, text);
@@ -97,6 +100,11 @@ pub(crate) fn literals(line: &str) -> Vec<String> {
         .collect()
 }
 
+/// A line with nothing in its quotes.
+pub(crate) fn without_literals(line: &str) -> String {
+    LITERAL.replace_all(line, "\"\"").into_owned()
+}
+
 fn language(path: &str, text: &str) -> Language {
     let name = path.rsplit('/').next().unwrap_or(path);
     let first = text.lines().next().unwrap_or_default();
@@ -120,33 +128,22 @@ fn with_constants(lines: &[String], constant: &Regex, shell: bool) -> Vec<String
             known.insert(found[1].to_owned(), value.to_owned());
         }
     }
-    let uses: Vec<(Regex, String)> = known
-        .iter()
-        .filter_map(|(name, value)| {
-            let name = regex::escape(name);
-            let (text, by) = if shell {
-                (
-                    format!(r"\$(?:\{{{name}\}}|{name}\b)"),
-                    value.replace('$', "$$"),
-                )
-            } else {
-                (
-                    format!(r"\b{name}\b"),
-                    format!("\"{}\"", value.replace('$', "$$")),
-                )
-            };
-            Some((Regex::new(&text).ok()?, by))
-        })
-        .collect();
+    let name: &Regex = if shell { &SHELL_NAME } else { &PYTHON_NAME };
     lines
         .iter()
         .map(|line| {
-            if constant.is_match(line) {
+            if known.is_empty() || constant.is_match(line) {
                 return line.clone();
             }
-            uses.iter().fold(line.clone(), |line, (name, by)| {
-                name.replace_all(&line, by.as_str()).into_owned()
-            })
+            let put_in = name.replace_all(line, |found: &Captures<'_>| {
+                let asked = found.get(1).or(found.get(2)).map_or("", |m| m.as_str());
+                match known.get(asked) {
+                    None => found[0].to_owned(),
+                    Some(value) if shell => value.clone(),
+                    Some(value) => format!("\"{value}\""),
+                }
+            });
+            put_in.into_owned()
         })
         .collect()
 }
