@@ -50,11 +50,8 @@ pub(crate) fn plan(plan: &Plan) -> Vec<String> {
         PlanVerdict::Ready | PlanVerdict::Incomplete => {
             lines.extend(permissions(&plan.permissions));
         }
-        PlanVerdict::Model => {
-            let reason = plan.reason.as_deref().unwrap_or_default();
-            lines.push(field("by model", &safe_line(reason)));
-        }
-        PlanVerdict::Refused => {}
+        // The reason is the title already.
+        PlanVerdict::Model | PlanVerdict::Refused => {}
     }
     if let Some(acceptance) = &plan.acceptance {
         let cases = acceptance.cases.len();

@@ -436,7 +436,7 @@ pub enum Matcher {
     Lacks(Vec<String>),
     /// Template: a regular expression found in it.
     Matches(String),
-    /// JSON: each pointer has the value that the template renders to, read as JSON.
+    /// JSON: each pointer (a template) has the value that its template renders to, read as JSON.
     Json(BTreeMap<String, String>),
 }
 

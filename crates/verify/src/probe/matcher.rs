@@ -53,8 +53,9 @@ impl Wanted {
                 }
                 let mut wanted = Vec::new();
                 for (pointer, value) in pointers {
-                    check_pointer(pointer)?;
-                    wanted.push((pointer.clone(), scope.json(value)?));
+                    let pointer = scope.text(pointer)?;
+                    check_pointer(&pointer)?;
+                    wanted.push((pointer, scope.json(value)?));
                 }
                 Ok(Self::Json(wanted))
             }
@@ -205,6 +206,11 @@ mod tests {
                 json!({"json": {"/n": "{{ inputs.keep }}"}}),
                 r#"{"n": 7.0}"#,
                 r#"{"n": "7"}"#,
+            ),
+            (
+                json!({"json": {"/{{ draw.word }}": "1"}}),
+                r#"{"abc": 1}"#,
+                r#"{"draw": 1}"#,
             ),
             (
                 json!({"json": {"/n/0": "null"}}),
