@@ -319,15 +319,7 @@ impl<'a> Asking<'a> {
         let callers = found
             .callers(role, &env, &parts)
             .map_err(|error| self.stop(&error))?;
-        let behind = |caller: Caller| Caller {
-            provider: Arc::new(Window {
-                inner: Arc::clone(&caller.provider),
-                models: self.models.clone(),
-                now: Arc::clone(&self.now),
-            }),
-            ..caller
-        };
-        self.open(Callers(callers.0.into_iter().map(behind).collect()))
+        self.open(callers)
     }
 
     /// Who gave the last answer of this attempt: a provider and its model.
@@ -339,20 +331,29 @@ impl<'a> Asking<'a> {
         Some(format!("{} {model}", last.provider))
     }
 
+    /// Those that are not known to answer nobody now, each behind its window.
     fn open(&self, callers: Callers) -> Result<Callers, Stop> {
         let now_ms = (self.now)();
-        let until = |caller: &Caller| self.models.closed_until(caller.provider.id(), now_ms);
-        let first = callers.0.iter().filter_map(until).min();
-        let open: Vec<Caller> = callers
-            .0
-            .iter()
-            .filter(|caller| until(caller).is_none())
-            .cloned()
-            .collect();
-        match first {
-            Some(until_ms) if open.is_empty() => Err(Stop::Park {
-                reason: "no provider of this role answers before then".to_owned(),
-                until_ms,
+        let mut open = Vec::new();
+        let mut closed = Vec::new();
+        for caller in callers.0 {
+            let id = caller.provider.id().to_owned();
+            match self.models.closed_until(&id, now_ms) {
+                Some(until_ms) => closed.push((until_ms, id)),
+                None => open.push(Caller {
+                    provider: Arc::new(Window {
+                        inner: Arc::clone(&caller.provider),
+                        models: self.models.clone(),
+                        now: Arc::clone(&self.now),
+                    }),
+                    ..caller
+                }),
+            }
+        }
+        match closed.into_iter().min() {
+            Some((until_ms, id)) if open.is_empty() => Err(Stop::Park {
+                reason: format!("{id} said when it answers again, and it is not asked before"),
+                until_ms: until_ms.saturating_add(jitter_ms()),
             }),
             Some(_) | None => Ok(Callers(open)),
         }

@@ -1,11 +1,16 @@
 //! Builds from an intent to a deployed automation: real store, real engine, real sandbox.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on panics; which real agents are missing is said"
+)]
 
 mod approvals;
 mod author;
 mod life;
 mod model_faults;
+mod model_gates;
 mod model_kills;
 mod models;
 mod planted;

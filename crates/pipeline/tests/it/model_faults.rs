@@ -2,14 +2,13 @@
 //! to do.
 
 use crate::author::{
-    Asked, KEY, asked, author, base, coder, faultless, lay_out, proposal, settings, wish_of, writes,
+    Asked, asked, author, base, coder, faultless, lay_out, proposal, settings, wish_of, writes,
 };
 use crate::support::{World, auto, facts, failure, phase, scope};
 use crate::wishes::wish;
-use agentwright_domain::approval::{AdvanceApproval, GateReason};
-use agentwright_domain::build::{ApprovalMode, BuildPolicy, FailureClass, Phase};
-use agentwright_domain::ids::{ApprovalId, RunId};
-use agentwright_domain::run::{Decision, Run, RunStatus, Signal};
+use agentwright_domain::build::{BuildPolicy, FailureClass, Phase};
+use agentwright_domain::ids::RunId;
+use agentwright_domain::run::{Run, RunStatus, Signal};
 use agentwright_domain::spend::{Budget, BudgetScope};
 use agentwright_llm::config::Fallback;
 use agentwright_llm::{ProviderConfig, Role, RoleConfig, Wire};
@@ -18,10 +17,10 @@ use agentwright_testkit::eventually;
 use agentwright_testkit::model_server::{Fault, ModelServer, Question, Step};
 use serde_json::json;
 
-const WISH: &str = "count-words";
+pub(crate) const WISH: &str = "count-words";
 
 /// A world over a server that answers by script, with the wish's files.
-async fn world(
+pub(crate) async fn world(
     script: impl FnMut(&Question) -> Step + Send + 'static,
     change: impl FnOnce(&mut ModelSettings),
 ) -> (ModelServer, World) {
@@ -34,14 +33,14 @@ async fn world(
 }
 
 /// Builds the wish to a wait or an end; what is to be tried again later is tried at once.
-async fn built(world: &World, policy: BuildPolicy) -> Run {
+pub(crate) async fn built(world: &World, policy: BuildPolicy) -> Run {
     let id = world
         .submit(world.request(wish(WISH).sentence), policy)
         .await;
     hurried(world, &id).await
 }
 
-async fn hurried(world: &World, id: &RunId) -> Run {
+pub(crate) async fn hurried(world: &World, id: &RunId) -> Run {
     eventually("the run waits or has ended", async || {
         let run = world.store.run(&scope(), id).await.unwrap()?;
         if let (RunStatus::Ready, Some(at)) = (run.status, again_at(world, id).await) {
@@ -59,7 +58,7 @@ async fn again_at(world: &World, id: &RunId) -> Option<i64> {
 }
 
 /// Class and reason of the failure of a build whose models answer by this script.
-async fn fails(
+pub(crate) async fn fails(
     script: impl FnMut(&Question) -> Step + Send + 'static,
     change: impl FnOnce(&mut ModelSettings),
 ) -> (FailureClass, String, usize) {
@@ -70,14 +69,14 @@ async fn fails(
     (class, reason, server.requests().len())
 }
 
-fn holds(text: &str, parts: &[&str]) {
+pub(crate) fn holds(text: &str, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "{part:?} is not in: {text}");
     }
 }
 
 /// The answers of the faultless author, but these for one kind of question.
-fn but(
+pub(crate) fn but(
     kind: Asked,
     step: impl Fn(&Question) -> Step + Send + 'static,
 ) -> impl Fn(&Question) -> Step + Send {
@@ -414,194 +413,4 @@ async fn repair_stops_without_progress_at_the_same_failure_and_at_its_limit() {
     assert_eq!(class, FailureClass::Tests);
     holds(&reason, &["gave up after 1 repairs"]);
     world.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_secret_in_the_code_goes_back_as_a_repair() {
-    let leak = format!("password = '{}'\n", "q7Zt1mVx93LpWk20");
-    let (server, world) = world(
-        but(Asked::Code, move |question| writes(question, &leak)),
-        |_| (),
-    )
-    .await;
-    let run = built(&world, auto()).await;
-    assert_eq!(
-        phase(&run),
-        &Phase::Completed { deployed: true },
-        "{}",
-        world.story(&run.id).await
-    );
-    let repair = server
-        .requests()
-        .into_iter()
-        .find(|question| asked(question) == Asked::Repair);
-    holds(
-        &crate::author::said(&repair.unwrap()),
-        &["The review found", "hard-coded secret"],
-    );
-    world.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn code_that_the_overseer_rejects_goes_no_further() {
-    let (class, reason, _) = fails(
-        but(Asked::Review, |_| Step::text("FAIL: it reads the clock")),
-        |_| (),
-    )
-    .await;
-    assert_eq!(class, FailureClass::Review);
-    holds(&reason, &["the overseer rejected it: it reads the clock"]);
-    let (class, reason, _) = fails(
-        but(Asked::Review, |_| Step::text("Looks fine to me!")),
-        |_| (),
-    )
-    .await;
-    assert_eq!(class, FailureClass::Review);
-    holds(&reason, &["unparsable"]);
-}
-
-fn yes() -> Signal {
-    Signal::Decided(Decision {
-        id: ApprovalId::new("approval-1"),
-        approved: true,
-        by: "ann".into(),
-        notes: None,
-        subject: None,
-    })
-}
-
-/// What the gate asks for.
-fn reasons(run: &Run) -> String {
-    match phase(run) {
-        Phase::Gate { reasons, .. } => format!("{reasons:?}"),
-        other => panic!("it does not wait: {other:?}"),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_an_overseer_a_person_decides_even_in_auto_and_after_a_yes_in_advance() {
-    let (server, world) = world(but(Asked::Review, |_| Step::fault(Fault::Server)), |_| ()).await;
-    let run = built(&world, auto()).await;
-    holds(
-        &reasons(&run),
-        &["Unreviewed", "the overseer is unavailable"],
-    );
-    let reviews = server
-        .requests()
-        .iter()
-        .filter(|q| asked(q) == Asked::Review)
-        .count();
-    assert_eq!(reviews, 1, "exactly one call");
-    let policy = BuildPolicy {
-        advance: Some(AdvanceApproval {
-            by: "ann".to_owned(),
-            permissions: facts(&run).permissions.clone().unwrap(),
-        }),
-        mode: ApprovalMode::Final,
-        ..auto()
-    };
-    let other = built(&world, policy).await;
-    holds(&reasons(&other), &["Unreviewed", "Mode"]);
-    world.engine.signal(&scope(), &run.id, yes()).await.unwrap();
-    let run = hurried(&world, &run.id).await;
-    assert_eq!(phase(&run), &Phase::Completed { deployed: true });
-    world.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn code_that_is_too_large_for_the_overseer_waits_for_a_person() {
-    let (server, world) = world(faultless, |settings| settings.overseer.code_max_bytes = 50).await;
-    let run = built(&world, auto()).await;
-    holds(&reasons(&run), &["Unreviewed", "too large to review"]);
-    assert!(
-        server
-            .requests()
-            .iter()
-            .all(|question| asked(question) != Asked::Review)
-    );
-    world.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_sentence_does_not_name_asks_a_person_even_in_auto() {
-    let script = but(Asked::Spec, |question| {
-        let base = base(question);
-        let mut spec = (wish(WISH).spec)(&base);
-        let more =
-            json!({ "name": "letters", "path": format!("{base}/letters"), "access": "read" });
-        spec["permissions"]["folders"]
-            .as_array_mut()
-            .unwrap()
-            .push(more);
-        spec["permissions"]["network"] = json!(["example.org:443"]);
-        proposal(&spec)
-    });
-    let (_server, world) = world(script, |_| ()).await;
-    world.write("letters/a.txt", "x");
-    let run = built(&world, auto()).await;
-    let asks = reasons(&run);
-    holds(
-        &asks,
-        &[
-            "letters, which the sentence does not name",
-            "it connects to example.org:443",
-        ],
-    );
-    assert!(!asks.contains("/texts"), "{asks}");
-    assert!(
-        matches!(phase(&run), Phase::Gate { reasons, .. } if reasons.iter().all(|r| matches!(r, GateReason::Risk(_))))
-    );
-    world.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn no_key_is_in_anything_that_is_kept_or_told_even_when_the_model_repeats_it() {
-    let leak = format!("# the key is {KEY}\n");
-    let in_code = leak.clone();
-    let scripts: [Box<dyn FnMut(&Question) -> Step + Send>; 3] = [
-        Box::new(but(Asked::Code, move |question| {
-            writes(question, &format!("{in_code}{}", wish_of(question).good))
-        })),
-        Box::new(but(Asked::Spec, move |question| {
-            let mut spec = (wish(WISH).spec)(&base(question));
-            spec["purpose"] = json!(leak);
-            proposal(&spec)
-        })),
-        Box::new(|_: &Question| {
-            let body =
-                format!("{{\"error\":{{\"message\":\"the key {KEY} is wrong\"}}}}").into_bytes();
-            let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-            Step::fault(Fault::Raw {
-                status: 401,
-                headers,
-                body,
-            })
-        }),
-    ];
-    for script in scripts {
-        let (_server, world) = world(script, |_| ()).await;
-        let run = built(&world, auto()).await;
-        let (_, reason) = failure(&run);
-        assert!(!reason.contains(KEY) && !world.story(&run.id).await.contains(KEY));
-        let dir = world.end().await;
-        assert_eq!(holding(dir.path(), KEY), [""; 0], "{reason}");
-    }
-}
-
-/// The files below a directory that hold a text.
-pub(crate) fn holding(directory: &std::path::Path, text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.is_symlink() {
-            found.extend(holding(&path, text));
-        } else if let Ok(bytes) = std::fs::read(&path)
-            && bytes
-                .windows(text.len())
-                .any(|window| window == text.as_bytes())
-        {
-            found.push(path.display().to_string());
-        }
-    }
-    found
 }

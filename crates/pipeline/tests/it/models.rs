@@ -1,6 +1,7 @@
 //! Intents that no foundation covers, built by models: over every wire and by every coder.
 
 use crate::author::{KEY, asked, author, coder, lay_out, settings};
+use crate::model_gates::holding;
 use crate::support::{World, auto, facts, phase, scope};
 use crate::wishes::{WISHES, Wish, wish};
 use agentwright_domain::build::{BuildPolicy, BuildRequest, Oversight, Phase};
@@ -46,6 +47,8 @@ async fn built(server: &ModelServer, world: &World, wishes: &[&Wish]) {
         asked,
         "a replay asked the provider"
     );
+    let told = holding(world.dir.path(), KEY);
+    assert_eq!(told, [""; 0], "the key is kept");
 }
 
 async fn repaired_once_and_deployed(world: &World, wish: &Wish, run: &Run) {
@@ -272,6 +275,48 @@ async fn wishes_are_built_by_the_real_codex() {
         ["number-photos", "split-book"],
         |settings| {
             settings.coder = coder(CoderKind::Codex, Some(program));
+        },
+    )
+    .await;
+}
+
+/// A small agent that speaks ACP: asks the relay what it was asked, and writes the one file of the answer.
+const AGENT: &str = r#"#!/usr/bin/env python3
+import json, os, sys, urllib.request
+def read():
+    line = sys.stdin.readline()
+    return json.loads(line) if line else sys.exit(0)
+def say(**m): print(json.dumps({"jsonrpc": "2.0", **m}), flush=True)
+m = read(); say(id=m["id"], result={"protocolVersion": 1, "agentCapabilities": {}})
+m = read(); say(id=m["id"], result={"sessionId": "s1"})
+prompt = read()
+asked = prompt["params"]["prompt"][0]["text"]
+body = {"model": "any", "max_tokens": 4000, "messages": [{"role": "user", "content": asked}]}
+headers = {"x-api-key": os.environ["MODEL_KEY"], "content-type": "application/json"}
+url = os.environ["MODEL_URL"] + "/v1/messages"
+answer = json.load(urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers)))
+text = answer["content"][0]["text"]
+code = text.split("```python main.py\n")[1].split("```")[0]
+say(id=7, method="fs/write_text_file", params={"sessionId": "s1", "path": "/app/main.py", "content": code})
+read()
+say(id=prompt["id"], result={"stopReason": "end_turn"})
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wishes_are_built_by_an_agent_that_speaks_acp() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().canonicalize().unwrap().join("agent.py");
+    std::fs::write(&program, AGENT).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    two(
+        Wire::Anthropic,
+        ["unique-lines", "split-book"],
+        |settings| {
+            settings.coder = coder(CoderKind::Acp, Some(program));
+            let variables = [("MODEL_URL", "{relay}"), ("MODEL_KEY", "{token}")];
+            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            settings.coder.environment = variables.into();
         },
     )
     .await;

@@ -86,7 +86,7 @@ async fn a_changed_record_is_named_with_its_place() {
         "{reason}"
     );
     let reason = differs(|world, run| {
-        std::fs::remove_file(record(world, run, "calls-generate-2.jsonl")).unwrap()
+        std::fs::remove_file(record(world, run, "calls-generate-2.jsonl")).unwrap();
     })
     .await;
     assert!(
