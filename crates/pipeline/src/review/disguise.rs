@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 
 pattern!(
     PLACE,
-    r"/run/(?:bin|ca)\b|/run/systemd/container|/run/\.containerenv|/\.dockerenv\b|/proc/1/\w*|/proc/(?:self|thread-self|\$\$)/(?:mountinfo|mounts|mountstats|cgroup|environ|ns|attr|uid_map|gid_map)\b|/proc/(?:mounts|cmdline)\b|/sys/class/dmi|/sys/fs/cgroup"
+    r"/run/(?:bin|ca)\b|/run/systemd/container|/run/\.containerenv|/\.dockerenv\b|/proc/1/\w*|/proc/(?:self|thread-self|\$\$)/(?:mountinfo|mounts|mountstats|cgroup|environ|ns|attr|uid_map|gid_map)\b|/proc/(?:mounts|cmdline)\b|\bsystemd-detect-virt\b|/sys/class/dmi|/sys/fs/cgroup"
 );
 pattern!(OURS, r"\bAGENTWRIGHT_\w*");
 /// How declared hosts that are no web hosts are found.
@@ -33,6 +33,16 @@ pattern!(
     MACHINE,
     r"\bgethostname\(|\bgetfqdn\(|\bplatform\.node\(|\.nodename\b|\$\(hostname\b|`hostname\b|\$\{?HOSTNAME\b|\buname\s+-n\b|/etc/hostname|\b(?:environ|getenv)\b.{1,8}HOSTNAME\b"
 );
+/// A name that is given the machine's and nothing beside.
+pattern!(
+    NAMED,
+    r#"^\s*(?:local\s+)?(\w+)\s*=\s*(?:(?:socket\.)?(?:gethostname|getfqdn)\(\)|platform\.node\(\)|os\.uname\(\)\.nodename|["']?(?:\$\(|`)hostname\b[^)`]*[)`]["']?\s*$|["']?\$\{?HOSTNAME\}?["']?\s*$)"#
+);
+pattern!(
+    EQUALS,
+    r"==|!=|\bnot\s+in\b|^\s*(?:el)?if\b.*\bin\b|\.(?:startswith|endswith)\("
+);
+pattern!(SHELL_EQUALS, r"\[.*\s(?:!=|==?|=~)\s|\bcase\s|\|\s*grep\s");
 pattern!(
     BUNDLE,
     r"\b(?:SSL_CERT_FILE|CURL_CA_BUNDLE|REQUESTS_CA_BUNDLE|NODE_EXTRA_CA_CERTS|GIT_SSL_CAINFO)\b"
@@ -138,6 +148,14 @@ fn joined(line: &str) -> String {
     line.into_owned()
 }
 
+/// What makes a line a question.
+#[derive(Clone, Copy)]
+enum Asks {
+    Any,
+    /// Whether it is a certain one.
+    Equal,
+}
+
 struct Disguise<'a, 's> {
     source: &'a Source<'s>,
     said: String,
@@ -220,8 +238,14 @@ impl Disguise<'_, '_> {
     }
 
     fn machine(&mut self) {
-        let names = self.named(&MACHINE);
-        self.decided(&MACHINE, &names, "it decides by the name of the machine");
+        let named = self.lines.iter().filter_map(|line| NAMED.captures(line));
+        let names = Names(named.map(|found| found[1].to_owned()).collect());
+        self.decided(
+            &MACHINE,
+            &names,
+            Asks::Equal,
+            "it decides by the name of the machine",
+        );
     }
 
     fn chance(&mut self) {
@@ -231,14 +255,20 @@ impl Disguise<'_, '_> {
         let drawn = self.lines.iter().filter_map(|line| DRAWN.captures(line));
         let names = Names(drawn.map(|found| found[1].to_owned()).collect());
         let what = "it does its work by chance, of which the spec does not speak";
-        self.decided(&CHANCE, &names, what);
+        self.decided(&CHANCE, &names, Asks::Any, what);
     }
 
     /// Lines that decide by such a value, or by one of these names.
-    fn decided(&mut self, value: &Regex, names: &Names, what: &str) {
+    fn decided(&mut self, value: &Regex, names: &Names, asks: Asks, what: &str) {
         for index in 0..self.lines.len() {
             let line = &self.lines[index];
-            if names.used_or(value, line) && self.asks(line) {
+            let asked = match asks {
+                Asks::Any => self.asks(line),
+                Asks::Equal => {
+                    EQUALS.is_match(&without_literals(line)) || SHELL_EQUALS.is_match(line)
+                }
+            };
+            if names.used_or(value, line) && asked {
                 self.report(index, what.to_owned());
             }
         }

@@ -550,6 +550,11 @@ const UNDISGUISED: &[(&str, &str)] = &[
         "a.sh",
         "today=$(date +%Y-%m-%d)\n[ -f \"$today.txt\" ] && exit 0\n",
     ),
+    ("a.sh", "out=x-$(hostname).zip\n[ -f \"$out\" ] && exit 0\n"),
+    (
+        "a.py",
+        "if os.path.exists(platform.node() + '.txt'): pass\n",
+    ),
     (
         "a.sh",
         "curl --cacert \"$SSL_CERT_FILE\" http://127.0.0.1/ || true\n",

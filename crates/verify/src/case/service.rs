@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
 /// How often a starting service is asked for its health.
 const HEALTH_POLL: Duration = Duration::from_millis(20);
+/// How long after an answer that broke off the end of the service is waited for.
+const END_LIMIT: Duration = Duration::from_millis(500);
 
 impl Player<'_, '_> {
     pub(super) async fn start(&mut self) -> Result<(), Stop> {
@@ -194,7 +196,7 @@ impl Player<'_, '_> {
         let Some(service) = &self.service else {
             return String::new();
         };
-        match tokio::time::timeout(HEALTH_POLL, service.wait()).await {
+        match tokio::time::timeout(END_LIMIT, service.wait()).await {
             Ok(Ok(report)) => format!(
                 "; the service ended: {}{}",
                 ending_words(report.ending),
