@@ -158,6 +158,11 @@ impl From<Refusal> for NotReady {
     }
 }
 
+/// What nobody here can build, and what to do.
+pub(crate) fn without_model(reason: &str) -> String {
+    format!("{reason}\nno model is configured that could write it: agentwright doctor says how")
+}
+
 impl Builds {
     /// What would be built, without building it.
     ///
@@ -165,7 +170,13 @@ impl Builds {
     /// When it could not be told now, in words.
     pub async fn plan(&self, scope: &OrgScope, request: &BuildRequest) -> Result<Plan, String> {
         match self.understand(scope, request).await {
-            Ok(ready) => ready_plan(ready),
+            Ok(ready) => match self.unwritable(&ready.spec).await {
+                Some(reason) => Ok(Plan {
+                    reason: Some(reason),
+                    ..Plan::empty(Verdict::Refused)
+                }),
+                None => ready_plan(ready),
+            },
             Err(NotReady::Fault(why)) => Err(why),
             Err(NotReady::Incomplete(plan)) => Ok(incomplete_plan(*plan)),
             Err(NotReady::Uncovered {
@@ -179,14 +190,18 @@ impl Builds {
         }
     }
 
+    /// Why nobody can write the code of a spec: it has no foundation, and there is no model.
+    pub(crate) async fn unwritable(&self, spec: &Spec) -> Option<String> {
+        let writable = spec.foundation.is_some() || self.models().any().await;
+        (!writable).then(|| without_model("the spec names no foundation that writes its code"))
+    }
+
     /// What no foundation builds: by a model, where one is configured.
     async fn uncovered_plan(&self, reason: String, possible: Vec<Possible>) -> Plan {
         let found = self.models().found().await;
         let Some(role) = found.roles.get(&Role::Spec) else {
             return Plan {
-                reason: Some(format!(
-                    "{reason}\nno model is configured that could write it: agentwright doctor says how"
-                )),
+                reason: Some(without_model(&reason)),
                 possible,
                 ..Plan::empty(Verdict::Refused)
             };

@@ -3,7 +3,7 @@
 use super::{Done, Stop, Work, kept};
 use crate::digests::{permissions_digest, subject};
 use crate::drafting::{Wish, draft};
-use crate::plan::{NotReady, questions};
+use crate::plan::{NotReady, questions, without_model};
 use crate::{document, resolve};
 use agentwright_domain::approval::Gate;
 use agentwright_domain::build::{Facts, Stage, due};
@@ -86,6 +86,11 @@ async fn made(work: &Work<'_>) -> Result<Made, Stop> {
     let (reason, existing) = match understood {
         // An amendment is the model's: a foundation's acceptance does not change by itself.
         Ok(ready) if ready.spec.foundation.is_some() || work.state.facts.amendment.is_none() => {
+            if work.request.replays.is_none()
+                && let Some(why) = work.builds.unwritable(&ready.spec).await
+            {
+                return Err(Stop::refused(why));
+            }
             return Ok(Made {
                 spec: ready.spec,
                 source: ready.source,
@@ -104,7 +109,7 @@ async fn made(work: &Work<'_>) -> Result<Made, Stop> {
         Err(NotReady::Fault(why)) => return Err(Stop::Retry(why)),
     };
     if work.request.replays.is_none() && !work.builds.models().any().await {
-        return Err(Stop::refused(reason));
+        return Err(Stop::refused(without_model(&reason)));
     }
     drafted(work, existing.as_deref()).await
 }
