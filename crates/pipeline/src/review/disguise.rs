@@ -33,7 +33,7 @@ pattern!(
     MACHINE,
     r"\bgethostname\(|\bgetfqdn\(|\bplatform\.node\(|\.nodename\b|\$\(hostname\b|`hostname\b|\$\{?HOSTNAME\b|\buname\s+-n\b|/etc/hostname|\b(?:environ|getenv)\b.{1,8}HOSTNAME\b"
 );
-/// A name that is given the machine's and nothing beside.
+// A name that is given the machine's and nothing beside.
 pattern!(
     NAMED,
     r#"^\s*(?:local\s+)?(\w+)\s*=\s*(?:(?:socket\.)?(?:gethostname|getfqdn)\(\)|platform\.node\(\)|os\.uname\(\)\.nodename|["']?(?:\$\(|`)hostname\b[^)`]*[)`]["']?\s*$|["']?\$\{?HOSTNAME\}?["']?\s*$)"#
