@@ -1,7 +1,5 @@
 //! A part of the cheat corpus in the ordinary suite; `bench cheats` judges all of it.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-
 use serde_json::Value;
 
 #[test]
