@@ -14,6 +14,7 @@ const COMMANDS: &[&[&str]] = &[
     &["reject"],
     &["cancel"],
     &["retry"],
+    &["replay"],
     &["deploy"],
     &["deployments"],
     &["run-now"],
@@ -24,6 +25,10 @@ const COMMANDS: &[&[&str]] = &[
     &["rollback"],
     &["export"],
     &["remove"],
+    &["costs"],
+    &["budget"],
+    &["budget", "show"],
+    &["budget", "set"],
     &["doctor"],
     &["schema"],
     &["foundation"],
@@ -74,7 +79,7 @@ fn no_command_is_missing_from_the_snapshot() {
             "{name}"
         );
     }
-    assert_eq!(count, 26, "{top}");
+    assert_eq!(count, 29, "{top}");
 }
 
 #[test]

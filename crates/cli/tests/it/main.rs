@@ -13,6 +13,7 @@ mod foundation;
 mod help;
 mod home;
 mod kill;
+mod money;
 mod sandbox;
 mod stories;
 mod words;
