@@ -257,13 +257,21 @@ fn failed(app: &App, build: &BuildDetail) {
     ));
     app.out.line(field("at", &safe_line(&build.build.stage)));
     app.out.line(field("code", &safe_line(&build.repository)));
-    for (words, what) in [
-        (
-            ["logs", label, "--build"].as_slice(),
-            "all that it said and saw",
-        ),
-        (&["retry", label], "build the same again"),
-    ] {
+    let hints: Vec<(Vec<&str>, &str)> = match build.build.state {
+        BuildState::Spent { .. } => vec![
+            (vec!["costs", "--build", label], "what it took so far"),
+            (
+                vec!["budget", "set", "--help"],
+                "raise the budget that is spent",
+            ),
+            (vec!["resume", label], "then let it go on"),
+        ],
+        _ => vec![
+            (vec!["logs", label, "--build"], "all that it said and saw"),
+            (vec!["retry", label], "build the same again"),
+        ],
+    };
+    for (words, what) in &hints {
         app.out
             .line(format!("  {}   {}", app.command(words), what.dimmed()));
     }
