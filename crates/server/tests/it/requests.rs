@@ -194,6 +194,7 @@ async fn the_doctor_looks_at_everything_and_says_what_to_do() {
         "python3",
         "psql",
         "claude",
+        "models",
         "clock",
         "disk",
         "data directory",
