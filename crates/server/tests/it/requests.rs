@@ -1,7 +1,7 @@
 //! Every bad request is answered as a problem with its own code, and changes nothing.
 
-use crate::support::{World, raw, spec, text};
-use agentwright_api::{BODY_MAX_BYTES, BuildQuery, PlanRequest, PlanVerdict, code};
+use crate::support::{World, raw, spec, text, wish};
+use agentwright_api::{BODY_MAX_BYTES, BuildQuery, ClientError, PlanRequest, PlanVerdict, code};
 use serde_json::Value;
 
 const JSON: &str = "application/json";
@@ -243,5 +243,39 @@ async fn a_plan_says_what_would_be_built_what_is_missing_or_why_not() {
     assert_ne!(missing.verdict, PlanVerdict::Ready, "{missing:?}");
     let list = world.client.builds(&BuildQuery::default()).await.unwrap();
     assert_eq!(list.items, [], "a plan leaves no build");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn money_and_replays_are_refused_by_name_where_they_do_not_fit() {
+    use agentwright_api::{BudgetQuery, CostQuery, SetBudget};
+    use agentwright_domain::spend::{Budget, BudgetScope};
+    let world = World::new().await;
+    let build = world.settled(&wish("zip the notes")).await;
+    let label = build.build.label.as_str();
+    let code_of = |error: ClientError| {
+        let problem = error.problem().unwrap_or_else(|| panic!("{error}"));
+        (problem.status, problem.code.clone())
+    };
+    let client = &world.client;
+    let resumed = client.resume_build(label).await.unwrap_err();
+    assert_eq!(code_of(resumed), (409, code::NOT_SPENT.to_owned()));
+    let replayed = client.replayed(label).await.unwrap_err();
+    assert_eq!(code_of(replayed), (409, code::NOT_A_REPLAY.to_owned()));
+    let early = client.replay(label, None).await.unwrap_err();
+    assert_eq!(code_of(early), (409, code::NOT_ENDED.to_owned()));
+    let negative = SetBudget {
+        build: None,
+        budget: Budget {
+            calls: Some(-1),
+            ..Budget::default()
+        },
+    };
+    let refused = client.set_budget(BudgetScope::Day, &negative).await;
+    assert_eq!(code_of(refused.unwrap_err()).0, 422);
+    let budgets = client.budgets(&BudgetQuery::default()).await.unwrap();
+    assert_eq!(budgets.items.len(), 4);
+    let costs = client.costs(&CostQuery::default()).await.unwrap();
+    assert_eq!(costs.items, []);
     world.end().await;
 }
