@@ -28,6 +28,8 @@ pub(crate) enum ApiError {
     Method,
     /// It does not go with the state that things are in: 409.
     Conflict(&'static str, String),
+    /// It was there, and is over: 410.
+    Gone(&'static str, String),
     /// The machine or the daemon cannot now: 503.
     Unavailable(&'static str, String),
     /// A fault of ours: 500.
@@ -45,7 +47,7 @@ impl ApiError {
         Self::NotFound(format!("there is no {kind} {text:?}"))
     }
 
-    fn problem(&self) -> Problem {
+    pub(crate) fn problem(&self) -> Problem {
         let of = |status: StatusCode, code, title, detail: &str| {
             Problem::new(status.as_u16(), code, title, detail)
         };
@@ -88,6 +90,7 @@ impl ApiError {
             Self::Conflict(code, detail) => {
                 of(StatusCode::CONFLICT, code, "Not in this state", detail)
             }
+            Self::Gone(code, detail) => of(StatusCode::GONE, code, "No longer valid", detail),
             Self::Unavailable(code, detail) => of(
                 StatusCode::SERVICE_UNAVAILABLE,
                 code,
@@ -142,7 +145,8 @@ impl IntoResponse for ApiError {
             | Self::NotFound(_)
             | Self::NoRoute
             | Self::Method
-            | Self::Conflict(..) => {}
+            | Self::Conflict(..)
+            | Self::Gone(..) => {}
         }
         response
     }

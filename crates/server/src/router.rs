@@ -1,8 +1,9 @@
 //! The list of all routes, and what holds for each of them.
 
 use crate::app::App;
+use crate::asking;
 use crate::error::{ApiError, Cause, internal, respond};
-use crate::routes::{builds, decisions, deployments, executions, plans, spending, system};
+use crate::routes::{builds, decisions, deployments, executions, hooks, plans, spending, system};
 use agentwright_api::{BODY_MAX_BYTES, code};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -60,6 +61,10 @@ pub(crate) fn router(app: App) -> Router {
         .route("/services", get(system::services));
     Router::new()
         .nest(agentwright_api::PREFIX, v1)
+        .route(
+            "/hooks/decide/{token}",
+            get(hooks::show).post(hooks::decide),
+        )
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
@@ -75,10 +80,18 @@ async fn no_method() -> ApiError {
     ApiError::Method
 }
 
+/// A path without what is secret in it.
+fn loggable(path: &str) -> String {
+    if path.starts_with(asking::PATH) {
+        return format!("{}…", asking::PATH);
+    }
+    path.to_owned()
+}
+
 /// Gives each request an id and a time limit, and logs the cause of each 500 once, under that id.
 async fn watched(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = app.request_id();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, path) = (request.method().clone(), loggable(request.uri().path()));
     let answered = tokio::time::timeout(REQUEST_MAX, next.run(request)).await;
     let mut response = answered.unwrap_or_else(|_| {
         tracing::error!(request = id, %method, path, "no answer within the time limit");
