@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::Who;
 use agentwright_api::ReachableSocket;
+use agentwright_domain::principal::{Principal, Role};
 use agentwright_store::OrgScope;
 use axum::Router;
 use axum::body::Body;
@@ -245,8 +246,10 @@ async fn answer(
         Guard::Token(token) if shows(&request, &token) => Who {
             name: "token".to_owned(),
             scope: OrgScope::local(),
+            role: Role::Admin,
+            principal: Principal::Owner,
         },
-        Guard::Token(_) => return Ok(ApiError::Unauthorized.into_response()),
+        Guard::Token(_) => return Ok(ApiError::Unauthorized("show the token").into_response()),
     };
     request.extensions_mut().insert(who);
     router.oneshot(request).await
