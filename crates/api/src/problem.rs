@@ -63,8 +63,18 @@ pub mod code {
     pub const NO_ROUTE: &str = "request.path";
     /// The path does not take this method.
     pub const METHOD: &str = "request.method";
-    /// A bearer token is missing or wrong.
-    pub const UNAUTHORIZED: &str = "auth.token";
+    /// A key or session is missing, wrong, expired or revoked.
+    pub const UNAUTHORIZED: &str = "auth.key";
+    /// The role is too low, or the caller is no person where one must decide.
+    pub const FORBIDDEN: &str = "forbidden";
+    /// The organization that is named is not one that the caller may act for.
+    pub const ORG_MISMATCH: &str = "org_mismatch";
+    /// The organization is not named where it must be, or not as it must be.
+    pub const ORGANIZATION: &str = "request.organization";
+    /// A session's request without its CSRF token, or from another site.
+    pub const CSRF: &str = "auth.csrf";
+    /// The login code is unknown, used or too old.
+    pub const LOGIN_CODE: &str = "auth.login_code";
     /// Nothing has this id, label or name.
     pub const NOT_FOUND: &str = "not_found";
     /// The id's beginning fits several.

@@ -12,6 +12,7 @@ pub mod digest;
 pub mod evidence;
 pub mod execution;
 pub mod ids;
+pub mod principal;
 pub mod run;
 pub mod spec;
 pub mod spend;

@@ -14,6 +14,7 @@ pub use place::PlaceError;
 use crate::app::{App, StartError, Work};
 use crate::config::Config;
 use crate::extract::Who;
+use agentwright_domain::principal::{Principal, Role};
 use agentwright_domain::run::RunStatus;
 use agentwright_store::{OrgScope, RunFilter};
 use doors::Doors;
@@ -266,5 +267,7 @@ fn local(uid: u32) -> Who {
     Who {
         name: place::user_name(uid),
         scope: OrgScope::local(),
+        role: Role::Admin,
+        principal: Principal::Owner,
     }
 }

@@ -18,8 +18,10 @@ pub(crate) enum ApiError {
     Unreadable(StatusCode, &'static str, String),
     /// Fields are wrong: 422.
     Invalid(Vec<FieldProblem>),
-    /// No or a wrong token: 401.
-    Unauthorized,
+    /// No key, or one that does not hold: 401.
+    Unauthorized(&'static str),
+    /// They are known, and may not: 403.
+    Forbidden(&'static str, String),
     /// Nothing has this id, label or name: 404.
     NotFound(String),
     /// No such path: 404.
@@ -66,12 +68,15 @@ impl ApiError {
                 problem.errors.clone_from(errors);
                 problem
             }
-            Self::Unauthorized => of(
+            Self::Unauthorized(detail) => of(
                 StatusCode::UNAUTHORIZED,
                 code::UNAUTHORIZED,
-                "A token is needed",
-                "over TCP, show the token of the data directory: Authorization: Bearer …",
+                "A key is needed",
+                detail,
             ),
+            Self::Forbidden(code, detail) => {
+                of(StatusCode::FORBIDDEN, code, "Not allowed", detail)
+            }
             Self::NotFound(detail) => {
                 of(StatusCode::NOT_FOUND, code::NOT_FOUND, "Not found", detail)
             }
@@ -130,7 +135,7 @@ impl IntoResponse for ApiError {
             Self::Internal(cause) => {
                 response.extensions_mut().insert(Cause(Arc::new(cause)));
             }
-            Self::Unauthorized => {
+            Self::Unauthorized(_) => {
                 response
                     .headers_mut()
                     .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -142,6 +147,7 @@ impl IntoResponse for ApiError {
             }
             Self::Unreadable(..)
             | Self::Invalid(_)
+            | Self::Forbidden(..)
             | Self::NotFound(_)
             | Self::NoRoute
             | Self::Method

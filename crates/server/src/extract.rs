@@ -3,6 +3,7 @@
 use crate::error::ApiError;
 use agentwright_api::{BODY_MAX_BYTES, FieldProblem, IDEMPOTENCY_HEADER, IDEMPOTENCY_MAX, code};
 use agentwright_domain::spec::Spec;
+use agentwright_domain::principal::{Principal, Role};
 use agentwright_store::OrgScope;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -12,24 +13,75 @@ use axum::http::{HeaderMap, StatusCode, header};
 use garde::Validate;
 use serde::de::DeserializeOwned;
 
-/// Who asks. Established by the connection (`daemon::doors`), never by the request's text.
+/// Who asks. Established by the authenticator (`auth`), never by what a route reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Who {
     /// Their name, as approvals and events show it.
     pub(crate) name: String,
     /// Whose rows they may see.
     pub(crate) scope: OrgScope,
+    /// What they may do there.
+    pub(crate) role: Role,
+    /// What they showed.
+    pub(crate) principal: Principal,
 }
 
+impl Who {
+    /// Refuses whoever may do less. From approver on only a person may, whatever the role of a key.
+    pub(crate) fn require(&self, role: Role) -> Result<(), ApiError> {
+        if self.role < role {
+            return Err(ApiError::Forbidden(
+                code::FORBIDDEN,
+                format!(
+                    "this needs the role {role}, and {:?} has the role {}: an admin can make a key with it",
+                    self.name, self.role
+                ),
+            ));
+        }
+        if role >= Role::Approver && !self.principal.is_person() {
+            return Err(ApiError::Forbidden(
+                code::FORBIDDEN,
+                "only a person may do this: no agent's and no service's key".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses everybody but an admin of the whole instance: the owner of the data directory, or an admin of
+    /// the organization `local`. For what concerns the machine, its files, or other organizations.
+    pub(crate) fn require_instance_admin(&self) -> Result<(), ApiError> {
+        self.require(Role::Admin)?;
+        if self.is_instance_admin() {
+            return Ok(());
+        }
+        Err(ApiError::Forbidden(
+            code::FORBIDDEN,
+            "this concerns the whole server: only an admin of its own organization (local) may do it"
+                .into(),
+        ))
+    }
+
+    /// Whether [`Self::require_instance_admin`] lets them through.
+    pub(crate) fn is_instance_admin(&self) -> bool {
+        let at_home = self.scope == OrgScope::local() || self.principal == Principal::Owner;
+        at_home && self.role == Role::Admin && self.principal.is_person()
+    }
+}
+
+/// Without anybody known: 401. Whoever only reads is refused wherever something may change (403), so that a
+/// route cannot forget it.
 impl<S: Sync> FromRequestParts<S> for Who {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        parts
-            .extensions
-            .get::<Self>()
-            .cloned()
-            .ok_or(ApiError::Unauthorized)
+        let who = parts.extensions.get::<Self>().cloned();
+        let who = who.ok_or(ApiError::Unauthorized(
+            "show a key: Authorization: Bearer aw_…, or X-API-Key: aw_…",
+        ))?;
+        if !parts.method.is_safe() {
+            who.require(Role::Operator)?;
+        }
+        Ok(who)
     }
 }
 

@@ -12,6 +12,9 @@ use agentwright_pipeline::Verdict;
 
 /// What would be built.
 pub(crate) async fn plan(app: &App, who: &Who, request: PlanRequest) -> Result<Plan, ApiError> {
+    if !request.foundations.is_empty() {
+        who.require_instance_admin()?;
+    }
     let request = BuildRequest {
         intent: request.intent,
         spec: request.spec,

@@ -11,6 +11,7 @@ use agentwright_domain::build::{
     ApprovalMode, BuildPolicy, BuildRequest, BuildState, Facts, Phase, Stage,
 };
 use agentwright_domain::ids::{RunId, Slug};
+use agentwright_domain::principal::Role;
 use agentwright_domain::run::{NewRun, Run, RunInput, RunState};
 use agentwright_store::{Remembered, SubmitError};
 
@@ -174,6 +175,10 @@ pub(crate) async fn build(
     key: IdempotencyKey,
     wish: Wish,
 ) -> Result<Build, ApiError> {
+    // A yes in advance is a yes, also one that a repetition takes over.
+    if wish.state.policy.advance.is_some() {
+        who.require(Role::Approver)?;
+    }
     let id = RunId::new(known_or_new(app, who, key, &wish).await?);
     let (Label::Given(first) | Label::Made(first)) = &wish.label;
     let mut label = first.clone();

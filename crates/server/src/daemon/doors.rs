@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::Who;
 use agentwright_api::ReachableSocket;
+use agentwright_domain::principal::{Principal, Role};
 use agentwright_store::OrgScope;
 use axum::Router;
 use axum::body::Body;
@@ -245,12 +246,14 @@ async fn answer(
         Guard::Token(token) if shows(&request, &token) => Who {
             name: "token".to_owned(),
             scope: OrgScope::local(),
+            role: Role::Admin,
+            principal: Principal::Owner,
         },
         // The token in the path is the key.
         Guard::Token(_) if request.uri().path().starts_with(crate::asking::PATH) => {
             return router.oneshot(request).await;
         }
-        Guard::Token(_) => return Ok(ApiError::Unauthorized.into_response()),
+        Guard::Token(_) => return Ok(ApiError::Unauthorized("show the token").into_response()),
     };
     request.extensions_mut().insert(who);
     router.oneshot(request).await

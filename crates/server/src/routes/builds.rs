@@ -27,6 +27,10 @@ pub(crate) async fn create(
     Body(request): Body<CreateBuild>,
 ) -> Result<(StatusCode, Json<Build>), ApiError> {
     well_formed(request.spec.as_deref())?;
+    if !request.foundations.is_empty() {
+        // They are directories on this machine.
+        who.require_instance_admin()?;
+    }
     let wish = Wish::of(&app, request, &who).await;
     let build = submit::build(&app, &who, key, wish).await?;
     Ok((StatusCode::ACCEPTED, Json(build)))

@@ -10,6 +10,7 @@ use agentwright_api::{
     Build, CancelRequest, Decide, DecisionRequest, DeployBuild, Replayed, RetryBuild,
 };
 use agentwright_domain::ids::ApprovalId;
+use agentwright_domain::principal::Role;
 use agentwright_domain::run::{Decision, RunKind, Signal};
 use axum::Json;
 use axum::extract::State;
@@ -21,6 +22,7 @@ pub(crate) async fn decide(
     Named(id): Named,
     Body(request): Body<DecisionRequest>,
 ) -> Result<Json<Build>, ApiError> {
+    who.require(Role::Approver)?;
     let run = find::run(&app, &who, RunKind::Build, &id).await?;
     let decision = Decision {
         id: ApprovalId::new(app.store().new_id()),
@@ -102,6 +104,7 @@ pub(crate) async fn deploy(
     key: IdempotencyKey,
     Body(request): Body<DeployBuild>,
 ) -> Result<(StatusCode, Json<Build>), ApiError> {
+    who.require(Role::Approver)?;
     let made = find::run(&app, &who, RunKind::Build, &id).await?;
     let wish = Wish::deploying(&made, request, &who)?;
     let build = submit::build(&app, &who, key, wish).await?;

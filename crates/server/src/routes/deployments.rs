@@ -94,6 +94,8 @@ pub(crate) async fn export(
     Named(name): Named,
     Body(request): Body<ExportRequest>,
 ) -> Result<Json<Export>, ApiError> {
+    // It writes anywhere on this machine.
+    who.require_instance_admin()?;
     let row = find::deployment(&app, &who, &name).await?;
     deployed::export(&app, &who, &row, &request).await.map(Json)
 }

@@ -5,6 +5,7 @@ use crate::error::ApiError;
 use crate::extract::{Body, Named, Query, Who};
 use crate::find;
 use agentwright_api::{BudgetNow, BudgetQuery, Cost, CostQuery, CostsBy, Page, SetBudget, Time};
+use agentwright_domain::principal::Role;
 use agentwright_domain::run::{Run, RunKind};
 use agentwright_domain::spend::BudgetScope;
 use agentwright_store::{CostRow, DAY_MS};
@@ -72,6 +73,7 @@ pub(crate) async fn set(
     Named(scope): Named,
     Body(request): Body<SetBudget>,
 ) -> Result<Json<Page<BudgetNow>>, ApiError> {
+    who.require(Role::Admin)?;
     let scope = BudgetScope::from_word(&scope).ok_or_else(|| {
         ApiError::NotFound(format!(
             "there is no budget {scope:?}; it is organization, day, build or stage"

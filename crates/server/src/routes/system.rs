@@ -14,14 +14,19 @@ pub(crate) async fn health(State(app): State<App>) -> Json<Health> {
     Json(app.health())
 }
 
-pub(crate) async fn doctor(State(app): State<App>) -> Json<Doctor> {
-    Json(doctor::examine(&app).await)
+pub(crate) async fn doctor(State(app): State<App>, who: Who) -> Result<Json<Doctor>, ApiError> {
+    who.require_instance_admin()?;
+    Ok(Json(doctor::examine(&app).await))
 }
 
-pub(crate) async fn stop(State(app): State<App>, who: Who) -> (StatusCode, Json<Health>) {
+pub(crate) async fn stop(
+    State(app): State<App>,
+    who: Who,
+) -> Result<(StatusCode, Json<Health>), ApiError> {
+    who.require_instance_admin()?;
     tracing::info!(by = who.name, "asked to stop");
     app.ask_to_stop();
-    (StatusCode::ACCEPTED, Json(app.health()))
+    Ok((StatusCode::ACCEPTED, Json(app.health())))
 }
 
 pub(crate) async fn services(
