@@ -11,6 +11,7 @@ mod event;
 mod execution;
 mod plan;
 mod problem;
+mod queue;
 mod socket;
 mod spending;
 mod system;
@@ -32,6 +33,10 @@ pub use execution::{
 };
 pub use plan::{Choice, Difference, Missing, Plan, PlanRequest, PlanVerdict};
 pub use problem::{FieldProblem, Problem, code};
+pub use queue::{
+    Beat, BeatMode, BeatRequest, Heartbeat, HeartbeatLook, QUEUE_ADD_MAX, QueueAdd, QueueAdds,
+    QueueChange, QueueImport, QueueImported, QueueItem, QueuePriority, QueueWhy, Receipt,
+};
 pub use socket::ReachableSocket;
 pub use spending::{BudgetNow, BudgetQuery, COST_DAYS_MAX, Cost, CostQuery, CostsBy, SetBudget};
 pub use system::{Check, CheckStatus, Doctor, Health, Supervision};

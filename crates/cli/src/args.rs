@@ -3,6 +3,7 @@
 mod builds;
 mod deployments;
 mod machine;
+mod queue;
 mod spending;
 
 pub(crate) use builds::{
@@ -14,6 +15,7 @@ pub(crate) use machine::{
     DaemonCommand, DaemonSettings, FoundationCommand, SandboxRun, SchemaName, ServiceCommand,
 };
 
+pub(crate) use queue::{Heartbeat, Priority, QueueAdd, QueueCommand, QueueStatus};
 pub(crate) use spending::{BudgetCommand, BudgetSet, By, Costs, Scope};
 
 use clap::{Args, Parser, Subcommand};
@@ -130,6 +132,22 @@ pub(crate) enum Command {
     /// Show and set what models may cost
     #[command(subcommand, after_help = spending::BUDGET_HELP)]
     Budget(BudgetCommand),
+    /// The queue of builds that start by themselves
+    #[command(subcommand, after_help = queue::QUEUE_HELP)]
+    Queue(QueueCommand),
+    /// Look at the queue now, and start what may start
+    #[command(after_help = queue::HEARTBEAT_HELP)]
+    Heartbeat(Heartbeat),
+    /// Say why an item of the queue started or did not
+    #[command(after_help = "Examples:\n  agentwright why spotify")]
+    Why {
+        /// Its label or name
+        #[arg(value_name = "ITEM")]
+        item: String,
+    },
+    /// What is being built, what waits, what is done
+    #[command(after_help = queue::STATUS_HELP)]
+    Status(QueueStatus),
     /// Check the machine and say what to do where something is missing
     #[command(after_help = machine::DOCTOR_HELP)]
     Doctor,

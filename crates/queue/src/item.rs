@@ -122,18 +122,32 @@ impl Item {
 /// The label of a name: letters and digits, never a path; `item` where it has none. `taken` says which labels are
 /// used: then `-2`, `-3`, … is put behind it.
 pub fn label(name: &str, taken: impl Fn(&str) -> bool) -> Slug {
+    numbered(name, 1, taken).0
+}
+
+/// The same, counting on from a number; answers the number that it came to.
+pub(crate) fn numbered(name: &str, from: usize, taken: impl Fn(&str) -> bool) -> (Slug, usize) {
     let base = Slug::from_words(name).or_else(|| Slug::from_words("item"));
     // Invariant: "item" is a slug.
     let base = base.unwrap_or_else(|| unreachable!("item is a slug"));
-    let mut label = base.clone();
-    let mut number = 1;
-    while taken(label.as_str()) {
+    let mut number = from.max(1);
+    loop {
+        let label = if number == 1 {
+            base.clone()
+        } else {
+            ending_in(&base, number)
+        };
+        if !taken(label.as_str()) {
+            return (label, number);
+        }
         number += 1;
-        let ending = format!("-{number}");
-        let room = agentwright_domain::ids::SLUG_MAX - ending.len();
-        let short: String = base.as_str().chars().take(room).collect();
-        let numbered = format!("{}{ending}", short.trim_end_matches('-'));
-        label = Slug::from_words(&numbered).unwrap_or_else(|| base.clone());
     }
-    label
+}
+
+fn ending_in(base: &Slug, number: usize) -> Slug {
+    let ending = format!("-{number}");
+    let room = agentwright_domain::ids::SLUG_MAX - ending.len();
+    let short: String = base.as_str().chars().take(room).collect();
+    let numbered = format!("{}{ending}", short.trim_end_matches('-'));
+    Slug::from_words(&numbered).unwrap_or_else(|| base.clone())
 }

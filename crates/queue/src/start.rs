@@ -9,6 +9,8 @@ use crate::risk::{Risk, of_words};
 use crate::window::{Window, moment};
 use crate::{Item, Priority};
 use agentwright_domain::ids::Slug;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
@@ -45,8 +47,28 @@ pub struct Candidate<'a> {
     pub standing: Standing,
     /// Who said yes to its start, if anybody.
     pub approved_by: Option<&'a str>,
-    /// Whether a foundation covers it.
-    pub understood: Understood,
+    /// What its words say.
+    pub assessment: &'a Assessment,
+}
+
+/// What an item's words say: the same as long as it is the same, so that a look at many items reads none of them
+/// again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assessment {
+    /// What it lacks.
+    pub missing: Vec<Missing>,
+    /// What always waits for a person.
+    pub risks: Vec<Risk>,
+}
+
+impl Assessment {
+    /// Reads an item.
+    pub fn of(item: &Item, understood: Understood) -> Self {
+        Self {
+            missing: missing(item, understood),
+            risks: of_words(item),
+        }
+    }
 }
 
 /// A build that is under way.
@@ -212,6 +234,58 @@ impl Reason {
         }
     }
 
+    /// In a sentence, with times as a wall clock of the zone shows them.
+    pub fn words(&self, zone: &TimeZone) -> String {
+        let at = |ms: &i64| clock(*ms, zone);
+        match self {
+            Self::Done => "it is done".to_owned(),
+            Self::Building => "its build is under way".to_owned(),
+            Self::Escalated { failures } => {
+                format!("it failed {failures} times in a row: look at why, then retry it")
+            }
+            Self::Unreadable { flaws } => format!("it cannot be read: {}", flaws.join("; ")),
+            Self::Vague { missing } => {
+                let fields: Vec<String> = missing
+                    .iter()
+                    .map(|one| format!("{} ({})", one.field, one.ask))
+                    .collect();
+                format!("it says too little: {}", fields.join("; "))
+            }
+            Self::Blocked { by } => format!("it waits for: {}", by.join("; ")),
+            Self::Risk { risks } => {
+                let risks: Vec<String> = risks.iter().map(ToString::to_string).collect();
+                format!("it needs a person's yes: {}", risks.join("; "))
+            }
+            Self::Unapproved => "its priority is low: it needs a person's yes".to_owned(),
+            Self::NotBefore { at_ms } => format!("it is set for {}", at(at_ms)),
+            Self::Retry { at_ms, failures } => {
+                format!("it failed ({failures}) and is built again at {}", at(at_ms))
+            }
+            Self::Window { opens_ms } => match opens_ms {
+                Some(opens_ms) => {
+                    format!("medium items start in the off-hours: from {}", at(opens_ms))
+                }
+                None => "medium items start in the off-hours".to_owned(),
+            },
+            Self::Calendar { until_ms } => format!("the calendar is busy until {}", at(until_ms)),
+            Self::Budget { budget } => format!("a budget is spent: {budget}"),
+            Self::Quota { until_ms } => {
+                format!("a model's quota is used up until {}", at(until_ms))
+            }
+            Self::Room { what } => format!("the machine has no room: {what}"),
+            Self::Conflict { with, over } => {
+                format!("{with} is being built and touches {over} too")
+            }
+            Self::Limit { limit, running } => {
+                let running: Vec<&str> = running.iter().map(Slug::as_str).collect();
+                format!(
+                    "{limit} may start by themselves at once, and {} is being built",
+                    running.join(", ")
+                )
+            }
+        }
+    }
+
     /// Whether a person is told, once: unclear requirements, a risk, a give-up (requirements E4, E7).
     pub fn asks_a_person(&self) -> bool {
         match self {
@@ -233,6 +307,16 @@ impl Reason {
             | Self::Conflict { .. }
             | Self::Limit { .. } => false,
         }
+    }
+}
+
+fn clock(ms: i64, zone: &TimeZone) -> String {
+    match Timestamp::from_millisecond(ms) {
+        Ok(at) => at
+            .to_zoned(zone.clone())
+            .strftime("%Y-%m-%d %H:%M %Z")
+            .to_string(),
+        Err(_) => format!("{ms} ms"),
     }
 }
 
@@ -268,8 +352,9 @@ fn to_mend(of: &Candidate<'_>, world: &World<'_>) -> Option<Reason> {
         let flaws = item.flaws.clone();
         return Some(Reason::Unreadable { flaws });
     }
-    let missing = missing(item, of.understood);
+    let Assessment { missing, risks } = of.assessment;
     if !missing.is_empty() {
+        let missing = missing.clone();
         return Some(Reason::Vague { missing });
     }
     let by = blockers(item, &world.known);
@@ -279,8 +364,8 @@ fn to_mend(of: &Candidate<'_>, world: &World<'_>) -> Option<Reason> {
     if of.approved_by.is_some() {
         return None;
     }
-    let risks = of_words(item);
     if !risks.is_empty() {
+        let risks = risks.clone();
         return Some(Reason::Risk { risks });
     }
     match item.priority {

@@ -3,10 +3,12 @@
 use crate::asking::Asking;
 use crate::config::Config;
 use crate::later::Later;
+use crate::queue::heart::{self, Heart};
 use agentwright_api::{Health, Time};
 use agentwright_domain::run::RunKind;
 use agentwright_engine::{Clock, Engine, Executor, SystemClock};
 use agentwright_notify::Channel;
+use agentwright_queue::window::{NotAWindow, Window};
 use agentwright_runtime::environment::Programs;
 use agentwright_runtime::layout::Layout;
 use agentwright_runtime::{Executions, Parts, Runtime};
@@ -43,6 +45,9 @@ pub enum StartError {
     /// A channel for notices cannot be made.
     #[error("cannot set up the notices of the configuration: {0}")]
     Notify(#[from] agentwright_notify::OpenError),
+    /// The off-hours cannot be meant.
+    #[error("cannot read the off-hours of the queue: {0}")]
+    Queue(#[from] NotAWindow),
 }
 
 /// The running app. Cheap to clone.
@@ -60,6 +65,8 @@ struct Inner {
     sandbox: Sandbox,
     layout: Layout,
     clock: Arc<dyn Clock>,
+    heart: Heart,
+    window: Window,
     started_at_ms: i64,
     boot_id: String,
     requests: AtomicU64,
@@ -79,6 +86,7 @@ impl App {
         let layout = Layout::new(&config.data_dir);
         let channels =
             agentwright_notify::open(&config.settings.notify, &crate::config::secrets())?;
+        let window = config.settings.queue.window()?;
         let store = open(&config).await?;
         let public_url = config.settings.public_url.as_deref();
         let channels = Asking::around(channels, &store, public_url);
@@ -112,6 +120,8 @@ impl App {
                 sandbox,
                 layout,
                 clock,
+                heart: Heart::default(),
+                window,
                 requests: AtomicU64::new(0),
                 clock_jump_ms: AtomicI64::new(0),
                 stop_asked: CancellationToken::new(),
@@ -124,6 +134,7 @@ impl App {
             app.tasks()
                 .spawn(async move { runtime.supervise(stop).await });
         }
+        app.tasks().spawn(heart::run(app.clone()));
         Ok(app)
     }
 
@@ -171,6 +182,21 @@ impl App {
 
     pub(crate) fn layout(&self) -> &Layout {
         &self.inner.layout
+    }
+
+    /// Wakes the queue's heartbeat.
+    pub(crate) fn heart(&self) -> &Heart {
+        &self.inner.heart
+    }
+
+    /// The off-hours in which medium items start.
+    pub(crate) fn queue_window(&self) -> &Window {
+        &self.inner.window
+    }
+
+    /// The person's zone.
+    pub(crate) fn queue_zone(&self) -> &jiff::tz::TimeZone {
+        self.inner.window.zone()
     }
 
     pub(crate) fn now_ms(&self) -> i64 {

@@ -3,10 +3,12 @@
 //! The only place besides the command line's edge that reads the environment. Every error names the key and
 //! where it came from; an unknown key is an error.
 
+use agentwright_domain::build::ApprovalMode;
 use agentwright_llm::detect::OLLAMA_URL;
 use agentwright_llm::{ModelsConfig, Prices};
 pub use agentwright_notify::ChannelConfig as NotifyChannel;
 use agentwright_pipeline::{CONVENTIONS_MAX, CoderConfig, ModelSettings, OverseerConfig};
+use agentwright_queue::window::{NotAWindow, Window};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
@@ -69,6 +71,8 @@ pub struct Settings {
     /// Where people reach this daemon from elsewhere, for example `https://builds.example.org`: notices of a gate
     /// then carry links that decide.
     pub public_url: Option<String>,
+    /// Builds that start by themselves.
+    pub queue: QueueSettings,
     /// Model providers and what each role uses; where nothing is said the machine is looked at.
     pub models: ModelsConfig,
     /// Who writes code where no foundation does.
@@ -100,6 +104,7 @@ impl Default for Settings {
             artifacts_quota_mb: agentwright_store::ARTIFACTS_QUOTA_BYTES / 1_000_000,
             notify: Vec::new(),
             public_url: None,
+            queue: QueueSettings::default(),
             models: ModelsConfig::default(),
             coder: CoderConfig::default(),
             overseer: OverseerConfig::default(),
@@ -129,6 +134,50 @@ impl Settings {
     /// Executions of one organization at once.
     pub(crate) fn organization_executions(&self) -> u32 {
         self.executions_per_organization.unwrap_or(self.executions)
+    }
+}
+
+/// Builds that start by themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueSettings {
+    /// The directory of `BUILD_QUEUE.md` and of what is written about builds, absolute; without it there is no file.
+    pub dir: Option<PathBuf>,
+    /// Seconds between looks at the queue, 10 to 86400.
+    pub heartbeat_s: u64,
+    /// Builds that may have started by themselves at once, 1 to 64.
+    pub limit: u32,
+    /// When medium items may start, `"22:00"`; inclusive.
+    pub off_hours_from: String,
+    /// Until when, `"06:00"`; exclusive.
+    pub off_hours_to: String,
+    /// The person's time zone, IANA; the machine's where nothing is said.
+    pub zone: Option<String>,
+    /// When a person is asked by these builds.
+    pub mode: ApprovalMode,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            heartbeat_s: 30 * 60,
+            limit: 1,
+            off_hours_from: "22:00".into(),
+            off_hours_to: "06:00".into(),
+            zone: None,
+            mode: ApprovalMode::default(),
+        }
+    }
+}
+
+impl QueueSettings {
+    /// The off-hours in the person's zone.
+    pub(crate) fn window(&self) -> Result<Window, NotAWindow> {
+        let system = || jiff::tz::TimeZone::system().iana_name().map(str::to_owned);
+        let zone = self.zone.clone().or_else(system);
+        let zone = zone.as_deref().unwrap_or("UTC");
+        Window::new(&self.off_hours_from, &self.off_hours_to, zone)
     }
 }
 
@@ -294,6 +343,19 @@ impl Config {
             .is_some_and(|path| !path.is_absolute())
         {
             return wrong("coder", "has a program that is not an absolute path".into());
+        }
+        if let Err(why) = it.queue.window() {
+            return wrong(
+                "queue",
+                format!("has off-hours that cannot be meant: {why}"),
+            );
+        }
+        if it.queue.dir.as_ref().is_some_and(|dir| !dir.is_absolute()) {
+            return wrong("queue", "has a dir that is not an absolute path".into());
+        }
+        if !(10..=86_400).contains(&it.queue.heartbeat_s) || !(1..=64).contains(&it.queue.limit) {
+            let problem = "has a heartbeat_s outside of 10 to 86400, or a limit outside of 1 to 64";
+            return wrong("queue", problem.into());
         }
         let web = |url: &String| url.starts_with("https://") || url.starts_with("http://");
         if it.public_url.as_ref().is_some_and(|url| !web(url)) {

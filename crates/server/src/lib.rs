@@ -17,6 +17,7 @@ mod firing;
 mod later;
 mod live;
 mod planned;
+mod queue;
 mod replay;
 mod router;
 mod routes;
@@ -25,4 +26,4 @@ mod submit;
 mod view;
 
 pub use app::{App, Executors, StartError, Work};
-pub use config::{Config, ConfigError, Flags, LogLevel, NotifyChannel, Settings};
+pub use config::{Config, ConfigError, Flags, LogLevel, NotifyChannel, QueueSettings, Settings};

@@ -3,7 +3,9 @@
 use crate::app::App;
 use crate::asking;
 use crate::error::{ApiError, Cause, internal, respond};
-use crate::routes::{builds, decisions, deployments, executions, hooks, plans, spending, system};
+use crate::routes::{
+    builds, decisions, deployments, executions, hooks, plans, queue, spending, system,
+};
 use agentwright_api::{BODY_MAX_BYTES, code};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -40,6 +42,11 @@ pub(crate) fn router(app: App) -> Router {
         )
         .route("/builds/{id}/retry", post(decisions::retry))
         .route("/builds/{id}/deploy", post(decisions::deploy))
+        .route("/queue", get(queue::list).post(queue::add))
+        .route("/queue/import", post(queue::import))
+        .route("/queue/{label}", get(queue::why).post(queue::change))
+        .route("/queue/{label}/remove", post(queue::remove))
+        .route("/heartbeat", get(queue::heartbeat).post(queue::beat))
         .route("/costs", get(spending::costs))
         .route("/budgets", get(spending::budgets))
         .route("/budgets/{scope}", post(spending::set))

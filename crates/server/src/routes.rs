@@ -6,5 +6,6 @@ pub(crate) mod deployments;
 pub(crate) mod executions;
 pub(crate) mod hooks;
 pub(crate) mod plans;
+pub(crate) mod queue;
 pub(crate) mod spending;
 pub(crate) mod system;

@@ -180,6 +180,28 @@ pub(crate) async fn build(
         who.require(Role::Approver)?;
     }
     let id = RunId::new(known_or_new(app, who, key, &wish).await?);
+    submitted(app, who, id, wish).await
+}
+
+/// A build of the queue, under an id that was kept before: submitting it again changes nothing. It names the build
+/// that it repeats.
+pub(crate) async fn queued(
+    app: &App,
+    who: &Who,
+    id: RunId,
+    request: CreateBuild,
+    repeats: Option<RunId>,
+) -> Result<Build, ApiError> {
+    let mut wish = Wish::of(app, request, who).await;
+    // A live build may have the label: a number is put behind it.
+    if let Label::Given(label) = wish.label {
+        wish.label = Label::Made(label);
+    }
+    wish.repeats = repeats;
+    submitted(app, who, id, wish).await
+}
+
+async fn submitted(app: &App, who: &Who, id: RunId, wish: Wish) -> Result<Build, ApiError> {
     let (Label::Given(first) | Label::Made(first)) = &wish.label;
     let mut label = first.clone();
     let mut tries = 0;

@@ -7,7 +7,7 @@ use crate::Store;
 use crate::db::{Arg, Row, json_rows, json_text};
 use crate::error::Error;
 use crate::scope::OrgScope;
-use agentwright_domain::ids::{RunId, Slug};
+use agentwright_domain::ids::{OrganizationId, RunId, Slug};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -85,6 +85,8 @@ crate::db::statements! {
            items = excluded.items, started = heartbeats.started + excluded.started";
     LOOKS_OVER = "forgetting old looks":
         "DELETE FROM heartbeats WHERE organization_id = $1 AND at_ms < $2";
+    BACKLOGS = "reading who has a backlog":
+        "SELECT organization_id FROM queue_state ORDER BY organization_id";
     LOOKS = "reading looks at the backlog":
         "SELECT at_ms, cause, items, started FROM heartbeats WHERE organization_id = $1
          ORDER BY at_ms DESC LIMIT CAST($2 AS BIGINT)";
@@ -358,6 +360,17 @@ impl Store {
         rows.iter()
             .map(|row| receipt(row).map(|(receipt, _)| receipt))
             .collect()
+    }
+
+    /// Everybody who has or had a backlog, for the heartbeat: like a lease, it mints the scopes.
+    pub async fn backlogs(&self) -> Result<Vec<OrgScope>, Error> {
+        let mut held = self.inner.db.reader().await?;
+        let rows = held.conn().fetch(&BACKLOGS, &[]).await?;
+        let scope = |row: &Row| {
+            let organization = OrganizationId::new(row.text("organization_id")?);
+            Ok(OrgScope::authenticated(organization))
+        };
+        rows.iter().map(scope).collect()
     }
 
     /// The last looks, newest first.

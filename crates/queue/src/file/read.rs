@@ -4,7 +4,7 @@ use super::details::{Details, details};
 use super::entry::{Entry, Field, checkbox, entry};
 use super::lines::{Line, indent, lines};
 use super::{ITEMS_MAX, PROBLEMS_MAX, Problem};
-use crate::item::{Item, Priority, label};
+use crate::item::{Item, Priority, label, numbered};
 use crate::window;
 use agentwright_domain::ids::Slug;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -248,11 +248,17 @@ impl<'a> Scan<'a> {
                 }
             })
             .collect();
+        let mut counted: HashMap<Slug, usize> = HashMap::new();
         for ((section, block, entry), chosen) in entries.into_iter().zip(chosen) {
             let name = self.lines[block.start].text[entry.name.clone()].to_owned();
             let slug = label(&name, |_| false);
             let found = by_slug.get_mut(&slug).and_then(Vec::pop);
-            let label = chosen.unwrap_or_else(|| label(&name, |label| taken.contains(label)));
+            let label = chosen.unwrap_or_else(|| {
+                let from = counted.entry(slug.clone()).or_insert(1);
+                let (label, number) = numbered(&name, *from, |label| taken.contains(label));
+                *from = number;
+                label
+            });
             let own = taken.insert(label.as_str().to_owned()) && label != slug;
             if own && entry.value(Field::Label).is_none() {
                 let message = format!("another item has this name: this one is called {label}");

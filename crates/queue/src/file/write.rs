@@ -265,31 +265,22 @@ impl<'s, 'a> Draft<'s, 'a> {
         self.insert(Section::Active, &new);
     }
 
-    /// An item's line. What would be read as a field of it is taken apart.
+    /// An item's line. A name that would not be read back as one is taken apart.
     fn line(&self, item: &Item) -> String {
-        let mut name = one_line(&item.name);
-        if entry(&format!("- [ ] {name}"))
-            .is_none_or(|read| !read.fields.is_empty() || read.name.len() != name.len())
-        {
-            name = name.replace([':', '*'], " ");
-            name = one_line(&name);
-        }
-        if name.is_empty() {
-            name = item.label.as_str().to_owned();
-        }
-        let tick = if item.done { 'x' } else { ' ' };
-        let mut line = format!("- [{tick}] {name}");
-        for (key, value) in [("Added", &item.added), ("Start", &item.start)] {
-            if let Some(value) = value {
-                line.push_str(&format!(" - {key}: {}", one_line(value)));
-            }
-        }
-        line.push_str(&format!(" - Priority: {}", item.priority.title()));
-        if label(&name, |_| false) != item.label {
-            line.push_str(&format!(" - Label: {}", item.label));
-        }
-        line.push_str(self.ending);
-        line
+        let name = one_line(&item.name);
+        let words = |keep: fn(char) -> bool| {
+            let kept = name.chars().map(|c| if keep(c) { c } else { ' ' });
+            one_line(&kept.collect::<String>())
+        };
+        let softly = words(|c| !matches!(c, ':' | '*'));
+        let barely = words(char::is_alphanumeric);
+        let label = item.label.as_str().to_owned();
+        let mut names = [name.clone(), softly, barely, label].into_iter();
+        // Invariant: the last of them, a label, is always read back.
+        let line = names
+            .find_map(|name| line_of(item, &name))
+            .unwrap_or_default();
+        format!("{line}{}", self.ending)
     }
 
     /// The details of a new item, where it has some.
@@ -341,7 +332,11 @@ impl<'s, 'a> Draft<'s, 'a> {
         }
         let lines = &self.scan.lines;
         let heading = self.scan.headings.get(word(section));
-        let (at, lead) = match (self.scan.ends.get(word(section)), heading) {
+        let placed = self.scan.placed.iter().filter(|placed| placed.section == section);
+        let after = placed.map(|placed| placed.block.end).max();
+        let (at, lead) = match (after.as_ref().or(self.scan.ends.get(word(section))), heading) {
+            // After the last item, wherever else words of a person's stand.
+            (Some(end), _) if after.is_some() => (*end, Lead::None),
             (Some(end), Some(heading)) if *end == heading + 1 => {
                 let blank = lines
                     .get(*end)
@@ -423,6 +418,27 @@ impl<'s, 'a> Draft<'s, 'a> {
             text.push_str(self.ending);
         }
     }
+}
+
+/// The line with this name; `None` where it would be read as something else.
+fn line_of(item: &Item, name: &str) -> Option<String> {
+    let tick = if item.done { 'x' } else { ' ' };
+    let mut line = format!("- [{tick}] {name}");
+    let mut fields = 1;
+    for (key, value) in [("Added", &item.added), ("Start", &item.start)] {
+        if let Some(value) = value {
+            line.push_str(&format!(" - {key}: {}", one_line(value)));
+            fields += 1;
+        }
+    }
+    line.push_str(&format!(" - Priority: {}", item.priority.title()));
+    if label(name, |_| false) != item.label {
+        line.push_str(&format!(" - Label: {}", item.label));
+        fields += 1;
+    }
+    let read = entry(&line)?;
+    let same = line[read.name.clone()] == *name && read.fields.len() == fields && !name.is_empty();
+    same.then_some(line)
 }
 
 /// Puts the texts of the named items into their places in the given order; the others stay where they are.

@@ -4,7 +4,8 @@
 use crate::starting::clear;
 use agentwright_queue::needs::Understood;
 use agentwright_queue::start::{
-    Candidate, Decision, RETRIES, Reason, Running, Standing, Started, World, known, tick,
+    Assessment, Candidate, Decision, RETRIES, Reason, Running, Standing, Started, World, known,
+    tick,
 };
 use agentwright_queue::window::Window;
 use agentwright_queue::{Item, Priority};
@@ -16,11 +17,12 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 const ITEMS: usize = 200;
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 2;
 
 /// What the tables would hold.
 struct Kept {
     item: Item,
+    assessment: Assessment,
     standing: Standing,
     approved: bool,
     builds: Vec<Build>,
@@ -63,6 +65,7 @@ impl Sim {
                     _ => {}
                 }
                 Kept {
+                    assessment: Assessment::of(&item, Understood::No),
                     item,
                     standing: Standing::Queued,
                     approved: false,
@@ -136,7 +139,7 @@ impl Sim {
                 item: &kept.item,
                 standing: kept.standing.clone(),
                 approved_by: kept.approved.then_some("ann"),
-                understood: Understood::No,
+                assessment: &kept.assessment,
             })
             .collect();
         let decisions = tick(&candidates, &world, self.now_ms);

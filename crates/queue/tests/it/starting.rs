@@ -4,8 +4,8 @@ use agentwright_domain::ids::Slug;
 use agentwright_queue::file::parse;
 use agentwright_queue::needs::{Understood, missing};
 use agentwright_queue::start::{
-    Candidate, Decision, RETRY_MS, Reason, Running, Standing, Started, World, decide_start, known,
-    tick,
+    Assessment, Candidate, Decision, RETRY_MS, Reason, Running, Standing, Started, World,
+    decide_start, known, tick,
 };
 use agentwright_queue::window::Window;
 use agentwright_queue::{Criterion, Item, Priority, item};
@@ -29,7 +29,8 @@ fn candidate(item: &Item) -> Candidate<'_> {
         item,
         standing: Standing::Queued,
         approved_by: None,
-        understood: Understood::No,
+        // A test may leave it behind.
+        assessment: Box::leak(Box::new(Assessment::of(item, Understood::No))),
     }
 }
 

@@ -8,6 +8,7 @@ mod daemon;
 mod deployments;
 mod live;
 mod phone;
+mod queue;
 mod real;
 mod requests;
 mod support;

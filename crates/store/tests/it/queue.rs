@@ -162,4 +162,6 @@ pub(crate) async fn backlogs_of_other_organizations_are_not_seen(bed: Bed) {
             .unwrap()
     );
     assert_eq!(bed.store.backlog(&bed.scope).await.unwrap().ideas.len(), 1);
+    let all = bed.store.backlogs().await.unwrap();
+    assert_eq!(all, [bed.scope.clone(), other]);
 }
