@@ -103,6 +103,10 @@ pub mod code {
     pub const REFUSED: &str = "intent.refused";
     /// The machine lacks something; the detail says what and how to get it.
     pub const UNAVAILABLE: &str = "machine.unavailable";
+    /// The database does not answer now.
+    pub const STORE_AWAY: &str = "store.unavailable";
+    /// The disk of the data directory is full.
+    pub const STORE_FULL: &str = "store.full";
     /// The daemon is stopping.
     pub const STOPPING: &str = "daemon.stopping";
     /// Too many requests are being worked on.

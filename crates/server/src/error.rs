@@ -72,9 +72,7 @@ impl ApiError {
                 "A key is needed",
                 detail,
             ),
-            Self::Forbidden(code, detail) => {
-                of(StatusCode::FORBIDDEN, code, "Not allowed", detail)
-            }
+            Self::Forbidden(code, detail) => of(StatusCode::FORBIDDEN, code, "Not allowed", detail),
             Self::NotFound(detail) => {
                 of(StatusCode::NOT_FOUND, code::NOT_FOUND, "Not found", detail)
             }
@@ -159,11 +157,11 @@ impl From<agentwright_store::Error> for ApiError {
         use agentwright_store::Error;
         match error {
             Error::Unavailable { .. } => Self::Unavailable(
-                code::UNAVAILABLE,
+                code::STORE_AWAY,
                 "the database does not answer now: try again".into(),
             ),
             Error::Full { .. } => Self::Unavailable(
-                code::UNAVAILABLE,
+                code::STORE_FULL,
                 "no room left on the disk of the data directory: free some and try again".into(),
             ),
             Error::Corrupt { .. } | Error::Refused { .. } => Self::Internal(error.into()),

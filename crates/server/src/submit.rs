@@ -183,7 +183,7 @@ pub(crate) async fn build(
     let (Label::Given(first) | Label::Made(first)) = &wish.label;
     let mut label = first.clone();
     let mut tries = 0;
-    loop {
+    let run = loop {
         let new = NewRun {
             organization: who.scope.organization().clone(),
             id: id.clone(),
@@ -194,16 +194,18 @@ pub(crate) async fn build(
             not_before_ms: None,
             repeats: wish.repeats.clone(),
         };
-        match (app.engine().submit(new).await, &wish.label) {
-            (Ok(_), _) => break,
+        match (app.engine().submit(new.clone()).await, &wish.label) {
+            (Ok(submitted), _) => match submitted.at_ms {
+                Some(at_ms) => break Some(new.submitted(at_ms)),
+                None => break app.store().run(&who.scope, &id).await?,
+            },
             (Err(SubmitError::LabelTaken { .. }), Label::Made(base)) if tries < LABEL_TRIES => {
                 tries += 1;
                 label = numbered(base, tries + 1);
             }
             (Err(error), _) => return Err(error.into()),
         }
-    }
-    let run = app.store().run(&who.scope, &id).await?;
+    };
     run.as_ref()
         .and_then(|run| view::build(run, Lease::Live))
         .ok_or_else(|| {
