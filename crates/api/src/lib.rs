@@ -9,6 +9,7 @@ mod client;
 mod deployment;
 mod event;
 mod execution;
+pub mod executor;
 mod plan;
 mod problem;
 mod socket;
@@ -26,7 +27,7 @@ pub use deployment::{
     ActivityNow, Deployment, DeploymentDetail, Export, ExportRequest, PauseRequest, Removed,
     RollbackRequest, Service, Version,
 };
-pub use event::{Event, EventQuery};
+pub use event::{CloudEvent, Event, EventQuery, FollowQuery};
 pub use execution::{
     Execution, ExecutionLog, ExecutionQuery, ExecutionStatus, LogQuery, WaitQuery,
 };

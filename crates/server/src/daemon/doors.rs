@@ -2,6 +2,7 @@
 //!
 //! Who may: on the socket, whoever the directory's mode lets reach it; on TCP, whoever shows the token.
 
+use super::patient::Patient;
 use super::place::Held;
 use super::{DaemonError, local};
 use crate::app::App;
@@ -31,7 +32,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 /// Connections at once; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 4_096;
+const CONNECTIONS_MAX: usize = 16_384;
 /// How long the head of a request may take to arrive.
 const HEAD_MAX: Duration = Duration::from_secs(15);
 /// The largest head of a request, in bytes.
@@ -215,7 +216,8 @@ impl Hall {
                 .header_read_timeout(HEAD_MAX)
                 .max_buf_size(HEAD_MAX_BYTES)
                 .max_headers(HEADERS_MAX)
-                .serve_connection(TokioIo::new(stream), service);
+                .serve_connection(TokioIo::new(Patient::new(stream)), service)
+                .with_upgrades();
             let mut connection = std::pin::pin!(connection);
             // A broken connection is the client's business.
             tokio::select! {

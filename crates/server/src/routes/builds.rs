@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{Body, IdempotencyKey, Named, Query, Who, well_formed};
 use crate::submit::{self, Wish};
+use crate::live::{Asked, Of};
 use crate::view::{self, Lease};
 use crate::{find, live, show};
 use agentwright_api::{
@@ -14,7 +15,7 @@ use agentwright_domain::run::RunKind;
 use agentwright_store::RunFilter;
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 /// How many pages a list looks through for a status that is not stored as such.
@@ -80,10 +81,10 @@ pub(crate) async fn events(
     who: Who,
     Named(id): Named,
     Query(query): Query<EventQuery>,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, ApiError> {
     let run = find::run(&app, &who, RunKind::Build, &id).await?;
-    live::events(app, who, run.id, query, &headers).await
+    live::events(app, who, Of::run(run), query, asked).await
 }
 
 pub(crate) async fn logs(

@@ -3,12 +3,14 @@
 use crate::app::App;
 use crate::doctor;
 use crate::error::ApiError;
-use crate::extract::Who;
+use crate::extract::{Query, Who};
+use crate::live;
 use crate::view;
-use agentwright_api::{Doctor, Health, Page, Service};
+use agentwright_api::{Doctor, FollowQuery, Health, Page, Service};
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 
 pub(crate) async fn health(State(app): State<App>) -> Json<Health> {
     Json(app.health())
@@ -27,6 +29,17 @@ pub(crate) async fn stop(
     tracing::info!(by = who.name, "asked to stop");
     app.ask_to_stop();
     Ok((StatusCode::ACCEPTED, Json(app.health())))
+}
+
+/// The live stream of everything in the organization.
+pub(crate) async fn events(
+    State(app): State<App>,
+    who: Who,
+    Query(query): Query<FollowQuery>,
+    headers: HeaderMap,
+) -> Response {
+    let after = live::resumed(&headers).or(query.after.as_deref());
+    live::everything(&app, &who, after)
 }
 
 pub(crate) async fn services(
