@@ -65,6 +65,13 @@ impl CloudEvent {
     }
 }
 
+/// Where the stream of an organization is: take it, read what you show, then follow with `after`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cursor {
+    /// The place.
+    pub cursor: String,
+}
+
 /// The query of `GET /events`, the live stream of everything in an organization.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(deny_unknown_fields)]

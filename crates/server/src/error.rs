@@ -85,9 +85,7 @@ impl ApiError {
                 "A key is needed",
                 detail,
             ),
-            Self::Forbidden(code, detail) => {
-                of(StatusCode::FORBIDDEN, code, "Not allowed", detail)
-            }
+            Self::Forbidden(code, detail) => of(StatusCode::FORBIDDEN, code, "Not allowed", detail),
             Self::NotFound(detail) => {
                 of(StatusCode::NOT_FOUND, code::NOT_FOUND, "Not found", detail)
             }

@@ -72,10 +72,7 @@ impl History {
         if read.len() >= ORGANIZATIONS_MAX {
             read.clear();
         }
-        read.insert(
-            organization.clone(),
-            (Instant::now(), Arc::clone(&samples)),
-        );
+        read.insert(organization.clone(), (Instant::now(), Arc::clone(&samples)));
         Ok(samples)
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::error::ApiError;
 use agentwright_api::{BODY_MAX_BYTES, FieldProblem, IDEMPOTENCY_HEADER, IDEMPOTENCY_MAX, code};
-use agentwright_domain::spec::Spec;
 use agentwright_domain::principal::{Principal, Role};
+use agentwright_domain::spec::Spec;
 use agentwright_store::OrgScope;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;

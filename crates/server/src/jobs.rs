@@ -29,11 +29,7 @@ pub(crate) async fn one(app: &App, who: &Who, row: BuildRow) -> Result<Job, ApiE
 }
 
 /// The jobs of several builds, in their order.
-pub(crate) async fn many(
-    app: &App,
-    who: &Who,
-    rows: Vec<BuildRow>,
-) -> Result<Vec<Job>, ApiError> {
+pub(crate) async fn many(app: &App, who: &Who, rows: Vec<BuildRow>) -> Result<Vec<Job>, ApiError> {
     let (store, scope) = (app.store(), &who.scope);
     let ids: Vec<RunId> = rows.iter().map(|row| row.run.id.clone()).collect();
     let stages = store.stages_of(scope, &ids).await?;

@@ -5,6 +5,7 @@
 
 mod app;
 pub mod boot;
+mod conditions;
 mod config;
 pub mod daemon;
 mod deployed;
@@ -19,9 +20,11 @@ mod jobs;
 mod later;
 mod live;
 mod metrics;
+mod openapi;
 mod planned;
 mod rates;
 mod replay;
+mod repository;
 mod router;
 mod routes;
 mod show;
@@ -30,3 +33,4 @@ mod view;
 
 pub use app::{App, Executors, StartError, Work};
 pub use config::{Config, ConfigError, Flags, LogLevel, NotifyChannel, Settings};
+pub use openapi::text as openapi;

@@ -93,7 +93,7 @@ pub(crate) fn resumed(headers: &HeaderMap) -> Option<&str> {
     headers.get(LAST_EVENT_ID)?.to_str().ok()
 }
 
-fn wants_stream(headers: &HeaderMap) -> bool {
+pub(crate) fn wants_stream(headers: &HeaderMap) -> bool {
     let types = headers.get(ACCEPT).and_then(|types| types.to_str().ok());
     types.is_some_and(|types| types.contains("text/event-stream"))
 }
@@ -113,10 +113,7 @@ fn lines(follower: Follower) -> impl Stream<Item = Bytes> {
 }
 
 /// The response around a stream. What sits in between is asked not to hold it back.
-pub(crate) fn streamed(
-    app: &App,
-    lines: impl Stream<Item = Bytes> + Send + 'static,
-) -> Response {
+pub(crate) fn streamed(app: &App, lines: impl Stream<Item = Bytes> + Send + 'static) -> Response {
     let open = app.metrics().stream();
     let lines = stream::StreamExt::map(lines, move |line| {
         let _counted = &open;

@@ -207,7 +207,9 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Response, ApiError> {
         gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     let memory = used().memory_mb << 20;
-    metrics.memory.set(i64::try_from(memory).unwrap_or(i64::MAX));
+    metrics
+        .memory
+        .set(i64::try_from(memory).unwrap_or(i64::MAX));
     let mut text = String::new();
     encode(&mut text, &metrics.registry).map_err(|error| ApiError::Internal(error.into()))?;
     Ok(([(header::CONTENT_TYPE, TEXT)], text).into_response())

@@ -45,12 +45,10 @@ impl Rates {
         if self.limiter.len() > PRINCIPALS_MAX {
             self.limiter.retain_recent();
         }
-        self.limiter
-            .check_key(&principal.label())
-            .map_err(|until| {
-                let wait = until.wait_time_from(self.clock.now());
-                ApiError::TooMany(wait.as_secs() + 1)
-            })
+        self.limiter.check_key(&principal.label()).map_err(|until| {
+            let wait = until.wait_time_from(self.clock.now());
+            ApiError::TooMany(wait.as_secs() + 1)
+        })
     }
 }
 

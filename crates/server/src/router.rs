@@ -3,7 +3,9 @@
 use crate::app::App;
 use crate::error::{ApiError, Cause, internal, respond};
 use crate::extract::Who;
-use crate::routes::{builds, decisions, deployments, executions, executor, plans, spending, system};
+use crate::routes::{
+    builds, decisions, deployments, executions, executor, files, plans, spending, system,
+};
 use crate::{metrics, rates};
 use agentwright_api::executor::EXECUTOR_PREFIX;
 use agentwright_api::{BODY_MAX_BYTES, code};
@@ -29,6 +31,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) fn router(app: App) -> Router {
     let v1 = Router::new()
         .route("/health", get(system::health))
+        .route("/openapi.json", get(system::openapi))
         .route("/doctor", get(system::doctor))
         .route("/daemon/stop", post(system::stop))
         .route("/plans", post(plans::plan))
@@ -38,6 +41,15 @@ pub(crate) fn router(app: App) -> Router {
         .route("/builds/{id}/logs", get(builds::logs))
         .route("/builds/{id}/artifacts", get(builds::artifacts))
         .route("/builds/{id}/artifacts/{name}", get(builds::artifact))
+        .route("/builds/{id}/stages", get(files::stages))
+        .route("/builds/{id}/evidence", get(files::evidence))
+        .route("/builds/{id}/approvals", get(files::approvals))
+        .route("/builds/{id}/transcripts", get(files::transcripts))
+        .route("/builds/{id}/commits", get(files::commits))
+        .route("/builds/{id}/files", get(files::files))
+        .route("/builds/{id}/files/{*path}", get(files::file))
+        .route("/builds/{id}/diff", get(files::diff))
+        .route("/approvals", get(decisions::waiting))
         .route("/builds/{id}/decisions", post(decisions::decide))
         .route("/builds/{id}/cancel", post(decisions::cancel))
         .route("/builds/{id}/resume", post(decisions::resume))

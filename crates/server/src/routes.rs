@@ -5,6 +5,7 @@ pub(crate) mod decisions;
 pub(crate) mod deployments;
 pub(crate) mod executions;
 pub(crate) mod executor;
+pub(crate) mod files;
 pub(crate) mod plans;
 pub(crate) mod spending;
 pub(crate) mod system;

@@ -214,10 +214,7 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<EndedBuild>, Error> {
         let mut held = self.inner.db.reader().await?;
-        let args = [
-            scope.arg(),
-            Arg::Int(i64::from(limit.min(BUILDS_MAX))),
-        ];
+        let args = [scope.arg(), Arg::Int(i64::from(limit.min(BUILDS_MAX)))];
         let rows = held.conn().fetch(&ENDED, &args).await?;
         rows.iter()
             .map(|row| {

@@ -153,6 +153,7 @@ pub struct Message {
     /// HMAC-SHA256 with the sender's key, in hex, over the other fields; see docs/operations.md.
     #[serde(default)]
     #[garde(inner(length(chars, min = 1, max = WORD_MAX_CHARS)))]
+    #[schemars(length(min = 1, max = WORD_MAX_CHARS))]
     pub signature: Option<String>,
 }
 

@@ -123,9 +123,10 @@ fn why(phase: &Phase) -> Option<String> {
             None => format!("rejected by {by}"),
         }),
         Phase::Cancelled { by, reason } => Some(format!("cancelled by {by}: {reason}")),
-        Phase::Stage { .. } | Phase::Gate { .. } | Phase::Spent { .. } | Phase::Completed { .. } => {
-            None
-        }
+        Phase::Stage { .. }
+        | Phase::Gate { .. }
+        | Phase::Spent { .. }
+        | Phase::Completed { .. } => None,
     }
 }
 
@@ -292,7 +293,10 @@ impl<'a> Place<'a> {
                 details.insert("attempt".into(), json!(attempt));
                 if !self.parts.live {
                     details.insert("waits_for".into(), json!("worker"));
-                    details.insert("reason".into(), json!("its worker is gone; another takes over"));
+                    details.insert(
+                        "reason".into(),
+                        json!("its worker is gone; another takes over"),
+                    );
                 }
             }
             Phase::Completed { .. }

@@ -24,6 +24,7 @@ const OFFSET_MAX: u32 = 1_000_000;
 pub struct BuildDroplet {
     /// What is to be built, in words: 1 to 20,000 characters.
     #[garde(length(chars, min = 1, max = INTENT_MAX_CHARS), custom(some_words))]
+    #[schemars(regex(pattern = r"\S"))]
     pub architect_intent: String,
     /// The caller's number for it; kept and given back.
     #[serde(default)]
@@ -32,6 +33,7 @@ pub struct BuildDroplet {
     /// The caller's name for it; kept and given back, and the label is made from it.
     #[serde(default)]
     #[garde(inner(length(chars, min = 1, max = NAME_MAX_CHARS)))]
+    #[schemars(length(min = 1, max = NAME_MAX_CHARS))]
     pub droplet_name: Option<String>,
     /// When a person is asked.
     #[serde(default)]
@@ -337,6 +339,7 @@ pub struct Approve {
     /// What the person says. The first implementation called it `feedback`.
     #[serde(default, alias = "feedback")]
     #[garde(inner(length(chars, max = NOTES_MAX_CHARS)))]
+    #[schemars(length(max = NOTES_MAX_CHARS))]
     pub notes: Option<String>,
     /// The digest of what the person saw; when it is no longer what waits, the answer is 409.
     #[serde(default)]
@@ -365,6 +368,7 @@ pub struct CancelJob {
     /// Why.
     #[serde(default)]
     #[garde(inner(custom(crate::build::by_text)))]
+    #[schemars(length(max = crate::build::BY_MAX_CHARS))]
     pub reason: Option<String>,
 }
 
@@ -386,6 +390,7 @@ pub struct RetryJob {
     /// Taken for the first implementation's callers. A retry repeats the whole build, so every step is in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(chars, max = NAME_MAX_CHARS)))]
+    #[schemars(length(max = NAME_MAX_CHARS))]
     pub from_step: Option<String>,
 }
 

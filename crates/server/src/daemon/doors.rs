@@ -74,6 +74,7 @@ struct Hall {
 impl Doors {
     /// Binds and serves. The lock is held, so a socket that is there is a dead daemon's.
     pub(crate) async fn open(app: &App, held: &Held) -> Result<Self, DaemonError> {
+        more_descriptors();
         let socket = app.config().socket();
         let attempted = format!("listen on {}", socket.display());
         let listener = bind(&socket).map_err(DaemonError::io(attempted))?;
@@ -134,6 +135,26 @@ impl Doors {
             .is_err()
         {
             tracing::info!(left = self.hall.tasks.len(), "connections were cut");
+        }
+    }
+}
+
+/// Each connection is a descriptor, and shells give far fewer than the system allows.
+fn more_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = Some(2 * CONNECTIONS_MAX as u64);
+    let most = match maximum {
+        Some(maximum) => Some(maximum).min(wanted),
+        None => wanted,
+    };
+    if current.is_some_and(|current| Some(current) < most) {
+        let raised = Rlimit {
+            current: most,
+            maximum,
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, "the limit of open files stays as it is");
         }
     }
 }

@@ -35,7 +35,9 @@ impl<S> Patient<S> {
             self.stalled = None;
             return written;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(TAKES_MAX)));
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(TAKES_MAX)));
         ready!(stalled.as_mut().poll(context));
         let slow = io::Error::new(io::ErrorKind::TimedOut, "the other side takes nothing");
         Poll::Ready(Err(slow))

@@ -9,7 +9,6 @@ use crate::extract::Who;
 use crate::view;
 use agentwright_api::{CloudEvent, Event};
 use agentwright_domain::ids::RunId;
-use agentwright_domain::run::RunKind;
 use agentwright_store::{Error, OrgScope};
 use axum::body::Bytes;
 use axum::extract::ws::Utf8Bytes;
@@ -40,7 +39,10 @@ impl Said {
         let cloud = CloudEvent::of(of.kind, &of.run, Some(&of.label), event.clone());
         // Invariant: an envelope has string keys only, so it always has a JSON form.
         let text = serde_json::to_string(&cloud).unwrap_or_default();
-        let lines = format!("id: {}\nevent: {}\ndata: {text}\n\n", event.seq, event.event);
+        let lines = format!(
+            "id: {}\nevent: {}\ndata: {text}\n\n",
+            event.seq, event.event
+        );
         Self {
             event,
             text: text.into(),
@@ -201,16 +203,6 @@ pub(crate) enum Turn {
 }
 
 impl Follower {
-    /// The run.
-    pub(crate) fn run(&self) -> &RunId {
-        &self.feed.of.run
-    }
-
-    /// Its kind.
-    pub(crate) fn kind(&self) -> RunKind {
-        self.feed.of.kind
-    }
-
     /// The event after the last one, where it is committed; it stays the next.
     pub(crate) async fn peek(&mut self) -> Option<Arc<Said>> {
         if self.read.is_empty() && !self.refill().await.ok()? {

@@ -288,7 +288,8 @@ impl Pump {
         let open = store.open_runs(&self.scope).await?;
         let seqs: HashMap<RunId, i64> = open.into_iter().collect();
         let ids: Vec<RunId> = seqs.keys().cloned().collect();
-        self.learn(&ids, |id| seqs.get(id).copied().unwrap_or(0)).await?;
+        self.learn(&ids, |id| seqs.get(id).copied().unwrap_or(0))
+            .await?;
         // What ended meanwhile is not among the open ones, and was told before.
         let mut heard = Vec::new();
         loop {
@@ -306,11 +307,7 @@ impl Pump {
     }
 
     /// Remembers those of the runs that are of this organization.
-    async fn learn(
-        &mut self,
-        ids: &[RunId],
-        last: impl Fn(&RunId) -> i64,
-    ) -> Result<(), Error> {
+    async fn learn(&mut self, ids: &[RunId], last: impl Fn(&RunId) -> i64) -> Result<(), Error> {
         let ours = self.app.store().runs_of(&self.scope, ids).await?;
         for (id, kind, label) in ours {
             let kind = match kind.as_str() {

@@ -41,7 +41,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let headers = parts.headers.clone();
         let upgrade = if headers.contains_key(UPGRADE) {
-            WebSocketUpgrade::from_request_parts(parts, state).await.ok()
+            WebSocketUpgrade::from_request_parts(parts, state)
+                .await
+                .ok()
         } else {
             None
         };

@@ -1,10 +1,11 @@
 //! Builds: creating, listing, showing, and what they left.
 
 use crate::app::App;
+use crate::conditions::tagged;
 use crate::error::ApiError;
 use crate::extract::{Body, IdempotencyKey, Named, Query, Who, well_formed};
-use crate::submit::{self, Wish};
 use crate::live::{Asked, Of};
+use crate::submit::{self, Wish};
 use crate::view::{self, Lease};
 use crate::{find, live, show};
 use agentwright_api::{
@@ -72,8 +73,9 @@ pub(crate) async fn show(
     who: Who,
     Named(id): Named,
     Query(query): Query<ShowQuery>,
-) -> Result<Json<BuildDetail>, ApiError> {
-    show::build(&app, &who, &id, &query).await.map(Json)
+) -> Result<Response, ApiError> {
+    let detail: BuildDetail = show::build(&app, &who, &id, &query).await?;
+    Ok(tagged(detail.seq, Json(detail)))
 }
 
 pub(crate) async fn events(

@@ -100,11 +100,7 @@ async fn accepted(
     Ok((StatusCode::ACCEPTED, Json(accepted)))
 }
 
-async fn status(
-    State(app): State<App>,
-    who: Who,
-    Named(id): Named,
-) -> Result<Json<Job>, ApiError> {
+async fn status(State(app): State<App>, who: Who, Named(id): Named) -> Result<Json<Job>, ApiError> {
     let row = jobs::row(&app, &who, &id).await?;
     jobs::one(&app, &who, row).await.map(Json)
 }
