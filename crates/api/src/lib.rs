@@ -9,6 +9,8 @@ mod client;
 mod deployment;
 mod event;
 mod execution;
+pub mod executor;
+mod files;
 mod plan;
 mod problem;
 mod socket;
@@ -20,16 +22,18 @@ pub use build::{
     Approval, Artifact, Build, BuildDetail, BuildQuery, BuildState, BuildStatus, BuildSummary,
     CancelRequest, CreateBuild, Decide, DecisionRequest, DeployBuild, Deployed, Digests,
     LevelResult, Log, LogLine, Replayed, RetryBuild, ShowQuery, StageResult, Until, View,
+    WaitingQuery,
 };
 pub use client::{Client, ClientError, EventStream, REPLY_MAX_BYTES};
 pub use deployment::{
     ActivityNow, Deployment, DeploymentDetail, Export, ExportRequest, PauseRequest, Removed,
     RollbackRequest, Service, Version,
 };
-pub use event::{Event, EventQuery};
+pub use event::{CloudEvent, Cursor, Event, EventQuery, FollowQuery};
 pub use execution::{
     Execution, ExecutionLog, ExecutionQuery, ExecutionStatus, LogQuery, WaitQuery,
 };
+pub use files::{ChangedFile, Commit, Diff, DiffQuery, FILES_MAX, FileEntry, FilesQuery};
 pub use plan::{Choice, Difference, Missing, Plan, PlanRequest, PlanVerdict};
 pub use problem::{FieldProblem, Problem, code};
 pub use socket::ReachableSocket;

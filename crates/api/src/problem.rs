@@ -75,6 +75,18 @@ pub mod code {
     pub const CSRF: &str = "auth.csrf";
     /// The login code is unknown, used or too old.
     pub const LOGIN_CODE: &str = "auth.login_code";
+    /// The path takes a WebSocket only.
+    pub const UPGRADE: &str = "request.upgrade";
+    /// A browser's page of another origin asks for a stream.
+    pub const ORIGIN: &str = "request.origin";
+    /// It has changed since the caller looked (`If-Match`).
+    pub const CHANGED: &str = "request.changed";
+    /// Too many requests with this key.
+    pub const RATE: &str = "rate.limited";
+    /// A command without a signature.
+    pub const UNSIGNED: &str = "message.unsigned";
+    /// The message's signature is not that of the key.
+    pub const SIGNATURE: &str = "message.signature";
     /// Nothing has this id, label or name.
     pub const NOT_FOUND: &str = "not_found";
     /// The id's beginning fits several.

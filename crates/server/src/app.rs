@@ -1,6 +1,7 @@
 //! The wiring: store → sandbox → runtime → pipeline → engine, and what routes share.
 
 use crate::config::{Config, NotifyChannel};
+use crate::front::Front;
 use crate::later::Later;
 use agentwright_api::{Health, Time};
 use agentwright_domain::run::RunKind;
@@ -62,6 +63,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     started_at_ms: i64,
     boot_id: String,
+    front: Front,
     requests: AtomicU64,
     clock_jump_ms: AtomicI64,
     stop_asked: CancellationToken,
@@ -109,6 +111,7 @@ impl App {
                 sandbox,
                 layout,
                 clock,
+                front: Front::default(),
                 requests: AtomicU64::new(0),
                 clock_jump_ms: AtomicI64::new(0),
                 stop_asked: CancellationToken::new(),
@@ -184,6 +187,20 @@ impl App {
         &self.inner.tasks
     }
 
+    pub(crate) fn front(&self) -> &Front {
+        &self.inner.front
+    }
+
+    /// Whether it is ending, or was asked to.
+    pub(crate) fn stops(&self) -> bool {
+        self.inner.stopping.is_cancelled() || self.inner.stop_asked.is_cancelled()
+    }
+
+    /// Seconds since the start.
+    pub(crate) fn uptime_s(&self) -> i64 {
+        (self.now_ms() - self.inner.started_at_ms).max(0) / 1000
+    }
+
     /// Asks whoever runs the app to stop it.
     pub(crate) fn ask_to_stop(&self) {
         self.inner.stop_asked.cancel();
@@ -215,9 +232,8 @@ impl App {
     /// The daemon as others see it.
     pub fn health(&self) -> Health {
         let it = &self.inner;
-        let stopping = it.stopping.is_cancelled() || it.stop_asked.is_cancelled();
         Health {
-            status: if stopping { "stopping" } else { "healthy" }.to_owned(),
+            status: if self.stops() { "stopping" } else { "healthy" }.to_owned(),
             service: "agentwright".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),

@@ -6,6 +6,7 @@
 mod detached;
 mod doors;
 mod log;
+mod patient;
 mod place;
 
 pub use detached::{DetachError, EXIT_RUNNING, Started, start_detached};

@@ -5,18 +5,26 @@
 
 mod app;
 pub mod boot;
+mod conditions;
 mod config;
 pub mod daemon;
 mod deployed;
 mod doctor;
 mod error;
+mod estimates;
 mod extract;
 mod find;
 mod firing;
+mod front;
+mod jobs;
 mod later;
 mod live;
+mod metrics;
+mod openapi;
 mod planned;
+mod rates;
 mod replay;
+mod repository;
 mod router;
 mod routes;
 mod show;
@@ -25,3 +33,4 @@ mod view;
 
 pub use app::{App, Executors, StartError, Work};
 pub use config::{Config, ConfigError, Flags, LogLevel, NotifyChannel, Settings};
+pub use openapi::text as openapi;

@@ -2,18 +2,28 @@
 
 use crate::app::App;
 use crate::error::{ApiError, Cause, internal, respond};
-use crate::routes::{builds, decisions, deployments, executions, plans, spending, system};
+use crate::extract::Who;
+use crate::routes::{
+    builds, decisions, deployments, executions, executor, files, plans, spending, system,
+};
+use crate::{metrics, rates};
+use agentwright_api::executor::EXECUTOR_PREFIX;
 use agentwright_api::{BODY_MAX_BYTES, code};
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use std::time::Duration;
+use tokio::time::Instant;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 
 /// How long one request may take to be answered; a long poll is shorter.
 const REQUEST_MAX: Duration = Duration::from_secs(100);
+/// The longest id that a caller may give, in bytes.
+const REQUEST_ID_MAX: usize = 64;
 /// Carries the id under which the log knows a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -21,6 +31,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) fn router(app: App) -> Router {
     let v1 = Router::new()
         .route("/health", get(system::health))
+        .route("/openapi.json", get(system::openapi))
         .route("/doctor", get(system::doctor))
         .route("/daemon/stop", post(system::stop))
         .route("/plans", post(plans::plan))
@@ -30,6 +41,15 @@ pub(crate) fn router(app: App) -> Router {
         .route("/builds/{id}/logs", get(builds::logs))
         .route("/builds/{id}/artifacts", get(builds::artifacts))
         .route("/builds/{id}/artifacts/{name}", get(builds::artifact))
+        .route("/builds/{id}/stages", get(files::stages))
+        .route("/builds/{id}/evidence", get(files::evidence))
+        .route("/builds/{id}/approvals", get(files::approvals))
+        .route("/builds/{id}/transcripts", get(files::transcripts))
+        .route("/builds/{id}/commits", get(files::commits))
+        .route("/builds/{id}/files", get(files::files))
+        .route("/builds/{id}/files/{*path}", get(files::file))
+        .route("/builds/{id}/diff", get(files::diff))
+        .route("/approvals", get(decisions::waiting))
         .route("/builds/{id}/decisions", post(decisions::decide))
         .route("/builds/{id}/cancel", post(decisions::cancel))
         .route("/builds/{id}/resume", post(decisions::resume))
@@ -57,12 +77,18 @@ pub(crate) fn router(app: App) -> Router {
         .route("/deployments/{name}/export", post(deployments::export))
         .route("/executions/{id}", get(executions::show))
         .route("/executions/{id}/events", get(executions::events))
+        .route("/events", get(system::events))
         .route("/services", get(system::services));
     Router::new()
         .nest(agentwright_api::PREFIX, v1)
+        .nest(EXECUTOR_PREFIX, executor::routes())
+        .merge(executor::contract_routes())
+        .route("/metrics", get(metrics::show))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
+        .layer(from_fn_with_state(app.clone(), rates::limited))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(from_fn_with_state(app.clone(), watched))
         .with_state(app)
 }
@@ -75,10 +101,15 @@ async fn no_method() -> ApiError {
     ApiError::Method
 }
 
-/// Gives each request an id and a time limit, and logs the cause of each 500 once, under that id.
+/// Gives each request an id and a time limit, counts and logs it, and logs the cause of each 500 under that id.
 async fn watched(State(app): State<App>, request: Request, next: Next) -> Response {
-    let id = app.request_id();
+    let began = Instant::now();
+    let id = given_id(request.headers()).unwrap_or_else(|| app.request_id());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let matched = request.extensions().get::<MatchedPath>();
+    let route = matched.map_or("none", MatchedPath::as_str).to_owned();
+    let who = request.extensions().get::<Who>();
+    let who = who.map_or_else(String::new, |who| who.principal.label());
     let answered = tokio::time::timeout(REQUEST_MAX, next.run(request)).await;
     let mut response = answered.unwrap_or_else(|_| {
         tracing::error!(request = id, %method, path, "no answer within the time limit");
@@ -90,8 +121,27 @@ async fn watched(State(app): State<App>, request: Request, next: Next) -> Respon
         problem.request_id = Some(id.clone());
         response = respond(&problem);
     }
+    let (status, took) = (response.status(), began.elapsed());
+    app.metrics()
+        .answered(&method, &route, status.as_u16(), took);
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let status = status.as_u16();
+    // The path alone: a query may carry what is nobody's business.
+    if method.is_safe() && status < 400 {
+        tracing::debug!(target: "access", request = id, %method, path, status, ms, who);
+    } else {
+        tracing::info!(target: "access", request = id, %method, path, status, ms, who);
+    }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// The id that the caller gave its request, where it is one.
+fn given_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(&REQUEST_ID)?.to_str().ok()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let fits = !id.is_empty() && id.len() <= REQUEST_ID_MAX && id.bytes().all(plain);
+    fits.then(|| id.to_owned())
 }

@@ -4,6 +4,8 @@ pub(crate) mod builds;
 pub(crate) mod decisions;
 pub(crate) mod deployments;
 pub(crate) mod executions;
+pub(crate) mod executor;
+pub(crate) mod files;
 pub(crate) mod plans;
 pub(crate) mod spending;
 pub(crate) mod system;

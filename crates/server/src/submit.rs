@@ -5,10 +5,11 @@ use crate::error::ApiError;
 use crate::extract::{IdempotencyKey, Who};
 use crate::planned;
 use crate::view::{self, Lease};
-use agentwright_api::{Build, CreateBuild, DeployBuild, RetryBuild, code};
+use agentwright_api::executor::BuildDroplet;
+use agentwright_api::{Build, CreateBuild, DeployBuild, PlanRequest, RetryBuild, code};
 use agentwright_domain::approval::{AdvanceApproval, Gate};
 use agentwright_domain::build::{
-    ApprovalMode, BuildPolicy, BuildRequest, BuildState, Facts, Phase, Stage,
+    ApprovalMode, BuildPolicy, BuildRequest, BuildState, Droplet, Facts, Phase, Stage,
 };
 use agentwright_domain::ids::{RunId, Slug};
 use agentwright_domain::principal::Role;
@@ -74,9 +75,38 @@ impl Wish {
                 deploys: None,
                 foundations: request.foundations,
                 replays: None,
+                droplet: None,
             },
             repeats: None,
         }
+    }
+
+    /// What a caller of `/executor` asks for. Relative paths are meant from the home directory of the daemon's
+    /// user, times in the machine's zone.
+    pub(crate) async fn of_droplet(app: &App, asked: BuildDroplet, who: &Who) -> Self {
+        let home = crate::config::home().filter(|home| home.is_absolute());
+        let base_dir = home.unwrap_or_else(|| app.config().data_dir.clone());
+        let zone = jiff::tz::TimeZone::system();
+        let request = CreateBuild {
+            mode: asked.approval_mode,
+            auto_deploy: asked.auto_deploy,
+            ..CreateBuild::of(PlanRequest {
+                intent: asked.architect_intent,
+                base_dir: base_dir.display().to_string(),
+                zone: zone.iana_name().unwrap_or("UTC").to_owned(),
+                ..PlanRequest::default()
+            })
+        };
+        let mut wish = Self::of(app, request, who).await;
+        let name = asked.droplet_name.as_deref();
+        if let Some(label) = name.and_then(Slug::from_words) {
+            wish.label = Label::Made(label);
+        }
+        wish.request.droplet = Some(Droplet {
+            id: asked.droplet_id,
+            name: asked.droplet_name,
+        });
+        wish
     }
 
     /// The same again, after it has ended. A yes in advance counts again: it is bounded by permissions.

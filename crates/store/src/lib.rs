@@ -11,6 +11,7 @@ mod db;
 mod deployments;
 mod error;
 mod group;
+mod history;
 mod idempotency;
 mod migrate;
 mod open;
@@ -26,6 +27,7 @@ pub use artifacts::{ARTIFACT_MAX_BYTES, ARTIFACTS_QUOTA_BYTES};
 pub use db::Statement;
 pub use error::{CommitError, Error, OpenError, SubmitError};
 pub use group::{Claim, Commit, Committed, KindLimit, Report, Submitted, Writer};
+pub use history::{BUILDS_MAX, BuildFilter, BuildRow, EndedBuild, Standing};
 pub use idempotency::Remembered;
 pub use open::{Location, Options, Time};
 pub use outbox::{Delivery, OutboxRow};
@@ -55,6 +57,7 @@ pub fn statements() -> Vec<&'static Statement> {
     for of in [
         artifacts::STATEMENTS,
         deployments::STATEMENTS,
+        history::STATEMENTS,
         idempotency::STATEMENTS,
         open::STATEMENTS,
         organizations::STATEMENTS,

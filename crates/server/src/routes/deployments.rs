@@ -1,6 +1,7 @@
 //! Deployments: listing, showing, and what people do to them.
 
 use crate::app::App;
+use crate::conditions::{IfMatch, tagged};
 use crate::error::ApiError;
 use crate::extract::{Body, Named, Who};
 use crate::{deployed, find, firing};
@@ -9,9 +10,11 @@ use agentwright_api::{
     RollbackRequest,
 };
 use agentwright_domain::deployment::Action;
+use agentwright_store::DeploymentRow;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 
 pub(crate) async fn list(
     State(app): State<App>,
@@ -24,9 +27,23 @@ pub(crate) async fn show(
     State(app): State<App>,
     who: Who,
     Named(name): Named,
-) -> Result<Json<DeploymentDetail>, ApiError> {
+) -> Result<Response, ApiError> {
     let row = find::deployment(&app, &who, &name).await?;
-    deployed::detail(&app, &who, row).await.map(Json)
+    let revision = row.revision;
+    let detail: DeploymentDetail = deployed::detail(&app, &who, row).await?;
+    Ok(tagged(revision, Json(detail)))
+}
+
+/// The deployment, unless it is another than the caller saw.
+async fn unchanged(
+    app: &App,
+    who: &Who,
+    name: &str,
+    seen: &IfMatch,
+) -> Result<DeploymentRow, ApiError> {
+    let row = find::deployment(app, who, name).await?;
+    seen.holds(row.revision)?;
+    Ok(row)
 }
 
 pub(crate) async fn run_now(
@@ -44,8 +61,10 @@ pub(crate) async fn pause(
     State(app): State<App>,
     who: Who,
     Named(name): Named,
+    seen: IfMatch,
     Body(request): Body<PauseRequest>,
 ) -> Result<Json<Deployment>, ApiError> {
+    unchanged(&app, &who, &name, &seen).await?;
     let reason = request
         .reason
         .unwrap_or_else(|| format!("paused by {}", who.name));
@@ -58,7 +77,9 @@ pub(crate) async fn resume(
     State(app): State<App>,
     who: Who,
     Named(name): Named,
+    seen: IfMatch,
 ) -> Result<Json<Deployment>, ApiError> {
+    unchanged(&app, &who, &name, &seen).await?;
     deployed::act(&app, &who, &name, &Action::Resume)
         .await
         .map(Json)
@@ -68,7 +89,9 @@ pub(crate) async fn stop(
     State(app): State<App>,
     who: Who,
     Named(name): Named,
+    seen: IfMatch,
 ) -> Result<Json<Deployment>, ApiError> {
+    unchanged(&app, &who, &name, &seen).await?;
     deployed::act(&app, &who, &name, &Action::Stop)
         .await
         .map(Json)
@@ -78,9 +101,10 @@ pub(crate) async fn rollback(
     State(app): State<App>,
     who: Who,
     Named(name): Named,
+    seen: IfMatch,
     Body(request): Body<RollbackRequest>,
 ) -> Result<Json<Deployment>, ApiError> {
-    let row = find::deployment(&app, &who, &name).await?;
+    let row = unchanged(&app, &who, &name, &seen).await?;
     app.runtime()
         .rollback(&who.scope, &row.name, request.to)
         .await?;
@@ -104,7 +128,8 @@ pub(crate) async fn remove(
     State(app): State<App>,
     who: Who,
     Named(name): Named,
+    seen: IfMatch,
 ) -> Result<Json<Removed>, ApiError> {
-    let row = find::deployment(&app, &who, &name).await?;
+    let row = unchanged(&app, &who, &name, &seen).await?;
     deployed::remove(&app, &who, row).await.map(Json)
 }
