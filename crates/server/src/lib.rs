@@ -15,6 +15,7 @@ mod find;
 mod firing;
 mod later;
 mod live;
+mod pages;
 mod planned;
 mod replay;
 mod router;

@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::error::{ApiError, Cause, internal, respond};
+use crate::pages::{self, dress::RequestId, dress::dressed};
 use crate::routes::{builds, decisions, deployments, executions, plans, spending, system};
 use agentwright_api::{BODY_MAX_BYTES, code};
 use axum::Router;
@@ -60,9 +61,11 @@ pub(crate) fn router(app: App) -> Router {
         .route("/services", get(system::services));
     Router::new()
         .nest(agentwright_api::PREFIX, v1)
+        .merge(pages::router())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
+        .layer(from_fn_with_state(app.clone(), dressed))
         .layer(from_fn_with_state(app.clone(), watched))
         .with_state(app)
 }
@@ -76,8 +79,9 @@ async fn no_method() -> ApiError {
 }
 
 /// Gives each request an id and a time limit, and logs the cause of each 500 once, under that id.
-async fn watched(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn watched(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let id = app.request_id();
+    request.extensions_mut().insert(RequestId(id.clone()));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let answered = tokio::time::timeout(REQUEST_MAX, next.run(request)).await;
     let mut response = answered.unwrap_or_else(|_| {
@@ -86,9 +90,12 @@ async fn watched(State(app): State<App>, request: Request, next: Next) -> Respon
     });
     if let Some(Cause(cause)) = response.extensions().get::<Cause>() {
         tracing::error!(request = id, %method, path, cause = format!("{cause:#}"), "request failed");
-        let mut problem = internal();
-        problem.request_id = Some(id.clone());
-        response = respond(&problem);
+        // A page says so itself, with the same id.
+        if !pages::dress::is(&response, "text/html") {
+            let mut problem = internal();
+            problem.request_id = Some(id.clone());
+            response = respond(&problem);
+        }
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);

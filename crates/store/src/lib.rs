@@ -10,6 +10,7 @@ mod connections;
 mod db;
 mod deployments;
 mod error;
+mod figures;
 mod group;
 mod idempotency;
 mod migrate;
@@ -25,6 +26,7 @@ mod watch;
 pub use artifacts::{ARTIFACT_MAX_BYTES, ARTIFACTS_QUOTA_BYTES};
 pub use db::Statement;
 pub use error::{CommitError, Error, OpenError, SubmitError};
+pub use figures::{EndedRow, Order, Search};
 pub use group::{Claim, Commit, Committed, KindLimit, Report, Submitted, Writer};
 pub use idempotency::Remembered;
 pub use open::{Location, Options, Time};
@@ -55,6 +57,7 @@ pub fn statements() -> Vec<&'static Statement> {
     for of in [
         artifacts::STATEMENTS,
         deployments::STATEMENTS,
+        figures::STATEMENTS,
         idempotency::STATEMENTS,
         open::STATEMENTS,
         organizations::STATEMENTS,
