@@ -19,7 +19,8 @@ mod time;
 pub use build::{
     Approval, Artifact, Build, BuildDetail, BuildQuery, BuildState, BuildStatus, BuildSummary,
     CancelRequest, CreateBuild, Decide, DecisionRequest, DeployBuild, Deployed, Digests,
-    LevelResult, Log, LogLine, NOTES_MAX_CHARS, Replayed, RetryBuild, ShowQuery, StageResult, Until, View,
+    LevelResult, Log, LogLine, NOTES_MAX_CHARS, Replayed, RetryBuild, ShowQuery, StageResult,
+    Until, View,
 };
 pub use client::{Client, ClientError, EventStream, REPLY_MAX_BYTES};
 pub use deployment::{

@@ -7,7 +7,11 @@ mod fixtures;
 use std::path::PathBuf;
 
 fn main() -> std::io::Result<()> {
-    let to = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "gallery".to_owned()));
+    let to = PathBuf::from(
+        std::env::args()
+            .nth(1)
+            .unwrap_or_else(|| "gallery".to_owned()),
+    );
     for (name, html) in fixtures::all(fixtures::Texts { attack: "" }) {
         std::fs::create_dir_all(&to)?;
         std::fs::write(to.join(format!("{name}.html")), html)?;

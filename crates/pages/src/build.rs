@@ -149,13 +149,22 @@ impl BuildPage {
             reason: reason(&build.state),
             ask: given.ask.map(|ask| Gated::whole(ask, now)),
             rail: rail(&build, &detail.stages),
-            entries: detail.stages.iter().rev().map(|stage| entry(stage, now)).collect(),
+            entries: detail
+                .stages
+                .iter()
+                .rev()
+                .map(|stage| entry(stage, now))
+                .collect(),
             rounds: rounds(&build, detail.levels),
             log: given.events.iter().map(said).collect(),
             steps: given.steps.into_iter().rev().map(Shown::from).collect(),
             cost: words::usd(known),
             costs: given.costs.into_iter().map(cost).collect(),
-            decided: detail.approvals.iter().map(|approval| decided(approval, now)).collect(),
+            decided: detail
+                .approvals
+                .iter()
+                .map(|approval| decided(approval, now))
+                .collect(),
             digests: digests(&detail.digests),
             preview: detail.preview,
             artifacts: detail
@@ -198,9 +207,9 @@ fn reason(state: &BuildState) -> Option<String> {
             None => format!("Rejected by {by}."),
         }),
         BuildState::Cancelled { by, reason } => Some(format!("Cancelled by {by}: {reason}")),
-        BuildState::Spent { limit, .. } => {
-            Some(format!("{limit} Raise it under Costs, then let the build go on."))
-        }
+        BuildState::Spent { limit, .. } => Some(format!(
+            "{limit} Raise it under Costs, then let the build go on."
+        )),
         BuildState::Queued
         | BuildState::Running
         | BuildState::Resuming
@@ -307,7 +316,10 @@ fn card(build: &str, level: LevelResult) -> Card {
         Level::Structure => ("Structure", "the files are there and can be read"),
         Level::Deployment => ("Deployment", "it starts in a place like the real one"),
         Level::Smoke => ("Smoke", "it does its work once without an error"),
-        Level::Assertion => ("Assertion", "what was asked for really happens, and nothing else"),
+        Level::Assertion => (
+            "Assertion",
+            "what was asked for really happens, and nothing else",
+        ),
     };
     let chip = match level.verdict {
         Verdict::Pass => Chip::new(Tone::Good, "check", "Holds"),
@@ -337,7 +349,10 @@ fn card(build: &str, level: LevelResult) -> Card {
             .into_iter()
             .map(|kept| {
                 let path = format!("api/v1/builds/{build}/artifacts/{}", kept.digest);
-                (path, format!("{} ({})", kept.name, words::bytes(kept.bytes)))
+                (
+                    path,
+                    format!("{} ({})", kept.name, words::bytes(kept.bytes)),
+                )
             })
             .collect(),
     }
@@ -361,7 +376,9 @@ fn said(event: &Event) -> Said {
 }
 
 fn cost(cost: Cost) -> (String, String, String) {
-    let tokens = words::grouped(cost.input_tokens + cost.output_tokens + cost.cache_read_tokens + cost.cache_write_tokens);
+    let tokens = words::grouped(
+        cost.input_tokens + cost.output_tokens + cost.cache_read_tokens + cost.cache_write_tokens,
+    );
     let calls = words::count(usize::try_from(cost.calls).unwrap_or(0), "call", "calls");
     let money = match cost.unpriced {
         0 => words::usd(cost.micro_usd),
@@ -376,9 +393,17 @@ fn decided(approval: &Approval, now_ms: i64) -> Decided {
     } else {
         Chip::new(Tone::Bad, "cross", "No")
     };
-    let word = if approval.in_advance { "Yes, in advance" } else { "" };
+    let word = if approval.in_advance {
+        "Yes, in advance"
+    } else {
+        ""
+    };
     Decided {
-        chip: if word.is_empty() { chip } else { chip.saying(word) },
+        chip: if word.is_empty() {
+            chip
+        } else {
+            chip.saying(word)
+        },
         by: approval.by.clone(),
         at: When::new(approval.at, now_ms),
         notes: approval.notes.clone(),

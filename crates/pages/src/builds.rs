@@ -94,8 +94,15 @@ impl Builds {
         Self {
             section: Section::Builds,
             // A page further back is looked at, not watched.
-            live: if query.later_page { Live::Off } else { Live::All },
-            rows: builds.into_iter().map(|build| Row::new(build, now)).collect(),
+            live: if query.later_page {
+                Live::Off
+            } else {
+                Live::All
+            },
+            rows: builds
+                .into_iter()
+                .map(|build| Row::new(build, now))
+                .collect(),
             query,
             next,
             statuses: vec![
@@ -164,7 +171,10 @@ mod tests {
             oldest: true,
             later_page: false,
         };
-        assert_eq!(address(&query), "builds?status=failed&q=a%26b%20%C3%BC&sort=oldest");
+        assert_eq!(
+            address(&query),
+            "builds?status=failed&q=a%26b%20%C3%BC&sort=oldest"
+        );
         assert_eq!(address(&BuildsQuery::default()), "builds");
     }
 }

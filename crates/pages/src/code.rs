@@ -40,10 +40,10 @@ const PYTHON: Language = Language {
     block_comment: None,
     quotes: &["\"\"\"", "'''", "\"", "'"],
     keywords: &[
-        "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif",
-        "else", "except", "False", "finally", "for", "from", "global", "if", "import", "in", "is",
-        "lambda", "None", "nonlocal", "not", "or", "pass", "raise", "return", "True", "try",
-        "while", "with", "yield", "match", "case", "self",
+        "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
+        "elif", "else", "except", "False", "finally", "for", "from", "global", "if", "import",
+        "in", "is", "lambda", "None", "nonlocal", "not", "or", "pass", "raise", "return", "True",
+        "try", "while", "with", "yield", "match", "case", "self",
     ],
 };
 const SCRIPT: Language = Language {
@@ -51,11 +51,50 @@ const SCRIPT: Language = Language {
     block_comment: Some(("/*", "*/")),
     quotes: &["\"", "'", "`"],
     keywords: &[
-        "async", "await", "break", "case", "catch", "class", "const", "continue", "default",
-        "else", "export", "extends", "false", "finally", "fn", "for", "from", "function", "if",
-        "impl", "import", "in", "let", "match", "mod", "mut", "new", "null", "of", "pub", "return",
-        "static", "struct", "switch", "this", "throw", "true", "try", "type", "undefined", "use",
-        "var", "while", "yield",
+        "async",
+        "await",
+        "break",
+        "case",
+        "catch",
+        "class",
+        "const",
+        "continue",
+        "default",
+        "else",
+        "export",
+        "extends",
+        "false",
+        "finally",
+        "fn",
+        "for",
+        "from",
+        "function",
+        "if",
+        "impl",
+        "import",
+        "in",
+        "let",
+        "match",
+        "mod",
+        "mut",
+        "new",
+        "null",
+        "of",
+        "pub",
+        "return",
+        "static",
+        "struct",
+        "switch",
+        "this",
+        "throw",
+        "true",
+        "try",
+        "type",
+        "undefined",
+        "use",
+        "var",
+        "while",
+        "yield",
     ],
 };
 const SHELL: Language = Language {
@@ -74,10 +113,10 @@ const SQL: Language = Language {
     quotes: &["'", "\""],
     keywords: &[
         "SELECT", "FROM", "WHERE", "AND", "OR", "NOT", "NULL", "INSERT", "INTO", "VALUES",
-        "UPDATE", "SET", "DELETE", "CREATE", "TABLE", "JOIN", "LEFT", "ON", "ORDER", "GROUP",
-        "BY", "LIMIT", "AS", "DISTINCT", "select", "from", "where", "and", "or", "not", "null",
-        "insert", "into", "values", "update", "set", "delete", "create", "table", "join", "left",
-        "on", "order", "group", "by", "limit", "as", "distinct",
+        "UPDATE", "SET", "DELETE", "CREATE", "TABLE", "JOIN", "LEFT", "ON", "ORDER", "GROUP", "BY",
+        "LIMIT", "AS", "DISTINCT", "select", "from", "where", "and", "or", "not", "null", "insert",
+        "into", "values", "update", "set", "delete", "create", "table", "join", "left", "on",
+        "order", "group", "by", "limit", "as", "distinct",
     ],
 };
 const JSON: Language = Language {
@@ -150,7 +189,10 @@ impl Reader {
         if it.line_comment.iter().any(|mark| rest.starts_with(mark)) {
             return (Ink::Comment, rest.len());
         }
-        if let Some((begin, until)) = it.block_comment.filter(|(begin, _)| rest.starts_with(begin)) {
+        if let Some((begin, until)) = it
+            .block_comment
+            .filter(|(begin, _)| rest.starts_with(begin))
+        {
             let open = Open {
                 until,
                 ink: Ink::Comment,
@@ -251,11 +293,26 @@ mod tests {
 
     #[test]
     fn every_byte_of_any_text_is_in_exactly_one_piece() {
-        for path in ["a.py", "a.json", "a.sh", "a.sql", "a.js", "README", "x/y.md"] {
-            for text in ["", "\"open", "é\\", "'\\", "```", "-- x", "0x1f_é", "\u{1f600}#"] {
+        for path in [
+            "a.py", "a.json", "a.sh", "a.sql", "a.js", "README", "x/y.md",
+        ] {
+            for text in [
+                "",
+                "\"open",
+                "é\\",
+                "'\\",
+                "```",
+                "-- x",
+                "0x1f_é",
+                "\u{1f600}#",
+            ] {
                 let lines = pieces(path, text);
                 let bytes: usize = lines.iter().flatten().map(|(_, length)| length).sum();
-                assert_eq!(bytes, text.lines().map(str::len).sum::<usize>(), "{path} {text}");
+                assert_eq!(
+                    bytes,
+                    text.lines().map(str::len).sum::<usize>(),
+                    "{path} {text}"
+                );
             }
         }
     }

@@ -97,7 +97,11 @@ impl DeploymentPage {
             next: deployment.next_due_at.map(|at| When::new(at, now)),
             deployed: When::new(deployment.deployed_at, now),
             permits: words::permits(&detail.permissions),
-            history: detail.executions.into_iter().map(|run| history(run, now)).collect(),
+            history: detail
+                .executions
+                .into_iter()
+                .map(|run| history(run, now))
+                .collect(),
             releases,
             previous,
             state_dir: detail.state_dir,
@@ -144,7 +148,14 @@ fn history(run: Execution, now_ms: i64) -> Run {
     };
     let chip = words::execution(run.status);
     Run {
-        short: id.chars().rev().take(8).collect::<Vec<_>>().into_iter().rev().collect(),
+        short: id
+            .chars()
+            .rev()
+            .take(8)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .collect(),
         fired: match &run.firing {
             Firing::Scheduled { .. } => "by its schedule".to_owned(),
             Firing::Manual { by } => format!("by {by}"),

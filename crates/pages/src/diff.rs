@@ -124,7 +124,9 @@ fn file(change: Change) -> File {
     }
     if before.len().max(after.len()) > FILE_MAX_BYTES {
         let size = words::bytes(before.len().max(after.len()) as u64);
-        shown.note = Some(format!("{size}: too long to be compared here; look into the repository."));
+        shown.note = Some(format!(
+            "{size}: too long to be compared here; look into the repository."
+        ));
         return shown;
     }
     compare(&mut shown, before, after);
@@ -137,7 +139,10 @@ fn compare(shown: &mut File, before: &str, after: &str) {
     let diff = TextDiff::configure()
         .timeout(LOOK_MAX)
         .diff_lines(before, after);
-    let inks = [code::pieces(&shown.path, before), code::pieces(&shown.path, after)];
+    let inks = [
+        code::pieces(&shown.path, before),
+        code::pieces(&shown.path, after),
+    ];
     let mut lines = 0;
     for group in diff.grouped_ops(CONTEXT) {
         let mut hunk = Vec::new();
@@ -160,7 +165,9 @@ fn compare(shown: &mut File, before: &str, after: &str) {
     }
     if lines > LINES_MAX {
         let left = lines - LINES_MAX;
-        shown.note = Some(format!("{left} more lines are not shown; look into the repository."));
+        shown.note = Some(format!(
+            "{left} more lines are not shown; look into the repository."
+        ));
     }
 }
 
@@ -253,10 +260,18 @@ mod tests {
         let html = file.to_string();
         assert!(html.contains("<mark"), "{html}");
         let lines = &file.hunks[0];
-        let text = |line: &Line| line.words.iter().map(|word| word.text.as_str()).collect::<String>();
+        let text = |line: &Line| {
+            line.words
+                .iter()
+                .map(|word| word.text.as_str())
+                .collect::<String>()
+        };
         assert_eq!(text(&lines[0]), "keep = 7");
         assert_eq!(text(&lines[1]), "keep = 14");
-        assert_eq!((lines[0].class, lines[1].class, lines[2].class), ("del", "add", ""));
+        assert_eq!(
+            (lines[0].class, lines[1].class, lines[2].class),
+            ("del", "add", "")
+        );
     }
 
     #[test]
@@ -270,7 +285,12 @@ mod tests {
         let long = "x\n".repeat(FILE_MAX_BYTES);
         assert!(change(None, Some(&long)).note.unwrap().contains("too long"));
         let many = "x\n".repeat(LINES_MAX + 5);
-        assert!(change(None, Some(&many)).note.unwrap().starts_with("5 more lines"));
+        assert!(
+            change(None, Some(&many))
+                .note
+                .unwrap()
+                .starts_with("5 more lines")
+        );
         let binary = file(Change {
             path: "a.png".into(),
             before: None,
@@ -282,7 +302,12 @@ mod tests {
             title: "generate".into(),
             commit: "abc".into(),
             changes: vec![
-                Change { path: "a".into(), before: None, after: Some("a".into()), binary: false };
+                Change {
+                    path: "a".into(),
+                    before: None,
+                    after: Some("a".into()),
+                    binary: false
+                };
                 FILES_MAX + 2
             ],
         };

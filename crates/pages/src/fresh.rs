@@ -106,7 +106,12 @@ struct Question {
 
 impl Matched {
     /// What the plan says; `runs` is when it will run, in words.
-    pub fn new(plan: Plan, runs: Option<String>, asked: &Asked, forecast: Option<Forecast>) -> Self {
+    pub fn new(
+        plan: Plan,
+        runs: Option<String>,
+        asked: &Asked,
+        forecast: Option<Forecast>,
+    ) -> Self {
         let chip = match plan.verdict {
             PlanVerdict::Ready => Chip::new(Tone::Good, "check", "Can be built as it stands"),
             PlanVerdict::Model => Chip::new(Tone::Busy, "bulb", "A model will write it"),
@@ -140,12 +145,19 @@ impl Matched {
             )
         });
         let cost = match plan.verdict {
-            PlanVerdict::Ready | PlanVerdict::Incomplete => Some("No model is needed: $0.00".to_owned()),
+            PlanVerdict::Ready | PlanVerdict::Incomplete => {
+                Some("No model is needed: $0.00".to_owned())
+            }
             PlanVerdict::Model => Some(match &forecast {
                 Some(forecast) if forecast.median_micro_usd > 0 => {
-                    format!("Builds like this cost {} in the middle", words::usd(forecast.median_micro_usd))
+                    format!(
+                        "Builds like this cost {} in the middle",
+                        words::usd(forecast.median_micro_usd)
+                    )
                 }
-                Some(_) | None => "What models cost is bounded by the budgets under Costs".to_owned(),
+                Some(_) | None => {
+                    "What models cost is bounded by the budgets under Costs".to_owned()
+                }
             }),
             PlanVerdict::Refused => None,
         };
@@ -166,26 +178,38 @@ impl Matched {
                 .map(|(name, value)| (name.clone(), short(value)))
                 .collect(),
             missing,
-            possible: plan.possible.into_iter().map(|choice| (choice.does, choice.example)).collect(),
+            possible: plan
+                .possible
+                .into_iter()
+                .map(|choice| (choice.does, choice.example))
+                .collect(),
             notes: plan.notes,
             differs: plan
                 .differs
                 .into_iter()
-                .map(|one| (one.at, one.before.as_ref().map(short), one.after.as_ref().map(short)))
+                .map(|one| {
+                    (
+                        one.at,
+                        one.before.as_ref().map(short),
+                        one.after.as_ref().map(short),
+                    )
+                })
                 .collect(),
             probes,
             digest: plan
                 .permissions_digest
                 .as_ref()
                 .map(|digest| (digest.as_str().to_owned(), Name::from(digest))),
-            forecast: forecast.filter(|forecast| forecast.builds > 0).map(|forecast| {
-                format!(
-                    "About {}, nine of ten within {} (from {})",
-                    words::took(forecast.median_ms),
-                    words::took(forecast.p90_ms),
-                    words::count(forecast.builds, "build", "builds")
-                )
-            }),
+            forecast: forecast
+                .filter(|forecast| forecast.builds > 0)
+                .map(|forecast| {
+                    format!(
+                        "About {}, nine of ten within {} (from {})",
+                        words::took(forecast.median_ms),
+                        words::took(forecast.p90_ms),
+                        words::count(forecast.builds, "build", "builds")
+                    )
+                }),
             cost,
             icons: Icons::default(),
         }
@@ -278,7 +302,12 @@ pub struct Fresh {
 
 impl Fresh {
     /// The form with what was put into it; `examples` are what each foundation does and a sentence for it.
-    pub fn new(shell: Shell, asked: Asked, matched: Option<Matched>, examples: Vec<(String, String)>) -> Self {
+    pub fn new(
+        shell: Shell,
+        asked: Asked,
+        matched: Option<Matched>,
+        examples: Vec<(String, String)>,
+    ) -> Self {
         Self {
             shell,
             section: Section::New,

@@ -122,7 +122,9 @@ impl Gated {
             },
             reasons: ask.reasons.iter().map(words::reason).collect(),
             parts: ask.subject.as_ref().map(parts).unwrap_or_default(),
-            subject: ask.subject.map(|subject| subject.digest.as_str().to_owned()),
+            subject: ask
+                .subject
+                .map(|subject| subject.digest.as_str().to_owned()),
             since: When::new(ask.since, now_ms),
             permits: ask.permissions.as_ref().map(words::permits),
             evidence: evidence(&ask.levels),
@@ -168,6 +170,9 @@ fn evidence(levels: &[LevelResult]) -> Option<String> {
         .iter()
         .filter(|level| level.attempt == newest && level.number > 0)
         .collect();
-    let held = ours.iter().filter(|level| level.verdict == Verdict::Pass).count();
+    let held = ours
+        .iter()
+        .filter(|level| level.verdict == Verdict::Pass)
+        .count();
     Some(format!("{held} of {} levels held", ours.len()))
 }

@@ -78,7 +78,8 @@ impl Home {
         well.sort_by_key(|deployment| deployment.next_due_at);
         let lines = |list: Vec<Deployment>| -> Vec<Line> {
             let few = list.into_iter().take(LINES_MAX);
-            few.map(|deployment| Line::new(deployment, String::new(), now)).collect()
+            few.map(|deployment| Line::new(deployment, String::new(), now))
+                .collect()
         };
         let (spent, limit) = (given.today_micro_usd, given.today_limit_micro_usd);
         let mut running = rows(given.spent);
@@ -86,7 +87,11 @@ impl Home {
         Self {
             section: Section::Home,
             live: Live::All,
-            asks: given.waiting.into_iter().map(|ask| Gated::brief(ask, now)).collect(),
+            asks: given
+                .waiting
+                .into_iter()
+                .map(|ask| Gated::brief(ask, now))
+                .collect(),
             running,
             failed: rows(given.failed),
             completed: rows(given.completed),
@@ -94,9 +99,16 @@ impl Home {
             unwell: lines(unwell),
             deployed,
             today: words::usd(spent),
-            today_of: limit.map_or_else(|| "no limit".to_owned(), |limit| format!("of {}", words::usd(limit))),
+            today_of: limit.map_or_else(
+                || "no limit".to_owned(),
+                |limit| format!("of {}", words::usd(limit)),
+            ),
             today_share: limit.map_or(0, |limit| share(spent, limit)),
-            today_calls: words::count(usize::try_from(given.today_calls).unwrap_or(0), "call", "calls"),
+            today_calls: words::count(
+                usize::try_from(given.today_calls).unwrap_or(0),
+                "call",
+                "calls",
+            ),
             fresh,
             shell,
         }

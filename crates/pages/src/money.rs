@@ -94,8 +94,11 @@ impl Costs {
         let total: i64 = given.by_day.iter().map(|cost| cost.micro_usd).sum();
         let calls: i64 = given.by_day.iter().map(|cost| cost.calls).sum();
         let days = dates(shell.now_ms, given.days);
-        let of_day: BTreeMap<&str, &Cost> =
-            given.by_day.iter().map(|cost| (cost.key.as_str(), cost)).collect();
+        let of_day: BTreeMap<&str, &Cost> = given
+            .by_day
+            .iter()
+            .map(|cost| (cost.key.as_str(), cost))
+            .collect();
         let rows = days.into_iter().map(|day| {
             let micro = of_day.get(day.as_str()).map_or(0, |cost| cost.micro_usd);
             (day, vec![(dollars(micro), words::usd(micro))])
@@ -139,7 +142,8 @@ impl Costs {
 }
 
 fn cost_line(cost: Cost) -> CostLine {
-    let tokens = cost.input_tokens + cost.output_tokens + cost.cache_read_tokens + cost.cache_write_tokens;
+    let tokens =
+        cost.input_tokens + cost.output_tokens + cost.cache_read_tokens + cost.cache_write_tokens;
     CostLine {
         key: cost.key,
         calls: words::grouped(cost.calls),
@@ -213,7 +217,11 @@ fn dates(now_ms: i64, days: u32) -> Vec<String> {
 }
 
 fn date(day: i64) -> String {
-    Time::from_ms(day.saturating_mul(DAY_MS)).to_string().chars().take(10).collect()
+    Time::from_ms(day.saturating_mul(DAY_MS))
+        .to_string()
+        .chars()
+        .take(10)
+        .collect()
 }
 
 /// One ended build, as insights count it.
@@ -315,7 +323,8 @@ fn plots(shell: &Shell, given: &InsightsGiven) -> Vec<Plot> {
     let days = dates(shell.now_ms, given.days);
     let on = |day: &str| -> Vec<&Finished> {
         let all = given.finished.iter();
-        all.filter(|one| date(one.ended_at_ms.div_euclid(DAY_MS)) == day).collect()
+        all.filter(|one| date(one.ended_at_ms.div_euclid(DAY_MS)) == day)
+            .collect()
     };
     let count = |n: usize| (u32::try_from(n).map_or(0.0, f64::from), n.to_string());
     let (mut ends, mut lengths, mut repairs) = (Vec::new(), Vec::new(), Vec::new());
@@ -323,7 +332,10 @@ fn plots(shell: &Shell, given: &InsightsGiven) -> Vec<Plot> {
         let that_day = on(day);
         let is = |status| that_day.iter().filter(|one| one.status == status).count();
         let (good, bad) = (is(BuildStatus::Completed), is(BuildStatus::Failed));
-        ends.push((day.clone(), vec![count(good), count(bad), count(that_day.len() - good - bad)]));
+        ends.push((
+            day.clone(),
+            vec![count(good), count(bad), count(that_day.len() - good - bad)],
+        ));
         let mut worked: Vec<i64> = that_day
             .iter()
             .filter(|one| one.status == BuildStatus::Completed)
@@ -331,12 +343,18 @@ fn plots(shell: &Shell, given: &InsightsGiven) -> Vec<Plot> {
             .collect();
         worked.sort_unstable();
         let length = |ms: i64| (milliseconds(ms), words::took(ms));
-        lengths.push((day.clone(), vec![length(quantile(&worked, 50)), length(quantile(&worked, 90))]));
+        lengths.push((
+            day.clone(),
+            vec![length(quantile(&worked, 50)), length(quantile(&worked, 90))],
+        ));
         let rounds: u32 = that_day.iter().map(|one| one.repairs).sum();
         repairs.push((day.clone(), vec![(f64::from(rounds), rounds.to_string())]));
     }
-    let costs: BTreeMap<&str, i64> =
-        given.by_day.iter().map(|cost| (cost.key.as_str(), cost.micro_usd)).collect();
+    let costs: BTreeMap<&str, i64> = given
+        .by_day
+        .iter()
+        .map(|cost| (cost.key.as_str(), cost.micro_usd))
+        .collect();
     let money = days.iter().map(|day| {
         let micro = costs.get(day.as_str()).copied().unwrap_or(0);
         (day.clone(), vec![(dollars(micro), words::usd(micro))])
@@ -352,10 +370,42 @@ fn plots(shell: &Shell, given: &InsightsGiven) -> Vec<Plot> {
     };
     let ended = vec!["Completed", "Failed", "Ended by a person"];
     vec![
-        plot("plot-ends", "How builds ended", "builds a day", "stack", "count", ended, ends),
-        plot("plot-lengths", "How long completed builds took", "work, waiting not counted", "lines", "ms", vec!["Median", "Nine of ten"], lengths),
-        plot("plot-repairs", "Repair rounds", "code written anew because a test did not hold, a day", "bars", "count", vec!["Rounds"], repairs),
-        plot("plot-spend", "Spend", "US dollars a day", "bars", "usd", vec!["Cost"], money.collect()),
+        plot(
+            "plot-ends",
+            "How builds ended",
+            "builds a day",
+            "stack",
+            "count",
+            ended,
+            ends,
+        ),
+        plot(
+            "plot-lengths",
+            "How long completed builds took",
+            "work, waiting not counted",
+            "lines",
+            "ms",
+            vec!["Median", "Nine of ten"],
+            lengths,
+        ),
+        plot(
+            "plot-repairs",
+            "Repair rounds",
+            "code written anew because a test did not hold, a day",
+            "bars",
+            "count",
+            vec!["Rounds"],
+            repairs,
+        ),
+        plot(
+            "plot-spend",
+            "Spend",
+            "US dollars a day",
+            "bars",
+            "usd",
+            vec!["Cost"],
+            money.collect(),
+        ),
     ]
 }
 
@@ -375,7 +425,10 @@ mod tests {
         assert_eq!(quantile(&[], 50), 0);
         assert_eq!(quantile(&[7], 90), 7);
         let ten: Vec<i64> = (1..=10).collect();
-        assert_eq!((quantile(&ten, 50), quantile(&ten, 90), quantile(&ten, 100)), (5, 9, 10));
+        assert_eq!(
+            (quantile(&ten, 50), quantile(&ten, 90), quantile(&ten, 100)),
+            (5, 9, 10)
+        );
     }
 
     #[test]

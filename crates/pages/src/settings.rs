@@ -73,7 +73,12 @@ pub struct Settings {
 
 impl Settings {
     /// The page of the doctor's findings and the configured limits (name and value in words).
-    pub fn new(shell: Shell, health: Health, doctor: Doctor, limits: Vec<(String, String)>) -> Self {
+    pub fn new(
+        shell: Shell,
+        health: Health,
+        doctor: Doctor,
+        limits: Vec<(String, String)>,
+    ) -> Self {
         Self {
             section: Section::Settings,
             live: Live::Off,

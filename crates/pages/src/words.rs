@@ -29,13 +29,22 @@ pub(crate) fn relative(at_ms: i64, now_ms: i64) -> String {
     let size = distance.saturating_abs();
     let words = match size {
         0..MINUTE => {
-            return if distance > 10 * SECOND { "in a moment" } else { "just now" }.to_owned();
+            return if distance > 10 * SECOND {
+                "in a moment"
+            } else {
+                "just now"
+            }
+            .to_owned();
         }
         MINUTE..HOUR => format!("{} min", size / MINUTE),
         HOUR..DAY => format!("{} h", size / HOUR),
         _ => format!("{} d", size / DAY),
     };
-    if distance > 0 { format!("in {words}") } else { format!("{words} ago") }
+    if distance > 0 {
+        format!("in {words}")
+    } else {
+        format!("{words} ago")
+    }
 }
 
 /// `832 B`, `14 kB`, `3.1 MB`.
@@ -253,10 +262,22 @@ mod tests {
 
     #[test]
     fn sizes_money_and_counts_are_short() {
-        assert_eq!((bytes(832), bytes(14_200)), ("832 B".into(), "14 kB".into()));
-        assert_eq!((bytes(3_140_000), bytes(5_000_000_000)), ("3.1 MB".into(), "5.0 GB".into()));
-        assert_eq!((usd(1_250_000), usd(-300)), ("$1.25".into(), "-$0.0003".into()));
+        assert_eq!(
+            (bytes(832), bytes(14_200)),
+            ("832 B".into(), "14 kB".into())
+        );
+        assert_eq!(
+            (bytes(3_140_000), bytes(5_000_000_000)),
+            ("3.1 MB".into(), "5.0 GB".into())
+        );
+        assert_eq!(
+            (usd(1_250_000), usd(-300)),
+            ("$1.25".into(), "-$0.0003".into())
+        );
         assert_eq!(grouped(-1_234_567), "-1\u{2009}234\u{2009}567");
-        assert_eq!((count(1, "run", "runs"), count(0, "run", "runs")), ("1 run".into(), "0 runs".into()));
+        assert_eq!(
+            (count(1, "run", "runs"), count(0, "run", "runs")),
+            ("1 run".into(), "0 runs".into())
+        );
     }
 }

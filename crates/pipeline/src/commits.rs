@@ -135,7 +135,10 @@ mod tests {
     fn each_commit_tells_its_files_before_and_after() {
         let commits = read(PATCHES);
         assert_eq!(commits.len(), 2);
-        assert_eq!((commits[0].name.as_str(), commits[0].subject.as_str()), ("abc1234", "package: spec"));
+        assert_eq!(
+            (commits[0].name.as_str(), commits[0].subject.as_str()),
+            ("abc1234", "package: spec")
+        );
         assert_eq!(commits[0].files[0].after.as_deref(), Some("{\n}\n"));
         assert_eq!(commits[0].files[0].before, None);
         let [text, picture, old] = commits[1].files.as_slice() else {
@@ -145,7 +148,10 @@ mod tests {
         assert_eq!(text.before.as_deref(), Some("one\n--- two\nthree\n"));
         assert_eq!(text.after.as_deref(), Some("one\n+++ b/evil\nthree\n"));
         assert!(picture.binary);
-        assert_eq!((old.before.as_deref(), old.after.as_deref()), (Some("gone\n"), None));
+        assert_eq!(
+            (old.before.as_deref(), old.after.as_deref()),
+            (Some("gone\n"), None)
+        );
     }
 
     #[tokio::test]

@@ -285,7 +285,8 @@ impl Config {
         }
         let base = it.base_path.trim_matches('/');
         if !base.is_empty() && !crate::pages::plain(base) {
-            let problem = "must be a path of a-z, A-Z, 0-9, -, _, . and ~, for example /agentwright";
+            let problem =
+                "must be a path of a-z, A-Z, 0-9, -, _, . and ~, for example /agentwright";
             return wrong("base_path", problem.into());
         }
         for (key, value, min, max) in [

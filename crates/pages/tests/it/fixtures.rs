@@ -118,7 +118,8 @@ pub(crate) fn ask(texts: Texts, n: u32, label: &str) -> Ask {
     Ask {
         id: id(n).as_str().into(),
         label: label.into(),
-        intent: texts.say("every night, keep a zip of the folder ~/notes in ~/backups and keep the last 7"),
+        intent: texts
+            .say("every night, keep a zip of the folder ~/notes in ~/backups and keep the last 7"),
         gate: Gate::Deploy,
         reasons: vec![
             GateReason::Mode,
@@ -126,7 +127,9 @@ pub(crate) fn ask(texts: Texts, n: u32, label: &str) -> Ask {
         ],
         subject: Some(subject()),
         since: ago(4),
-        purpose: Some(texts.say("Keeps the last 7 zips of /home/ann/notes in /home/ann/backups, every day at 00:00.")),
+        purpose: Some(texts.say(
+            "Keeps the last 7 zips of /home/ann/notes in /home/ann/backups, every day at 00:00.",
+        )),
         runs: Some(texts.say("every day at 00:00 (Europe/Berlin)")),
         target: "this server, behind the walls of its sandbox".into(),
         permissions: Some(permissions(texts)),
@@ -207,7 +210,8 @@ pub(crate) fn build(texts: Texts, state: BuildState, at: &str) -> Build {
         label: slug("notes-backup"),
         stage: at.into(),
         attempt: 1,
-        intent: texts.say("every night, keep a zip of the folder ~/notes in ~/backups and keep the last 7"),
+        intent: texts
+            .say("every night, keep a zip of the folder ~/notes in ~/backups and keep the last 7"),
         name: Some(slug("notes-backup")),
         mode: ApprovalMode::Final,
         auto_deploy: true,
@@ -247,7 +251,10 @@ const AFTER: &str = "#!/usr/bin/env python3\n\"\"\"Keeps the last zips of a fold
 pub(crate) fn detail(texts: Texts, state: BuildState, at: &str) -> BuildGiven {
     let ask = matches!(state, BuildState::Waiting { .. }).then(|| ask(texts, 1, "notes-backup"));
     let done = ["spec", "package", "generate", "review", "verify", "preview"];
-    let mut stages: Vec<StageResult> = (0..).zip(done).map(|(i, name)| stage(texts, name, "done", 1, 8 - i)).collect();
+    let mut stages: Vec<StageResult> = (0..)
+        .zip(done)
+        .map(|(i, name)| stage(texts, name, "done", 1, 8 - i))
+        .collect();
     stages.insert(3, stage(texts, "verify", "retried", 1, 5));
     let mut two = levels(texts, 1);
     two[3].verdict = Verdict::Fail;
@@ -264,13 +271,26 @@ pub(crate) fn detail(texts: Texts, state: BuildState, at: &str) -> BuildGiven {
         ask,
         events: vec![
             event(1, "run.submitted", "spec", "submitted"),
-            event(2, "stage.done", "spec", "folder-backup covers it; acceptance sealed"),
+            event(
+                2,
+                "stage.done",
+                "spec",
+                "folder-backup covers it; acceptance sealed",
+            ),
             event(3, "progress", "generate", "writing app/main.py"),
-            event(4, "stage.repair", "verify", "level 4 does not hold: written anew"),
+            event(
+                4,
+                "stage.repair",
+                "verify",
+                "level 4 does not hold: written anew",
+            ),
             event(5, "progress", "verify", "level 3 smoke: holds"),
             event(6, "gate.waiting", "deploy gate", "waits for a yes"),
         ],
-        costs: vec![cost(texts, "code", 3, 42_500), cost(texts, "review", 1, 8_100)],
+        costs: vec![
+            cost(texts, "code", 3, 42_500),
+            cost(texts, "review", 1, 8_100),
+        ],
         steps: vec![
             Step {
                 title: texts.say("package: spec and its pages"),
@@ -360,11 +380,18 @@ pub(crate) fn deployment(texts: Texts, name: &str, n: u32) -> Deployment {
     let service = n % 3 == 2;
     Deployment {
         name: slug(name),
-        kind: if service { AutomationKind::Service } else { AutomationKind::Script },
+        kind: if service {
+            AutomationKind::Service
+        } else {
+            AutomationKind::Script
+        },
         purpose: texts.say("Keeps the last 7 zips of /home/ann/notes in /home/ann/backups."),
         version: 1 + n,
         activity: match n % 4 {
-            3 => ActivityNow::Paused { reason: texts.say("paused by ann"), since: ago(90) },
+            3 => ActivityNow::Paused {
+                reason: texts.say("paused by ann"),
+                since: ago(90),
+            },
             _ => ActivityNow::Active,
         },
         trigger: Trigger::Manual,
@@ -389,18 +416,25 @@ fn execution(texts: Texts, n: u32, status: ExecutionStatus) -> Execution {
         deployment: slug("url-watch"),
         version: 2,
         firing: if n == 0 {
-            Firing::Manual { by: texts.say("ann") }
+            Firing::Manual {
+                by: texts.say("ann"),
+            }
         } else {
             Firing::Scheduled { due_at_ms: NOW }
         },
         status,
         attempt: 1,
-        reason: (status == ExecutionStatus::Failed).then(|| texts.say("exit code 1: ConnectionRefusedError: [Errno 111]")),
+        reason: (status == ExecutionStatus::Failed)
+            .then(|| texts.say("exit code 1: ConnectionRefusedError: [Errno 111]")),
         created_at: ago(30 + i64::from(n) * 60),
         started_at: Some(ago(30 + i64::from(n) * 60)),
         ended_at: Some(ago(29 + i64::from(n) * 60)),
         seq: 3,
-        usage: Some(Usage { wall_ms: 1_240, cpu_ms: 300, max_rss_bytes: 9_000_000 }),
+        usage: Some(Usage {
+            wall_ms: 1_240,
+            cpu_ms: 300,
+            max_rss_bytes: 9_000_000,
+        }),
     }
 }
 
@@ -436,13 +470,20 @@ pub(crate) fn deployed(texts: Texts) -> DeploymentGiven {
 pub(crate) fn plan(texts: Texts, verdict: PlanVerdict) -> Plan {
     Plan {
         verdict,
-        reason: (verdict == PlanVerdict::Refused).then(|| texts.say("nothing here sends text messages")),
+        reason: (verdict == PlanVerdict::Refused)
+            .then(|| texts.say("nothing here sends text messages")),
         foundation: Some(texts.say("folder-backup")),
         name: Some(slug("notes-backup")),
         kind: Some(AutomationKind::Script),
-        purpose: Some(texts.say("Keeps the last 7 zips of /home/ann/notes in /home/ann/backups, every day at 00:00.")),
+        purpose: Some(texts.say(
+            "Keeps the last 7 zips of /home/ann/notes in /home/ann/backups, every day at 00:00.",
+        )),
         trigger: Some(Trigger::Manual),
-        inputs: [("keep".to_owned(), json!(7)), ("source".to_owned(), json!(texts.say("/home/ann/notes")))].into(),
+        inputs: [
+            ("keep".to_owned(), json!(7)),
+            ("source".to_owned(), json!(texts.say("/home/ann/notes"))),
+        ]
+        .into(),
         missing: if verdict == PlanVerdict::Incomplete {
             vec![Missing {
                 name: texts.say("target"),
@@ -489,7 +530,10 @@ fn days(texts: Texts) -> Vec<Cost> {
     (0..30)
         .map(|day: i64| {
             let date = Time::from_ms(NOW - day * DAY).to_string();
-            Cost { key: date[..10].into(), ..cost(texts, "", 4 + day % 5, (day * 7_919_113) % 3_400_000) }
+            Cost {
+                key: date[..10].into(),
+                ..cost(texts, "", 4 + day % 5, (day * 7_919_113) % 3_400_000)
+            }
         })
         .collect()
 }
@@ -497,8 +541,16 @@ fn days(texts: Texts) -> Vec<Cost> {
 fn finished() -> Vec<Finished> {
     (0..120)
         .map(|n: i64| Finished {
-            status: match n % 11 { 3 => BuildStatus::Failed, 7 => BuildStatus::Cancelled, _ => BuildStatus::Completed },
-            stage: if n % 2 == 0 { "verify".into() } else { "spec".into() },
+            status: match n % 11 {
+                3 => BuildStatus::Failed,
+                7 => BuildStatus::Cancelled,
+                _ => BuildStatus::Completed,
+            },
+            stage: if n % 2 == 0 {
+                "verify".into()
+            } else {
+                "spec".into()
+            },
             ended_at_ms: NOW - (n * 7 % 30) * DAY,
             worked_ms: 9_000 + n * 613 % 61_000,
             repairs: u32::try_from(n % 4 / 2).unwrap(),
@@ -528,8 +580,18 @@ fn settings(texts: Texts) -> Settings {
         checks: vec![
             check("sandbox", CheckStatus::Ok, "tier full", None),
             check("git", CheckStatus::Ok, "git version 2.47.3", None),
-            check("models", CheckStatus::Warning, "no model was found\nfoundations work without one", Some("install ollama, or set a key in config.toml")),
-            check("psql", CheckStatus::Failed, "not found", Some("apt install postgresql-client")),
+            check(
+                "models",
+                CheckStatus::Warning,
+                "no model was found\nfoundations work without one",
+                Some("install ollama, or set a key in config.toml"),
+            ),
+            check(
+                "psql",
+                CheckStatus::Failed,
+                "not found",
+                Some("apt install postgresql-client"),
+            ),
         ],
     };
     let key = |n: u32, revoked: bool| KeyLine {
@@ -541,18 +603,35 @@ fn settings(texts: Texts) -> Settings {
         expires_at: Some(Time::from_ms(NOW + 40 * DAY)),
         revoked_at: revoked.then(|| ago(3)),
     };
-    Settings::new(shell("settings"), health, doctor, vec![("Builds at once".into(), "3".into()), ("Walls".into(), "tier full or better".into())])
-        .with_keys(
-            vec![key(1, false), key(2, true)],
-            vec![OrganizationLine { id: "local".into(), name: texts.say("Local"), current: true }],
-        )
-        .with_new_key(texts.say("aw_1234567890_abcdefghijklmnopqrstuvwxyz"))
-        .saying(None, Some(texts.say("one thing went wrong")))
+    Settings::new(
+        shell("settings"),
+        health,
+        doctor,
+        vec![
+            ("Builds at once".into(), "3".into()),
+            ("Walls".into(), "tier full or better".into()),
+        ],
+    )
+    .with_keys(
+        vec![key(1, false), key(2, true)],
+        vec![OrganizationLine {
+            id: "local".into(),
+            name: texts.say("Local"),
+            current: true,
+        }],
+    )
+    .with_new_key(texts.say("aw_1234567890_abcdefghijklmnopqrstuvwxyz"))
+    .saying(None, Some(texts.say("one thing went wrong")))
 }
 
 /// Every page, by a name for its file.
 pub(crate) fn all(texts: Texts) -> Vec<(&'static str, String)> {
-    let of = |status: BuildStatus| summaries().into_iter().filter(|build| build.status == status).collect::<Vec<_>>();
+    let of = |status: BuildStatus| {
+        summaries()
+            .into_iter()
+            .filter(|build| build.status == status)
+            .collect::<Vec<_>>()
+    };
     let render = |page: &dyn askama_dyn::Rendered| page.html();
     let home = HomeGiven {
         waiting: vec![ask(texts, 1, "notes-backup")],
@@ -565,22 +644,38 @@ pub(crate) fn all(texts: Texts) -> Vec<(&'static str, String)> {
         today_limit_micro_usd: Some(20_000_000),
         today_calls: 14,
     };
-    let query = BuildsQuery { search: texts.say("notes"), ..BuildsQuery::default() };
+    let query = BuildsQuery {
+        search: texts.say("notes"),
+        ..BuildsQuery::default()
+    };
     let costs = CostsGiven {
         days: 30,
         by_day: days(texts),
-        by_build: vec![cost(texts, "notes-backup", 9, 910_000), cost(texts, "url-watch", 1, 120)],
+        by_build: vec![
+            cost(texts, "notes-backup", 9, 910_000),
+            cost(texts, "url-watch", 1, 120),
+        ],
         by_role: vec![cost(texts, "code", 9, 910_000)],
         by_model: vec![cost(texts, "ollama/qwen", 9, 0)],
-        budgets: BudgetScope::ALL.into_iter().map(|scope| BudgetNow {
-            scope,
-            budget: scope.default_budget(),
-            spent: Some(Amount { micro_usd: 1_250_000, ..Amount::default() }),
-        }).collect(),
+        budgets: BudgetScope::ALL
+            .into_iter()
+            .map(|scope| BudgetNow {
+                scope,
+                budget: scope.default_budget(),
+                spent: Some(Amount {
+                    micro_usd: 1_250_000,
+                    ..Amount::default()
+                }),
+            })
+            .collect(),
         said: None,
         problem: Some(texts.say("US dollars must be an amount")),
     };
-    let insights = InsightsGiven { days: 30, finished: finished(), by_day: days(texts) };
+    let insights = InsightsGiven {
+        days: 30,
+        finished: finished(),
+        by_day: days(texts),
+    };
     let audit = vec![AuditLine {
         seq: 12,
         at: ago(3),
@@ -589,7 +684,12 @@ pub(crate) fn all(texts: Texts) -> Vec<(&'static str, String)> {
         subject: texts.say("notes-backup"),
         detail: texts.say("yes to sha256:12"),
     }];
-    let forecast = Forecast { builds: 12, median_ms: 14_000, p90_ms: 41_000, median_micro_usd: 12_000 };
+    let forecast = Forecast {
+        builds: 12,
+        median_ms: 14_000,
+        p90_ms: 41_000,
+        median_micro_usd: 12_000,
+    };
     let service = Service {
         name: slug("webhook-inbox"),
         kind: AutomationKind::Service,
@@ -598,36 +698,185 @@ pub(crate) fn all(texts: Texts) -> Vec<(&'static str, String)> {
         endpoint: Some(texts.say("http://127.0.0.1:8700")),
         registered_at: ago(44),
     };
-    let matched = |verdict| Some(Matched::new(plan(texts, verdict), Some(texts.say("every day at 00:00")), &asked(texts), Some(forecast.clone())));
-    let examples = vec![(texts.say("Keeps zips of a folder"), texts.say("every night, keep a zip of ./notes in ./backups"))];
-    let runs = |list: Vec<Deployment>| list.into_iter().map(|one| (one, texts.say("every day at 00:00"))).collect();
+    let matched = |verdict| {
+        Some(Matched::new(
+            plan(texts, verdict),
+            Some(texts.say("every day at 00:00")),
+            &asked(texts),
+            Some(forecast.clone()),
+        ))
+    };
+    let examples = vec![(
+        texts.say("Keeps zips of a folder"),
+        texts.say("every night, keep a zip of ./notes in ./backups"),
+    )];
+    let runs = |list: Vec<Deployment>| {
+        list.into_iter()
+            .map(|one| (one, texts.say("every day at 00:00")))
+            .collect()
+    };
     let mut busy = detail(texts, BuildState::Running, "verify");
     busy.detail.stages.truncate(4);
     vec![
         ("home", render(&Home::new(shell(""), home))),
-        ("home-empty", render(&Home::new(shell(""), HomeGiven::default()))),
-        ("builds", render(&Builds::new(shell("builds"), query, summaries(), Some("0193f2a0")))),
-        ("builds-empty", render(&Builds::new(shell("builds"), BuildsQuery::default(), Vec::new(), None))),
-        ("build-waiting", render(&BuildPage::new(shell("builds/1"), detail(texts, waiting(texts), "deploy gate")))),
-        ("build-running", render(&BuildPage::new(shell("builds/1"), busy))),
-        ("build-failed", render(&BuildPage::new(shell("builds/1"), detail(texts, failed(texts), "verify")))),
-        ("build-completed", render(&BuildPage::new(shell("builds/1"), detail(texts, BuildState::Completed, "completed")))),
-        ("approvals", render(&Approvals::new(shell("approvals"), vec![ask(texts, 1, "notes-backup"), ask(texts, 2, "url-watch")]))),
-        ("approvals-empty", render(&Approvals::new(shell("approvals"), Vec::new()))),
-        ("new", render(&Fresh::new(shell("new"), Asked::default(), None, examples.clone()))),
-        ("new-ready", render(&Fresh::new(shell("new"), asked(texts), matched(PlanVerdict::Ready), examples.clone()))),
-        ("new-incomplete", render(&Fresh::new(shell("new"), asked(texts), matched(PlanVerdict::Incomplete), examples.clone()).refused(texts.say("Something is missing."), vec![("label".into(), texts.say("is not a name")), ("intent".into(), texts.say("is empty"))]))),
-        ("new-refused", render(&Fresh::new(shell("new"), asked(texts), matched(PlanVerdict::Refused), examples))),
-        ("deployments", render(&Deployments::new(shell("deployments"), runs(deployments(texts)), None))),
-        ("deployments-empty", render(&Deployments::new(shell("deployments"), Vec::new(), None))),
-        ("deployment", render(&DeploymentPage::new(shell("deployments/url-watch"), deployed(texts)))),
-        ("services", render(&Services::new(shell("services"), vec![service]))),
+        (
+            "home-empty",
+            render(&Home::new(shell(""), HomeGiven::default())),
+        ),
+        (
+            "builds",
+            render(&Builds::new(
+                shell("builds"),
+                query,
+                summaries(),
+                Some("0193f2a0"),
+            )),
+        ),
+        (
+            "builds-empty",
+            render(&Builds::new(
+                shell("builds"),
+                BuildsQuery::default(),
+                Vec::new(),
+                None,
+            )),
+        ),
+        (
+            "build-waiting",
+            render(&BuildPage::new(
+                shell("builds/1"),
+                detail(texts, waiting(texts), "deploy gate"),
+            )),
+        ),
+        (
+            "build-running",
+            render(&BuildPage::new(shell("builds/1"), busy)),
+        ),
+        (
+            "build-failed",
+            render(&BuildPage::new(
+                shell("builds/1"),
+                detail(texts, failed(texts), "verify"),
+            )),
+        ),
+        (
+            "build-completed",
+            render(&BuildPage::new(
+                shell("builds/1"),
+                detail(texts, BuildState::Completed, "completed"),
+            )),
+        ),
+        (
+            "approvals",
+            render(&Approvals::new(
+                shell("approvals"),
+                vec![ask(texts, 1, "notes-backup"), ask(texts, 2, "url-watch")],
+            )),
+        ),
+        (
+            "approvals-empty",
+            render(&Approvals::new(shell("approvals"), Vec::new())),
+        ),
+        (
+            "new",
+            render(&Fresh::new(
+                shell("new"),
+                Asked::default(),
+                None,
+                examples.clone(),
+            )),
+        ),
+        (
+            "new-ready",
+            render(&Fresh::new(
+                shell("new"),
+                asked(texts),
+                matched(PlanVerdict::Ready),
+                examples.clone(),
+            )),
+        ),
+        (
+            "new-incomplete",
+            render(
+                &Fresh::new(
+                    shell("new"),
+                    asked(texts),
+                    matched(PlanVerdict::Incomplete),
+                    examples.clone(),
+                )
+                .refused(
+                    texts.say("Something is missing."),
+                    vec![
+                        ("label".into(), texts.say("is not a name")),
+                        ("intent".into(), texts.say("is empty")),
+                    ],
+                ),
+            ),
+        ),
+        (
+            "new-refused",
+            render(&Fresh::new(
+                shell("new"),
+                asked(texts),
+                matched(PlanVerdict::Refused),
+                examples,
+            )),
+        ),
+        (
+            "deployments",
+            render(&Deployments::new(
+                shell("deployments"),
+                runs(deployments(texts)),
+                None,
+            )),
+        ),
+        (
+            "deployments-empty",
+            render(&Deployments::new(shell("deployments"), Vec::new(), None)),
+        ),
+        (
+            "deployment",
+            render(&DeploymentPage::new(
+                shell("deployments/url-watch"),
+                deployed(texts),
+            )),
+        ),
+        (
+            "services",
+            render(&Services::new(shell("services"), vec![service])),
+        ),
         ("costs", render(&Costs::new(shell("costs"), costs))),
-        ("insights", render(&Insights::new(shell("insights"), insights))),
-        ("audit", render(&AuditPage::new(shell("audit"), audit, Some(3), false))),
+        (
+            "insights",
+            render(&Insights::new(shell("insights"), insights)),
+        ),
+        (
+            "audit",
+            render(&AuditPage::new(shell("audit"), audit, Some(3), false)),
+        ),
         ("settings", render(&settings(texts))),
-        ("login", render(&Login::new(shell("login"), Some(texts.say("nobody has this key")), texts.say("builds"), String::new()))),
-        ("problem", render(&ProblemPage::new(shell("x"), 404, texts.say("Not found"), texts.say("there is no build \"x\"")).of_request(Some(texts.say("abc-1"))).with_way("builds".into(), texts.say("All builds")))),
+        (
+            "login",
+            render(&Login::new(
+                shell("login"),
+                Some(texts.say("nobody has this key")),
+                texts.say("builds"),
+                String::new(),
+            )),
+        ),
+        (
+            "problem",
+            render(
+                &ProblemPage::new(
+                    shell("x"),
+                    404,
+                    texts.say("Not found"),
+                    texts.say("there is no build \"x\""),
+                )
+                .of_request(Some(texts.say("abc-1")))
+                .with_way("builds".into(), texts.say("All builds")),
+            ),
+        ),
     ]
 }
 

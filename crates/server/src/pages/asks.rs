@@ -71,7 +71,9 @@ pub(super) async fn ask(app: &App, frame: &Frame, run: &Run) -> Result<Option<As
         reasons,
         since: Time::from_ms(since.as_ms()),
         purpose: spec.as_ref().map(|spec| spec.purpose.clone()),
-        runs: spec.as_ref().map(|spec| agentwright_intent::describe(&spec.trigger)),
+        runs: spec
+            .as_ref()
+            .map(|spec| agentwright_intent::describe(&spec.trigger)),
         target: target(),
         permissions: spec.map(|spec| spec.permissions),
         subject,
@@ -93,7 +95,9 @@ fn target() -> String {
 /// The spec that a yes would be to: read from the build's repository, and only when it is exactly that one.
 async fn spec(app: &App, build: &RunId, subject: &Subject) -> Option<Spec> {
     let path = app.layout().build(build).join("repo/spec.json");
-    let text = tokio::task::spawn_blocking(move || read(&path)).await.ok()??;
+    let text = tokio::task::spawn_blocking(move || read(&path))
+        .await
+        .ok()??;
     let spec: Spec = serde_json::from_str(&text).ok()?;
     let digest = agentwright_proof::of_json(&spec).ok()?;
     (digest == subject.spec).then_some(spec)

@@ -12,9 +12,15 @@ const FOR_GOOD: &str = "public, max-age=31536000, immutable";
 pub(super) async fn get(Path((hash, name)): Path<(String, String)>) -> Result<Response, ApiError> {
     let file = assets::get(&hash, &name).ok_or(ApiError::NoRoute)?;
     let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(file.media_type)),
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(file.media_type),
+        ),
         (header::CACHE_CONTROL, HeaderValue::from_static(FOR_GOOD)),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
     ];
     Ok((headers, file.bytes.into_owned()).into_response())
 }

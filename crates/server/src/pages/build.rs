@@ -80,7 +80,9 @@ pub(super) async fn given(app: &App, frame: &Frame, run: &Run) -> Result<BuildGi
         events: events.into_iter().map(view::event).collect(),
         costs: costs.into_iter().map(cost).collect(),
         steps,
-        not_before: not_before.filter(|at| queued && *at > app.now_ms()).map(Time::from_ms),
+        not_before: not_before
+            .filter(|at| queued && *at > app.now_ms())
+            .map(Time::from_ms),
         coder: facts.and_then(|facts| facts.coder.clone()),
         said: None,
         problem: None,

@@ -125,7 +125,10 @@ fn changed(saw: &Fields, now: Option<&Subject>) -> String {
         .map(|(what, field, now)| {
             let was = Digest::parse(saw.text(field));
             let was = was.as_ref().map_or("none", Digest::short).to_owned();
-            format!("{what} was {was} and is {}", now.map_or("none", Digest::short))
+            format!(
+                "{what} was {was} and is {}",
+                now.map_or("none", Digest::short)
+            )
         })
         .collect();
     match differs.as_slice() {
@@ -143,7 +146,11 @@ pub(super) async fn cancel(
     let reason = fields.given("reason");
     let signal = Signal::Cancel {
         by: frame.who.name.clone(),
-        reason: reason.unwrap_or_else(|| "as asked".to_owned()).chars().take(1_000).collect(),
+        reason: reason
+            .unwrap_or_else(|| "as asked".to_owned())
+            .chars()
+            .take(1_000)
+            .collect(),
     };
     signalled(&app, &frame, &id, signal, "cancel").await
 }

@@ -34,7 +34,11 @@ pub(super) async fn all(
         (deployment, runs)
     });
     let said = (asked.did == "remove").then(|| "It is removed, with all its versions.".to_owned());
-    html(&Deployments::new(frame.shell(&app).await?, lines.collect(), said))
+    html(&Deployments::new(
+        frame.shell(&app).await?,
+        lines.collect(),
+        said,
+    ))
 }
 
 /// Which run's log is shown, and what the person did a moment ago.
@@ -89,7 +93,10 @@ async fn given(
             while !text.is_char_boundary(from) {
                 from += 1;
             }
-            Some((read.execution.id.as_str().to_owned(), text[from..].to_owned()))
+            Some((
+                read.execution.id.as_str().to_owned(),
+                text[from..].to_owned(),
+            ))
         }
     };
     Ok(DeploymentGiven {
@@ -107,7 +114,9 @@ pub(super) async fn run(
     Named(name): Named,
 ) -> Result<Response, ApiError> {
     let row = find::deployment(&app, &frame.who, &name).await?;
-    let done = deployed::run_now(&app, &frame.who, &row.name).await.map(|_| ());
+    let done = deployed::run_now(&app, &frame.who, &row.name)
+        .await
+        .map(|_| ());
     answered(&app, &frame, &name, "run", done).await
 }
 
@@ -144,7 +153,10 @@ pub(super) async fn rollback(
     fields: Fields,
 ) -> Result<Response, ApiError> {
     let row = find::deployment(&app, &frame.who, &name).await?;
-    let (to, from) = (fields.text("to").parse::<u32>(), fields.text("from").parse::<u32>());
+    let (to, from) = (
+        fields.text("to").parse::<u32>(),
+        fields.text("from").parse::<u32>(),
+    );
     let done = match (to, from) {
         (Ok(to), Ok(from)) if from == row.active_version => app
             .runtime()
@@ -195,7 +207,9 @@ async fn acted(
     did: &str,
     action: &Action,
 ) -> Result<Response, ApiError> {
-    let done = deployed::act(app, &frame.who, name, action).await.map(|_| ());
+    let done = deployed::act(app, &frame.who, name, action)
+        .await
+        .map(|_| ());
     answered(app, frame, name, did, done).await
 }
 

@@ -44,7 +44,9 @@ fn wants_page(path: &str, headers: &HeaderMap) -> bool {
     let program = [PREFIX, "/executor/", "/mcp", "/metrics"]
         .iter()
         .any(|of_programs| path.starts_with(of_programs));
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
     !program && accept.is_some_and(|types| types.contains("text/html"))
 }
 
@@ -79,7 +81,9 @@ async fn as_page(
     let status = response.status();
     let (mut parts, body) = response.into_parts();
     let read = axum::body::to_bytes(body, PROBLEM_MAX_BYTES).await;
-    let problem: Option<Problem> = read.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let problem: Option<Problem> = read
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let (title, detail) = match problem {
         Some(problem) => (problem.title, problem.detail),
         None => ("Something went wrong".to_owned(), String::new()),

@@ -22,7 +22,11 @@ pub(super) async fn steps(app: &App, build: &RunId) -> Vec<Step> {
     let repository = app.layout().build(build).join("repo");
     let head = head(&repository);
     {
-        let kept = app.kept_steps().read.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = app
+            .kept_steps()
+            .read
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some((at, steps)) = kept.get(build).filter(|_| !head.is_empty())
             && *at == head
         {
@@ -36,7 +40,11 @@ pub(super) async fn steps(app: &App, build: &RunId) -> Vec<Step> {
             return Vec::new();
         }
     };
-    let mut kept = app.kept_steps().read.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = app
+        .kept_steps()
+        .read
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     if kept.len() >= BUILDS_MAX {
         kept.clear();
     }

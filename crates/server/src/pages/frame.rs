@@ -69,7 +69,9 @@ impl Place {
 /// The path that everything is under: from the configuration, or from the proxy where that is believed.
 fn base(app: &App, headers: &HeaderMap) -> String {
     let settings = &app.config().settings;
-    let forwarded = headers.get(FORWARDED_PREFIX).and_then(|value| value.to_str().ok());
+    let forwarded = headers
+        .get(FORWARDED_PREFIX)
+        .and_then(|value| value.to_str().ok());
     let prefix = forwarded
         .filter(|_| settings.forwarded_prefix)
         .unwrap_or(&settings.base_path);
@@ -178,11 +180,13 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let kind = request.headers().get(header::CONTENT_TYPE);
-        let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let is_form = kind
-            .split(';')
-            .next()
-            .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"));
+        let kind = kind
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let is_form = kind.split(';').next().is_some_and(|kind| {
+            kind.trim()
+                .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        });
         let bytes = Bytes::from_request(request, state).await.map_err(|_| {
             ApiError::Unreadable(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -215,7 +219,16 @@ mod tests {
         for good in ["aw", "tools/agentwright", "~ann/a.b_c-1"] {
             assert!(plain(good), "{good}");
         }
-        for bad in ["", "a//b", "../a", "a/..", "a\"><script>", "a b", "ä", "javascript:x"] {
+        for bad in [
+            "",
+            "a//b",
+            "../a",
+            "a/..",
+            "a\"><script>",
+            "a b",
+            "ä",
+            "javascript:x",
+        ] {
             assert!(!plain(bad), "{bad}");
         }
     }

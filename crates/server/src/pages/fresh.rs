@@ -88,19 +88,39 @@ pub(super) async fn create(
     let plan = planned::plan(&app, &frame.who, plan_request(&asked)).await?;
     let why = match plan.verdict {
         PlanVerdict::Ready | PlanVerdict::Model => None,
-        PlanVerdict::Incomplete => Some("Something is missing before it can be built; it is asked below."),
-        PlanVerdict::Refused => Some("It cannot be built like this; the reason is below, and what can be built."),
+        PlanVerdict::Incomplete => {
+            Some("Something is missing before it can be built; it is asked below.")
+        }
+        PlanVerdict::Refused => {
+            Some("It cannot be built like this; the reason is below, and what can be built.")
+        }
     };
     if let Some(why) = why {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        return planned(&app, &frame, asked, status, Some(why.to_owned()), Vec::new()).await;
+        return planned(
+            &app,
+            &frame,
+            asked,
+            status,
+            Some(why.to_owned()),
+            Vec::new(),
+        )
+        .await;
     }
     let key = IdempotencyKey(fields.given("key").filter(|key| key.len() <= 64));
     let wish = Wish::of(&app, request, &frame.who).await;
     match submit::build(&app, &frame.who, key, wish).await {
         Ok(build) => Ok(frame.onward(&format!("builds/{}?did=submit", build.id))),
         Err(ApiError::Conflict(_, why)) => {
-            planned(&app, &frame, asked, StatusCode::CONFLICT, Some(why), Vec::new()).await
+            planned(
+                &app,
+                &frame,
+                asked,
+                StatusCode::CONFLICT,
+                Some(why),
+                Vec::new(),
+            )
+            .await
         }
         Err(error) => Err(error),
     }
@@ -122,7 +142,10 @@ async fn planned(
     let matched = plan_of(app, frame, &asked).await.ok().flatten();
     let mut page = form(app, frame, asked, matched).await?;
     if let Some(problem) = problem {
-        let problems = problems.into_iter().map(|one| (one.at, one.problem)).collect();
+        let problems = problems
+            .into_iter()
+            .map(|one| (one.at, one.problem))
+            .collect();
         page = page.refused(problem, problems);
     }
     html_as(status, &page)
@@ -134,14 +157,20 @@ async fn form(
     asked: Asked,
     planned: Option<Planned>,
 ) -> Result<Fresh, ApiError> {
-    let matched = planned.map(|((plan, runs), forecast)| Matched::new(plan, runs, &asked, forecast));
+    let matched =
+        planned.map(|((plan, runs), forecast)| Matched::new(plan, runs, &asked, forecast));
     let unable = |why| ApiError::Unavailable(agentwright_api::code::UNAVAILABLE, why);
     let builds = app.builds().builds().await.map_err(unable)?;
     let examples = builds.foundations().list().iter().filter_map(|foundation| {
         let manifest = &foundation.manifest;
         Some((manifest.does.clone(), manifest.examples.first()?.clone()))
     });
-    Ok(Fresh::new(frame.shell(app).await?, asked, matched, examples.collect()))
+    Ok(Fresh::new(
+        frame.shell(app).await?,
+        asked,
+        matched,
+        examples.collect(),
+    ))
 }
 
 /// What would be built; `None` while nothing is typed.
@@ -151,7 +180,9 @@ async fn plan_of(app: &App, frame: &Frame, asked: &Asked) -> Result<Option<Plann
     }
     let request = plan_request(asked);
     if let Err(ApiError::Invalid(errors)) = checked_value(&request) {
-        let words = errors.into_iter().map(|error| format!("{} {}", error.at, error.problem));
+        let words = errors
+            .into_iter()
+            .map(|error| format!("{} {}", error.at, error.problem));
         return Err(PlanError(words.collect::<Vec<_>>().join("; ")));
     }
     let plan = planned::plan(app, &frame.who, request).await;
@@ -171,7 +202,9 @@ async fn history(app: &App, frame: &Frame) -> Result<Forecast, ApiError> {
     let (store, scope) = (app.store(), &frame.who.scope);
     let from = app.now_ms() - FORECAST_DAYS * DAY_MS;
     let ended = store.ended_since(scope, from).await?;
-    let done = ended.into_iter().filter(|row| row.status == RunStatus::Completed);
+    let done = ended
+        .into_iter()
+        .filter(|row| row.status == RunStatus::Completed);
     let costs = store.costs(scope, CostsBy::Build, from, None).await?;
     Ok(forecast(
         done.map(|row| row.worked_ms).collect(),
@@ -195,7 +228,10 @@ fn asked(fields: &Fields) -> Asked {
 }
 
 fn plan_request(asked: &Asked) -> PlanRequest {
-    let inputs = asked.inputs.iter().filter(|(_, value)| !value.trim().is_empty());
+    let inputs = asked
+        .inputs
+        .iter()
+        .filter(|(_, value)| !value.trim().is_empty());
     PlanRequest {
         intent: asked.intent.clone(),
         inputs: inputs

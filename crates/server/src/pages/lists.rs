@@ -90,7 +90,9 @@ pub(super) async fn builds(
     Query(asked): Query<ListQuery>,
 ) -> Result<Response, ApiError> {
     let query = BuildsQuery {
-        status: STATUSES.into_iter().find(|status| status.word() == asked.status),
+        status: STATUSES
+            .into_iter()
+            .find(|status| status.word() == asked.status),
         search: asked.q.trim().to_owned(),
         oldest: asked.sort == "oldest",
         later_page: !asked.before.is_empty(),
@@ -98,7 +100,11 @@ pub(super) async fn builds(
     let mut search = Search {
         words: query.search.clone(),
         status: query.status.map(view::stored),
-        order: if query.oldest { Order::Oldest } else { Order::Newest },
+        order: if query.oldest {
+            Order::Oldest
+        } else {
+            Order::Newest
+        },
         after: query.later_page.then(|| RunId::new(asked.before)),
         limit: PAGE,
     };

@@ -100,7 +100,10 @@ impl Watcher {
         let app = &self.app;
         match &mut self.watched {
             Watched::Run(run, after) => {
-                let newest = app.engine().changed(&self.scope, run, *after, KEEP_ALIVE).await?;
+                let newest = app
+                    .engine()
+                    .changed(&self.scope, run, *after, KEEP_ALIVE)
+                    .await?;
                 let news = newest > *after;
                 *after = newest;
                 Ok(news)
@@ -128,5 +131,8 @@ async fn seen(app: &App, scope: &OrgScope) -> Result<Vec<(RunId, i64)>, agentwri
         ..RunFilter::default()
     };
     let rows = app.store().runs(scope, filter).await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.event_seq)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.id, row.event_seq))
+        .collect())
 }

@@ -96,7 +96,12 @@ pub(super) async fn set(
             return html_as(StatusCode::UNPROCESSABLE_ENTITY, &page);
         }
     };
-    tracing::info!(by = frame.who.name, scope = scope.word(), ?budget, "budget set");
+    tracing::info!(
+        by = frame.who.name,
+        scope = scope.word(),
+        ?budget,
+        "budget set"
+    );
     app.store()
         .set_budget(&frame.who.scope, scope, None, &budget, &frame.who.name)
         .await?;
@@ -111,9 +116,9 @@ fn budget(fields: &Fields, before: &Budget) -> Result<Budget, String> {
         };
         let plain: String = text.chars().filter(|c| !c.is_whitespace()).collect();
         let number = plain.parse::<i64>().ok().filter(|number| *number >= 0);
-        number
-            .map(Some)
-            .ok_or_else(|| format!("Nothing was saved: {name} must be a whole number, or empty; it was {text:?}."))
+        number.map(Some).ok_or_else(|| {
+            format!("Nothing was saved: {name} must be a whole number, or empty; it was {text:?}.")
+        })
     };
     let usd = match fields.given("usd") {
         None => None,
@@ -138,7 +143,11 @@ fn micro(text: &str) -> Option<i64> {
         return None;
     }
     let part = format!("{part:0<6}").parse::<i64>().ok()?;
-    whole.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(part)
+    whole
+        .parse::<i64>()
+        .ok()?
+        .checked_mul(1_000_000)?
+        .checked_add(part)
 }
 
 pub(super) async fn insights(

@@ -26,7 +26,10 @@ fn limits(app: &App) -> Vec<(String, String)> {
         line("Builds at once", it.builds.to_string()),
         line("of one organization", it.organization_builds().to_string()),
         line("Executions at once", it.executions.to_string()),
-        line("of one organization", it.organization_executions().to_string()),
+        line(
+            "of one organization",
+            it.organization_executions().to_string(),
+        ),
         line("Kept files", format!("{} MB", it.artifacts_quota_mb)),
         line("Walls", walls.to_owned()),
     ]

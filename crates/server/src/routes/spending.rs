@@ -94,7 +94,11 @@ async fn named(app: &App, who: &Who, build: Option<&str>) -> Result<Option<Run>,
 }
 
 /// The budgets as they are, with what is used of them.
-pub(crate) async fn now(app: &App, who: &Who, run: Option<&Run>) -> Result<Page<BudgetNow>, ApiError> {
+pub(crate) async fn now(
+    app: &App,
+    who: &Who,
+    run: Option<&Run>,
+) -> Result<Page<BudgetNow>, ApiError> {
     let budgets = app
         .store()
         .budgets(&who.scope, run.map(|run| &run.id))

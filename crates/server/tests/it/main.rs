@@ -7,6 +7,7 @@ mod config;
 mod daemon;
 mod deployments;
 mod live;
+mod pages;
 mod real;
 mod requests;
 mod support;
