@@ -20,7 +20,7 @@ pub(crate) const INPUTS_MAX: usize = 64;
 /// The longest name or text of a person, in characters.
 pub(crate) const BY_MAX_CHARS: usize = 1_000;
 /// The longest notes of a decision, in characters.
-const NOTES_MAX_CHARS: usize = 4_000;
+pub const NOTES_MAX_CHARS: usize = 4_000;
 /// The longest path, in bytes (Linux `PATH_MAX`).
 const PATH_MAX_BYTES: usize = 4_096;
 /// The most extra foundation directories.

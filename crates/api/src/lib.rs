@@ -21,8 +21,8 @@ mod time;
 pub use build::{
     Approval, Artifact, Build, BuildDetail, BuildQuery, BuildState, BuildStatus, BuildSummary,
     CancelRequest, CreateBuild, Decide, DecisionRequest, DeployBuild, Deployed, Digests,
-    LevelResult, Log, LogLine, Replayed, RetryBuild, ShowQuery, StageResult, Until, View,
-    WaitingQuery,
+    LevelResult, Log, LogLine, NOTES_MAX_CHARS, Replayed, RetryBuild, ShowQuery, StageResult,
+    Until, View, WaitingQuery,
 };
 pub use client::{Client, ClientError, EventStream, REPLY_MAX_BYTES};
 pub use deployment::{

@@ -65,6 +65,7 @@ struct Inner {
     boot_id: String,
     front: Front,
     requests: AtomicU64,
+    kept_steps: crate::pages::Kept,
     clock_jump_ms: AtomicI64,
     stop_asked: CancellationToken,
     stopping: CancellationToken,
@@ -113,6 +114,7 @@ impl App {
                 clock,
                 front: Front::default(),
                 requests: AtomicU64::new(0),
+                kept_steps: crate::pages::Kept::default(),
                 clock_jump_ms: AtomicI64::new(0),
                 stop_asked: CancellationToken::new(),
                 stopping: CancellationToken::new(),
@@ -216,6 +218,11 @@ impl App {
         let count = self.inner.requests.fetch_add(1, Ordering::Relaxed);
         let boot = &self.inner.boot_id;
         format!("{}-{count}", &boot[boot.len().saturating_sub(6)..])
+    }
+
+    /// What the commits of builds changed, as pages read it last.
+    pub(crate) fn kept_steps(&self) -> &crate::pages::Kept {
+        &self.inner.kept_steps
     }
 
     /// Remembers that the machine's clock was set, by so much.

@@ -21,6 +21,7 @@ mod later;
 mod live;
 mod metrics;
 mod openapi;
+mod pages;
 mod planned;
 mod rates;
 mod replay;

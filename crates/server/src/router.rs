@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::error::{ApiError, Cause, internal, respond};
 use crate::extract::Who;
+use crate::pages::{self, dress::RequestId, dress::dressed};
 use crate::routes::{
     builds, decisions, deployments, executions, executor, files, plans, spending, system,
 };
@@ -83,10 +84,12 @@ pub(crate) fn router(app: App) -> Router {
         .nest(agentwright_api::PREFIX, v1)
         .nest(EXECUTOR_PREFIX, executor::routes())
         .merge(executor::contract_routes())
+        .merge(pages::router())
         .route("/metrics", get(metrics::show))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
+        .layer(from_fn_with_state(app.clone(), dressed))
         .layer(from_fn_with_state(app.clone(), rates::limited))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(from_fn_with_state(app.clone(), watched))
@@ -102,9 +105,10 @@ async fn no_method() -> ApiError {
 }
 
 /// Gives each request an id and a time limit, counts and logs it, and logs the cause of each 500 under that id.
-async fn watched(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn watched(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = given_id(request.headers()).unwrap_or_else(|| app.request_id());
+    request.extensions_mut().insert(RequestId(id.clone()));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or("none", MatchedPath::as_str).to_owned();
@@ -117,9 +121,12 @@ async fn watched(State(app): State<App>, request: Request, next: Next) -> Respon
     });
     if let Some(Cause(cause)) = response.extensions().get::<Cause>() {
         tracing::error!(request = id, %method, path, cause = format!("{cause:#}"), "request failed");
-        let mut problem = internal();
-        problem.request_id = Some(id.clone());
-        response = respond(&problem);
+        // A page says so itself, with the same id.
+        if !pages::dress::is(&response, "text/html") {
+            let mut problem = internal();
+            problem.request_id = Some(id.clone());
+            response = respond(&problem);
+        }
     }
     let (status, took) = (response.status(), began.elapsed());
     app.metrics()

@@ -10,6 +10,7 @@ mod connections;
 mod db;
 mod deployments;
 mod error;
+mod figures;
 mod group;
 mod history;
 mod idempotency;
@@ -26,6 +27,7 @@ mod watch;
 pub use artifacts::{ARTIFACT_MAX_BYTES, ARTIFACTS_QUOTA_BYTES};
 pub use db::Statement;
 pub use error::{CommitError, Error, OpenError, SubmitError};
+pub use figures::{EndedRow, Order, Search};
 pub use group::{Claim, Commit, Committed, KindLimit, Report, Submitted, Writer};
 pub use history::{BUILDS_MAX, BuildFilter, BuildRow, EndedBuild, Standing};
 pub use idempotency::Remembered;
@@ -58,6 +60,7 @@ pub fn statements() -> Vec<&'static Statement> {
         artifacts::STATEMENTS,
         deployments::STATEMENTS,
         history::STATEMENTS,
+        figures::STATEMENTS,
         idempotency::STATEMENTS,
         open::STATEMENTS,
         organizations::STATEMENTS,

@@ -329,7 +329,7 @@ fn unsigned(row: &Row, column: &str) -> Result<u64, Error> {
     u64::try_from(int).map_err(|_| Error::corrupt(column, &int))
 }
 
-fn run_row(row: &Row, now_ms: i64) -> Result<RunRow, Error> {
+pub(crate) fn run_row(row: &Row, now_ms: i64) -> Result<RunRow, Error> {
     let kind = row.parse("kind", |text| {
         [RunKind::Build, RunKind::Execution]
             .into_iter()

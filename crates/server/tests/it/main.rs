@@ -8,6 +8,7 @@ mod daemon;
 mod deployments;
 mod executor;
 mod live;
+mod pages;
 mod real;
 mod requests;
 mod streams;
