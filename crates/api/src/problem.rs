@@ -103,6 +103,10 @@ pub mod code {
     pub const NOT_SPENT: &str = "run.not_spent";
     /// What waits is no longer what was decided on.
     pub const STALE: &str = "decision.stale";
+    /// A link that decides was used, or its gate was decided with another one.
+    pub const LINK_USED: &str = "decision.link_used";
+    /// A link that decides has expired.
+    pub const LINK_EXPIRED: &str = "decision.link_expired";
     /// A live build has this label.
     pub const LABEL_TAKEN: &str = "build.label_taken";
     /// The idempotency key was used for another request.

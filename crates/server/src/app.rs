@@ -1,19 +1,19 @@
 //! The wiring: store → sandbox → runtime → pipeline → engine, and what routes share.
 
-use crate::config::{Config, NotifyChannel};
+use crate::asking::Asking;
+use crate::config::Config;
 use crate::front::Front;
 use crate::later::Later;
 use agentwright_api::{Health, Time};
 use agentwright_domain::run::RunKind;
 use agentwright_engine::{Clock, Engine, Executor, SystemClock};
-use agentwright_notify::{Channel, Command, Webhook};
+use agentwright_notify::Channel;
 use agentwright_runtime::environment::Programs;
 use agentwright_runtime::layout::Layout;
 use agentwright_runtime::{Executions, Parts, Runtime};
 use agentwright_sandbox::Sandbox;
 use agentwright_store::{Location, OpenError, Options, Store};
 use axum::Router;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub enum StartError {
     Sandbox(#[source] agentwright_sandbox::Error),
     /// A channel for notices cannot be made.
     #[error("cannot set up the notices of the configuration: {0}")]
-    Notify(String),
+    Notify(#[from] agentwright_notify::OpenError),
 }
 
 /// The running app. Cheap to clone.
@@ -80,8 +80,11 @@ impl App {
     pub async fn start(config: Config, work: Work) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let layout = Layout::new(&config.data_dir);
-        let channels = channels(&config.settings.notify)?;
+        let channels =
+            agentwright_notify::open(&config.settings.notify, &crate::config::secrets())?;
         let store = open(&config).await?;
+        let public_url = config.settings.public_url.as_deref();
+        let channels = Asking::around(channels, &store, public_url);
         let sandbox = sandbox(&config)?;
         let runtime = Runtime::new(Parts {
             store: store.clone(),
@@ -293,30 +296,4 @@ fn engine_settings(
         channels,
         ..agentwright_engine::Settings::default()
     }
-}
-
-fn channels(configured: &[NotifyChannel]) -> Result<Vec<Arc<dyn Channel>>, StartError> {
-    let mut names = BTreeSet::new();
-    let mut channels: Vec<Arc<dyn Channel>> = Vec::new();
-    for one in configured {
-        let (NotifyChannel::Webhook { name, .. } | NotifyChannel::Command { name, .. }) = one;
-        if !names.insert(name) {
-            let twice = format!("two channels are named {name:?}");
-            return Err(StartError::Notify(twice));
-        }
-        channels.push(match one {
-            NotifyChannel::Webhook { name, url } => {
-                let webhook = Webhook::new(name, url);
-                Arc::new(webhook.map_err(|error| StartError::Notify(error.to_string()))?)
-            }
-            NotifyChannel::Command { name, command } if command.is_empty() => {
-                let empty = format!("the channel {name:?} names no program");
-                return Err(StartError::Notify(empty));
-            }
-            NotifyChannel::Command { name, command } => {
-                Arc::new(Command::new(name, command.clone()))
-            }
-        });
-    }
-    Ok(channels)
 }

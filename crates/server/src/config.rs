@@ -5,6 +5,7 @@
 
 use agentwright_llm::detect::OLLAMA_URL;
 use agentwright_llm::{ModelsConfig, Prices};
+pub use agentwright_notify::ChannelConfig as NotifyChannel;
 use agentwright_pipeline::{CONVENTIONS_MAX, CoderConfig, ModelSettings, OverseerConfig};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -70,6 +71,9 @@ pub struct Settings {
     pub artifacts_quota_mb: u64,
     /// Where notices go.
     pub notify: Vec<NotifyChannel>,
+    /// Where people reach this daemon from elsewhere, for example `https://builds.example.org`: notices of a gate
+    /// then carry links that decide.
+    pub public_url: Option<String>,
     /// Model providers and what each role uses; where nothing is said the machine is looked at.
     pub models: ModelsConfig,
     /// Who writes code where no foundation does.
@@ -102,6 +106,7 @@ impl Default for Settings {
             foundations: Vec::new(),
             artifacts_quota_mb: agentwright_store::ARTIFACTS_QUOTA_BYTES / 1_000_000,
             notify: Vec::new(),
+            public_url: None,
             models: ModelsConfig::default(),
             coder: CoderConfig::default(),
             overseer: OverseerConfig::default(),
@@ -146,26 +151,6 @@ pub enum LogLevel {
     Info,
     /// And how.
     Debug,
-}
-
-/// One way for notices to reach people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "type", deny_unknown_fields)]
-pub enum NotifyChannel {
-    /// A JSON POST.
-    Webhook {
-        /// Unique among the channels; kept across restarts.
-        name: String,
-        /// Where to.
-        url: String,
-    },
-    /// A program that gets the notice as JSON on its standard input.
-    Command {
-        /// Unique among the channels; kept across restarts.
-        name: String,
-        /// Program and arguments.
-        command: Vec<String>,
-    },
 }
 
 /// What flags say; each wins over file and environment.
@@ -323,6 +308,10 @@ impl Config {
         {
             return wrong("coder", "has a program that is not an absolute path".into());
         }
+        let web = |url: &String| url.starts_with("https://") || url.starts_with("http://");
+        if it.public_url.as_ref().is_some_and(|url| !web(url)) {
+            return wrong("public_url", "must begin with https:// or http://".into());
+        }
         if let Err(why) = it.price_table() {
             return wrong("prices", why);
         }
@@ -376,6 +365,12 @@ pub(crate) fn home() -> Option<PathBuf> {
 /// How the daemon's own environment is read, for references such as `env:NAME`.
 pub(crate) fn variables() -> agentwright_runtime::secrets::Variables {
     std::sync::Arc::new(variable)
+}
+
+/// How the secrets that channels name are read.
+pub(crate) fn secrets() -> agentwright_notify::Resolve {
+    let variables = variables();
+    std::sync::Arc::new(move |reference| agentwright_runtime::secrets::value(reference, &variables))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the home of the environment")]

@@ -36,6 +36,8 @@ pub(crate) enum ApiError {
     Changed(String),
     /// Too many requests; again after so many seconds: 429.
     TooMany(u64),
+    /// It was there, and is over: 410.
+    Gone(&'static str, String),
     /// The machine or the daemon cannot now: 503.
     Unavailable(&'static str, String),
     /// A fault of ours: 500.
@@ -69,7 +71,7 @@ impl ApiError {
         }])
     }
 
-    fn problem(&self) -> Problem {
+    pub(crate) fn problem(&self) -> Problem {
         let of = |status: StatusCode, code, title, detail: &str| {
             Problem::new(status.as_u16(), code, title, detail)
         };
@@ -116,6 +118,7 @@ impl ApiError {
                 "Too many requests",
                 &format!("too many requests with this key: try again in {seconds} s"),
             ),
+            Self::Gone(code, detail) => of(StatusCode::GONE, code, "No longer valid", detail),
             Self::Unavailable(code, detail) => of(
                 StatusCode::SERVICE_UNAVAILABLE,
                 code,
@@ -189,7 +192,8 @@ impl IntoResponse for ApiError {
             | Self::NotFound(_)
             | Self::NoRoute
             | Self::Method
-            | Self::Conflict(..) => {}
+            | Self::Conflict(..)
+            | Self::Gone(..) => {}
         }
         response
     }

@@ -4,6 +4,7 @@
 //! Start at [`daemon::run`], then [`App::start`] (the wiring) and `router.rs` (the list of all routes).
 
 mod app;
+mod asking;
 pub mod boot;
 mod conditions;
 mod config;

@@ -1,11 +1,12 @@
 //! The list of all routes, and what holds for each of them.
 
 use crate::app::App;
+use crate::asking;
 use crate::error::{ApiError, Cause, internal, respond};
 use crate::extract::Who;
 use crate::pages::{self, dress::RequestId, dress::dressed};
 use crate::routes::{
-    builds, decisions, deployments, executions, executor, files, plans, spending, system,
+    builds, decisions, deployments, executions, executor, files, hooks, plans, spending, system,
 };
 use crate::{metrics, rates};
 use agentwright_api::executor::EXECUTOR_PREFIX;
@@ -86,6 +87,10 @@ pub(crate) fn router(app: App) -> Router {
         .merge(executor::contract_routes())
         .merge(pages::router())
         .route("/metrics", get(metrics::show))
+        .route(
+            "/hooks/decide/{token}",
+            get(hooks::show).post(hooks::decide),
+        )
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
@@ -104,12 +109,20 @@ async fn no_method() -> ApiError {
     ApiError::Method
 }
 
+/// A path without what is secret in it.
+fn loggable(path: &str) -> String {
+    if path.starts_with(asking::PATH) {
+        return format!("{}…", asking::PATH);
+    }
+    path.to_owned()
+}
+
 /// Gives each request an id and a time limit, counts and logs it, and logs the cause of each 500 under that id.
 async fn watched(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = given_id(request.headers()).unwrap_or_else(|| app.request_id());
     request.extensions_mut().insert(RequestId(id.clone()));
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, path) = (request.method().clone(), loggable(request.uri().path()));
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or("none", MatchedPath::as_str).to_owned();
     let who = request.extensions().get::<Who>();

@@ -6,6 +6,7 @@ pub(crate) mod deployments;
 pub(crate) mod executions;
 pub(crate) mod executor;
 pub(crate) mod files;
+pub(crate) mod hooks;
 pub(crate) mod plans;
 pub(crate) mod spending;
 pub(crate) mod system;

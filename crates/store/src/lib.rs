@@ -8,6 +8,7 @@
 mod artifacts;
 mod connections;
 mod db;
+mod decision_tokens;
 mod deployments;
 mod error;
 mod figures;
@@ -18,6 +19,7 @@ mod migrate;
 mod open;
 mod organizations;
 mod outbox;
+mod queue;
 mod rows;
 mod runs;
 mod scope;
@@ -26,6 +28,7 @@ mod watch;
 
 pub use artifacts::{ARTIFACT_MAX_BYTES, ARTIFACTS_QUOTA_BYTES};
 pub use db::Statement;
+pub use decision_tokens::DecisionToken;
 pub use error::{CommitError, Error, OpenError, SubmitError};
 pub use figures::{EndedRow, Order, Search};
 pub use group::{Claim, Commit, Committed, KindLimit, Report, Submitted, Writer};
@@ -33,6 +36,7 @@ pub use history::{BUILDS_MAX, BuildFilter, BuildRow, EndedBuild, Standing};
 pub use idempotency::Remembered;
 pub use open::{Location, Options, Time};
 pub use outbox::{Delivery, OutboxRow};
+pub use queue::{Answer, Backlog, IDEAS_MAX, Idea, Look, RECEIPTS_MAX, Receipt};
 pub use rows::{DeploymentRow, Event, RunFilter, RunRow, TestResultRow, UsageTotals};
 pub use runs::EVENTS_MAX;
 pub use scope::OrgScope;
@@ -58,6 +62,7 @@ pub fn statements() -> Vec<&'static Statement> {
     let mut all = group::statements();
     for of in [
         artifacts::STATEMENTS,
+        decision_tokens::STATEMENTS,
         deployments::STATEMENTS,
         history::STATEMENTS,
         figures::STATEMENTS,
@@ -65,6 +70,7 @@ pub fn statements() -> Vec<&'static Statement> {
         open::STATEMENTS,
         organizations::STATEMENTS,
         outbox::STATEMENTS,
+        queue::STATEMENTS,
         runs::STATEMENTS,
         spend::STATEMENTS,
     ] {

@@ -17,6 +17,16 @@ const ALL: &[(i64, &str, &str)] = &[
         "model calls and budgets",
         include_str!("../migrations/0002_model_calls.sql"),
     ),
+    (
+        4,
+        "links that decide",
+        include_str!("../migrations/0004_decision_tokens.sql"),
+    ),
+    (
+        5,
+        "backlog and its receipts",
+        include_str!("../migrations/0005_queue.sql"),
+    ),
 ];
 
 /// The newest migration that this program knows.

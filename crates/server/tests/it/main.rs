@@ -9,6 +9,7 @@ mod deployments;
 mod executor;
 mod live;
 mod pages;
+mod phone;
 mod real;
 mod requests;
 mod streams;

@@ -66,6 +66,10 @@ impl World {
         self.served.take().unwrap().stop(GRACE).await;
     }
 
+    pub(crate) fn store(&self) -> agentwright_store::Store {
+        self.served.as_ref().unwrap().app().store().clone()
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }

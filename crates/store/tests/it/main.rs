@@ -13,6 +13,7 @@ mod claims;
 mod commits;
 mod deployments;
 mod opening;
+mod queue;
 mod reading;
 mod spending;
 mod telling;
@@ -62,6 +63,9 @@ const CASES: &[Case] = cases![
     deployments::failures_pause_what_is_active_only,
     deployments::a_revoked_grant_says_when,
     deployments::a_removed_deployment_leaves_its_history_only,
+    queue::a_write_on_an_old_revision_changes_nothing_and_ideas_are_read_back_in_order,
+    queue::an_answer_is_counted_while_it_is_the_same_and_old_ones_are_forgotten,
+    queue::backlogs_of_other_organizations_are_not_seen,
     reading::lists_are_newest_first_and_filtered,
     reading::a_run_is_found_by_label_and_by_the_beginning_of_its_id,
     reading::running_is_said_only_while_the_lease_is_live,
@@ -74,6 +78,7 @@ const CASES: &[Case] = cases![
     spending::a_run_that_was_cancelled_reserves_nothing_and_still_settles,
     spending::costs_are_added_up_by_build_day_role_and_model,
     spending::a_build_without_budget_waits_and_goes_on_when_resumed,
+    telling::a_link_that_decides_is_kept_by_its_digest_and_used_up_with_its_gate,
     telling::notices_are_due_once_and_parked_when_settled_so,
     telling::a_call_given_up_half_way_leaves_nothing_open_behind,
     telling::a_repeated_key_answers_the_first_id,
