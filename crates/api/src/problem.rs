@@ -75,6 +75,10 @@ pub mod code {
     pub const CSRF: &str = "auth.csrf";
     /// The login code is unknown, used or too old.
     pub const LOGIN_CODE: &str = "auth.login_code";
+    /// There are as many of this as there may be.
+    pub const TOO_MANY: &str = "too_many";
+    /// There is, or was, an organization with this id.
+    pub const ORGANIZATION_TAKEN: &str = "organization.taken";
     /// Nothing has this id, label or name.
     pub const NOT_FOUND: &str = "not_found";
     /// The id's beginning fits several.

@@ -47,6 +47,14 @@ impl ApiError {
         Self::NotFound(format!("there is no {kind} {text:?}"))
     }
 
+    /// One field is wrong.
+    pub(crate) fn invalid(at: &str, problem: &str) -> Self {
+        Self::Invalid(vec![FieldProblem {
+            at: at.to_owned(),
+            problem: problem.to_owned(),
+        }])
+    }
+
     fn problem(&self) -> Problem {
         let of = |status: StatusCode, code, title, detail: &str| {
             Problem::new(status.as_u16(), code, title, detail)
@@ -72,9 +80,7 @@ impl ApiError {
                 "A key is needed",
                 detail,
             ),
-            Self::Forbidden(code, detail) => {
-                of(StatusCode::FORBIDDEN, code, "Not allowed", detail)
-            }
+            Self::Forbidden(code, detail) => of(StatusCode::FORBIDDEN, code, "Not allowed", detail),
             Self::NotFound(detail) => {
                 of(StatusCode::NOT_FOUND, code::NOT_FOUND, "Not found", detail)
             }

@@ -4,6 +4,8 @@
 //! Start at [`daemon::run`], then [`App::start`] (the wiring) and `router.rs` (the list of all routes).
 
 mod app;
+mod auth;
+pub mod backup;
 pub mod boot;
 mod config;
 pub mod daemon;
@@ -16,6 +18,7 @@ mod firing;
 mod later;
 mod live;
 mod planned;
+mod removal;
 mod replay;
 mod router;
 mod routes;

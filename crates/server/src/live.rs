@@ -4,6 +4,7 @@
 //! more, so nothing is lost and nothing comes twice, whenever a reader joins. Memory per reader is one page.
 
 use crate::app::App;
+use crate::auth::Standing;
 use crate::error::ApiError;
 use crate::extract::Who;
 use crate::view;
@@ -22,6 +23,8 @@ use std::time::Duration;
 const PAGE: u32 = 200;
 /// A reader hears something at least this often.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The last event of a reader whose key was revoked, or whose session ended.
+const REVOKED: &str = "revoked";
 /// The event after a run's last one. The name is the client's `END_EVENT`.
 const END: &str = "end";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -52,6 +55,7 @@ pub(crate) async fn events(
 struct Tail {
     app: App,
     who: Who,
+    standing: Standing,
     run: RunId,
     after: i64,
     read: VecDeque<agentwright_store::Event>,
@@ -67,6 +71,7 @@ enum Reading {
 impl Tail {
     fn new(app: App, who: Who, run: RunId, after: i64) -> Self {
         Self {
+            standing: Standing::of(&app, &who),
             app,
             who,
             run,
@@ -102,6 +107,10 @@ impl Tail {
                     self.state = Reading::Ended;
                     return Some(Sse::default().event(END).data("{}"));
                 }
+                Ok(Turn::Revoked) => {
+                    self.state = Reading::Ended;
+                    return Some(Sse::default().event(REVOKED).data("{}"));
+                }
                 Ok(Turn::Stopping) => return None,
                 Err(error) => {
                     tracing::warn!(run = %self.run, %error, "a live stream ends early");
@@ -112,6 +121,9 @@ impl Tail {
     }
 
     async fn turn(&mut self) -> Result<Turn, agentwright_store::Error> {
+        if self.standing.lost().await? {
+            return Ok(Turn::Revoked);
+        }
         let (store, scope) = (self.app.store(), &self.who.scope);
         // Asked before reading: what is committed in between is in the events or in the next turn.
         let row = store.run_row(scope, &self.run).await?;
@@ -132,6 +144,7 @@ impl Tail {
             .changed(scope, &self.run, self.after, KEEP_ALIVE);
         tokio::select! {
             newest = changed => Ok(if newest? > self.after { Turn::Read } else { Turn::Quiet }),
+            () = self.standing.told() => Ok(Turn::Read),
             () = self.app.stopping().cancelled() => Ok(Turn::Stopping),
         }
     }
@@ -141,6 +154,7 @@ enum Turn {
     Read,
     Quiet,
     Over,
+    Revoked,
     Stopping,
 }
 

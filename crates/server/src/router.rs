@@ -1,15 +1,18 @@
 //! The list of all routes, and what holds for each of them.
 
 use crate::app::App;
+use crate::auth::{self, login};
 use crate::error::{ApiError, Cause, internal, respond};
-use crate::routes::{builds, decisions, deployments, executions, plans, spending, system};
+use crate::routes::{
+    audit, builds, decisions, deployments, executions, keys, organizations, plans, spending, system,
+};
 use agentwright_api::{BODY_MAX_BYTES, code};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use std::time::Duration;
 
 /// How long one request may take to be answered; a long poll is shorter.
@@ -57,11 +60,28 @@ pub(crate) fn router(app: App) -> Router {
         .route("/deployments/{name}/export", post(deployments::export))
         .route("/executions/{id}", get(executions::show))
         .route("/executions/{id}/events", get(executions::events))
-        .route("/services", get(system::services));
+        .route("/services", get(system::services))
+        .route("/snapshots", post(system::snapshot))
+        .route("/me", get(keys::me))
+        .route("/keys", get(keys::list).post(keys::create))
+        .route("/keys/{id}", delete(keys::revoke))
+        .route("/login-codes", post(keys::login_code))
+        .route("/sessions", get(keys::sessions))
+        .route("/sessions/{id}", delete(keys::end_session))
+        .route(
+            "/organizations",
+            get(organizations::list).post(organizations::create),
+        )
+        .route("/organizations/{id}", delete(organizations::remove))
+        .route("/audit", get(audit::list))
+        .route("/audit/verify", get(audit::verify));
     Router::new()
         .nest(agentwright_api::PREFIX, v1)
+        .route("/login", get(login::form).post(login::log_in))
+        .route("/logout", post(login::log_out))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
+        .layer(from_fn_with_state(app.clone(), auth::guard))
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(from_fn_with_state(app.clone(), watched))
         .with_state(app)
