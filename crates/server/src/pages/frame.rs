@@ -1,6 +1,7 @@
 //! What every page knows of its request: where it is, who looks, what forms carry.
 
 use crate::app::App;
+use crate::auth::Session;
 use crate::error::ApiError;
 use crate::extract::Who;
 use agentwright_api::{BODY_MAX_BYTES, code};
@@ -43,8 +44,15 @@ impl Place {
         Self {
             base: base(app, &parts.headers),
             here: here.to_owned(),
-            csrf: None,
+            csrf: parts.extensions.get().map(|it: &Session| it.csrf.clone()),
         }
+    }
+
+    /// The same in a response, where the session was established after this was made.
+    pub(super) fn of_session(mut self, response: &Response) -> Self {
+        let session: Option<&Session> = response.extensions().get();
+        self.csrf = session.map(|session| session.csrf.clone());
+        self
     }
 
     /// A path relative to the base, as a browser is sent there.
