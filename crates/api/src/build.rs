@@ -20,7 +20,7 @@ pub(crate) const INPUTS_MAX: usize = 64;
 /// The longest name or text of a person, in characters.
 pub(crate) const BY_MAX_CHARS: usize = 1_000;
 /// The longest notes of a decision, in characters.
-const NOTES_MAX_CHARS: usize = 4_000;
+pub const NOTES_MAX_CHARS: usize = 4_000;
 /// The longest path, in bytes (Linux `PATH_MAX`).
 const PATH_MAX_BYTES: usize = 4_096;
 /// The most extra foundation directories.
@@ -45,9 +45,11 @@ pub struct CreateBuild {
     /// Inputs given beside the sentence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[garde(custom(few_inputs))]
+    #[schemars(extend("maxProperties" = INPUTS_MAX))]
     pub inputs: BTreeMap<String, Value>,
     /// The directory that relative paths are meant from; absolute.
     #[garde(custom(absolute))]
+    #[schemars(regex(pattern = "^/"), length(max = PATH_MAX_BYTES))]
     pub base_dir: String,
     /// The person's time zone, IANA.
     #[garde(custom(short_zone))]
@@ -75,6 +77,7 @@ pub struct CreateBuild {
     /// Repairs of code that does not hold; 0 to 9, 9 where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(range(max = REPAIRS_MAX)))]
+    #[schemars(range(max = REPAIRS_MAX))]
     pub repairs: Option<u32>,
     /// Whether it may wait for a model's quota to come back.
     #[serde(default = "yes")]
@@ -91,6 +94,7 @@ pub struct CreateBuild {
     /// Extra foundation directories, absolute.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[garde(custom(few_foundations))]
+    #[schemars(length(max = FOUNDATIONS_MAX), inner(regex(pattern = "^/")))]
     pub foundations: Vec<String>,
 }
 
@@ -573,6 +577,16 @@ pub struct BuildQuery {
     pub before: Option<String>,
 }
 
+/// The query of `GET /approvals`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct WaitingQuery {
+    /// At most so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(range(min = 1, max = crate::LIST_MAX))]
+    pub limit: Option<u32>,
+}
+
 /// Yes or no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -607,6 +621,7 @@ pub struct CancelRequest {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(custom(by_text)))]
+    #[schemars(length(max = BY_MAX_CHARS))]
     pub reason: Option<String>,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Connections are kept and reused. Start at [`Client::unix`]; live events are [`Client::events`].
 
+mod access;
 mod connection;
 mod queue;
 mod spending;
@@ -17,7 +18,7 @@ use crate::deployment::{
     Deployment, DeploymentDetail, Export, ExportRequest, PauseRequest, Removed, RollbackRequest,
     Service,
 };
-use crate::event::{Event, EventQuery};
+use crate::event::{CloudEvent, Event, EventQuery};
 use crate::execution::{Execution, ExecutionLog, ExecutionQuery, LogQuery};
 use crate::plan::{Plan, PlanRequest};
 use crate::problem::Problem;
@@ -111,10 +112,19 @@ impl Client {
         }
     }
 
-    /// Over TCP, with the token of `<data>/token`.
-    pub fn tcp(address: SocketAddr, token: impl Into<String>) -> Self {
+    /// Over TCP, with a key (`aw_…`).
+    pub fn tcp(address: SocketAddr, key: impl Into<String>) -> Self {
         Self {
-            connections: Arc::new(Connections::tcp(address, token.into())),
+            connections: Arc::new(Connections::tcp(address, key.into())),
+        }
+    }
+
+    /// The same daemon, asked for another organization: for its owner and for service keys. Connections are not
+    /// shared.
+    #[must_use]
+    pub fn for_organization(&self, organization: &str) -> Self {
+        Self {
+            connections: Arc::new(self.connections.for_organization(organization)),
         }
     }
 
@@ -216,8 +226,11 @@ impl Client {
         id: &str,
         query: &EventQuery,
     ) -> Result<Page<Event>, ClientError> {
-        self.read(&format!("/builds/{}/events", escaped(id)), query)
-            .await
+        let path = format!("/builds/{}/events", escaped(id));
+        let page: Page<CloudEvent> = self.read(&path, query).await?;
+        let items = page.items.into_iter().map(|event| event.data).collect();
+        let next = page.next;
+        Ok(Page { items, next })
     }
 
     /// Everything that a build said.

@@ -4,11 +4,14 @@
 //! [`garde::Validate`] before anything happens; an answer may grow fields, and a reader ignores those that
 //! it does not know. Start at [`Client`], then [`CreateBuild`] and [`Build`].
 
+mod access;
 mod build;
 mod client;
 mod deployment;
 mod event;
 mod execution;
+pub mod executor;
+mod files;
 mod plan;
 mod problem;
 mod queue;
@@ -17,20 +20,27 @@ mod spending;
 mod system;
 mod time;
 
+pub use access::{
+    AuditBreak, AuditEntry, AuditQuery, AuditReport, CSRF_FIELD, CSRF_HEADER, CreateKey,
+    CreateLoginCode, CreateOrganization, CreatedKey, DeletedOrganization, KEY_DAYS_MAX, KEY_HEADER,
+    Key, LoginCode, Me, NAME_MAX, ORGANIZATION_HEADER, Organization, SessionInfo,
+};
 pub use build::{
     Approval, Artifact, Build, BuildDetail, BuildQuery, BuildState, BuildStatus, BuildSummary,
     CancelRequest, CreateBuild, Decide, DecisionRequest, DeployBuild, Deployed, Digests,
-    LevelResult, Log, LogLine, Replayed, RetryBuild, ShowQuery, StageResult, Until, View,
+    LevelResult, Log, LogLine, NOTES_MAX_CHARS, Replayed, RetryBuild, ShowQuery, StageResult,
+    Until, View, WaitingQuery,
 };
 pub use client::{Client, ClientError, EventStream, REPLY_MAX_BYTES};
 pub use deployment::{
     ActivityNow, Deployment, DeploymentDetail, Export, ExportRequest, PauseRequest, Removed,
     RollbackRequest, Service, Version,
 };
-pub use event::{Event, EventQuery};
+pub use event::{CloudEvent, Cursor, Event, EventQuery, FollowQuery};
 pub use execution::{
     Execution, ExecutionLog, ExecutionQuery, ExecutionStatus, LogQuery, WaitQuery,
 };
+pub use files::{ChangedFile, Commit, Diff, DiffQuery, FILES_MAX, FileEntry, FilesQuery};
 pub use plan::{Choice, Difference, Missing, Plan, PlanRequest, PlanVerdict};
 pub use problem::{FieldProblem, Problem, code};
 pub use queue::{
@@ -39,7 +49,7 @@ pub use queue::{
 };
 pub use socket::ReachableSocket;
 pub use spending::{BudgetNow, BudgetQuery, COST_DAYS_MAX, Cost, CostQuery, CostsBy, SetBudget};
-pub use system::{Check, CheckStatus, Doctor, Health, Supervision};
+pub use system::{Check, CheckStatus, Doctor, Health, Snapshot, Supervision};
 pub use time::Time;
 
 use schemars::JsonSchema;

@@ -75,6 +75,22 @@ pub mod code {
     pub const CSRF: &str = "auth.csrf";
     /// The login code is unknown, used or too old.
     pub const LOGIN_CODE: &str = "auth.login_code";
+    /// The path takes a WebSocket only.
+    pub const UPGRADE: &str = "request.upgrade";
+    /// A browser's page of another origin asks for a stream.
+    pub const ORIGIN: &str = "request.origin";
+    /// It has changed since the caller looked (`If-Match`).
+    pub const CHANGED: &str = "request.changed";
+    /// Too many requests with this key.
+    pub const RATE: &str = "rate.limited";
+    /// A command without a signature.
+    pub const UNSIGNED: &str = "message.unsigned";
+    /// The message's signature is not that of the key.
+    pub const SIGNATURE: &str = "message.signature";
+    /// There are as many of this as there may be.
+    pub const TOO_MANY: &str = "too_many";
+    /// There is, or was, an organization with this id.
+    pub const ORGANIZATION_TAKEN: &str = "organization.taken";
     /// Nothing has this id, label or name.
     pub const NOT_FOUND: &str = "not_found";
     /// The id's beginning fits several.
@@ -107,6 +123,10 @@ pub mod code {
     pub const REFUSED: &str = "intent.refused";
     /// The machine lacks something; the detail says what and how to get it.
     pub const UNAVAILABLE: &str = "machine.unavailable";
+    /// The database does not answer now.
+    pub const STORE_AWAY: &str = "store.unavailable";
+    /// The disk of the data directory is full.
+    pub const STORE_FULL: &str = "store.full";
     /// The daemon is stopping.
     pub const STOPPING: &str = "daemon.stopping";
     /// Too many requests are being worked on.

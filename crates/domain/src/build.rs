@@ -60,6 +60,20 @@ pub struct BuildRequest {
     /// An ended build whose recorded answers take the place of the models; nothing is deployed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replays: Option<RunId>,
+    /// What a caller of `/executor` calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub droplet: Option<Droplet>,
+}
+
+/// A caller's own number and name for what is built: kept and given back, never interpreted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Droplet {
+    /// The number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<i64>,
+    /// The name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// The fixed steps of a build.

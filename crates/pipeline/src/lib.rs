@@ -5,6 +5,7 @@
 //! `stages/mod.rs`, one match on the stage and one file for each; `plan.rs` is what `build --plan` shows.
 
 mod coding;
+mod commits;
 mod digests;
 mod document;
 mod drafting;
@@ -18,6 +19,7 @@ mod stages;
 
 pub mod review;
 
+pub use commits::{ChangedFile, Commit, commits};
 pub use digests::{TARGET, permissions_digest};
 pub use foundations::{FoundationError, Foundations, read_source};
 pub use models::{

@@ -5,20 +5,32 @@
 
 mod app;
 mod asking;
+mod auth;
+pub mod backup;
 pub mod boot;
+mod conditions;
 mod config;
 pub mod daemon;
 mod deployed;
 mod doctor;
 mod error;
+mod estimates;
 mod extract;
 mod find;
 mod firing;
+mod front;
+mod jobs;
 mod later;
 mod live;
+mod metrics;
+mod openapi;
+mod pages;
 mod planned;
 mod queue;
+mod rates;
+mod removal;
 mod replay;
+mod repository;
 mod router;
 mod routes;
 mod show;
@@ -27,3 +39,4 @@ mod view;
 
 pub use app::{App, Executors, StartError, Work};
 pub use config::{Config, ConfigError, Flags, LogLevel, NotifyChannel, QueueSettings, Settings};
+pub use openapi::text as openapi;

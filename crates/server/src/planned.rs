@@ -25,6 +25,7 @@ pub(crate) async fn plan(app: &App, who: &Who, request: PlanRequest) -> Result<P
         deploys: None,
         foundations: request.foundations,
         replays: None,
+        droplet: None,
     };
     let unable = |why| ApiError::Unavailable(code::UNAVAILABLE, why);
     let builds = app.builds().builds().await.map_err(unable)?;
@@ -44,6 +45,7 @@ pub(crate) async fn name(app: &App, who: &Who, request: &CreateBuild) -> Option<
         deploys: None,
         foundations: request.foundations.clone(),
         replays: None,
+        droplet: None,
     };
     let builds = app.builds().builds().await.ok()?;
     builds.plan(&who.scope, &request).await.ok()?.name

@@ -2,13 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod access;
 mod builds;
 mod config;
 mod daemon;
 mod deployments;
+mod executor;
 mod live;
+mod pages;
 mod phone;
 mod queue;
 mod real;
 mod requests;
+mod streams;
 mod support;
+mod surface;
+mod wire;

@@ -2,7 +2,7 @@
 
 use agentwright_api::{Build, BuildDetail, BuildStatus, Client, CreateBuild, PlanRequest};
 use agentwright_domain::approval::{Grant, Subject};
-use agentwright_domain::build::{BuildState, FailureClass, Phase, Stage, StageOutcome};
+use agentwright_domain::build::{BuildState, FailureClass, Phase, Repair, Stage, StageOutcome};
 use agentwright_domain::deployment::{DeployedVersion, ServiceEntry};
 use agentwright_domain::digest::Digest;
 use agentwright_domain::evidence::{Level, TestResult, Verdict};
@@ -12,12 +12,13 @@ use agentwright_domain::spec::Spec;
 use agentwright_engine::{Executor, Handle};
 use agentwright_server::daemon::Served;
 use agentwright_server::{Config, Work};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 
 /// What an app ends within, when nothing holds it.
@@ -124,7 +125,7 @@ pub(crate) fn wish(intent: &str) -> CreateBuild {
     })
 }
 
-/// Does what the intent says: `fail` fails at verify, `hold` waits at generate for [`Script::release`].
+/// Does what the intent says: `fail` fails at verify, `mend` is repaired once, `hold` waits at generate for [`Script::release`].
 #[derive(Clone)]
 pub(crate) struct Script {
     held: Arc<Semaphore>,
@@ -165,6 +166,17 @@ impl Script {
                 records: vec![Record::TestResult(level(Level::Assertion, Verdict::Fail))],
             };
         }
+        if request.intent.contains("mend") && stage == Stage::Verify && state.facts.tried.is_empty()
+        {
+            return StageOutcome::Repair {
+                repair: Repair {
+                    reason: "level 4: the zip is empty".into(),
+                    evidence: "failure.txt".into(),
+                },
+                failure: digest(11),
+                records: Vec::new(),
+            };
+        }
         if request.intent.contains("hold") && stage == Stage::Generate {
             self.at_work.add_permits(1);
             let cancelled = handle.cancelled();
@@ -200,7 +212,8 @@ fn done(run: &Run, stage: Stage, state: &BuildState) -> StageOutcome {
     facts.permissions = Some(digest(7));
     facts.code = Some(digest(2));
     match stage {
-        Stage::Spec | Stage::Package | Stage::Generate => {}
+        Stage::Spec => facts.subject = Some(subject(None)),
+        Stage::Package | Stage::Generate => {}
         Stage::Review => facts.reviewed = facts.code.clone(),
         Stage::Verify => {
             facts.verified = facts.code.clone();
@@ -209,17 +222,11 @@ fn done(run: &Run, stage: Stage, state: &BuildState) -> StageOutcome {
         }
         Stage::Preview => {
             facts.preview = vec!["would create 1 zip".into()];
-            facts.subject = Some(Subject {
-                spec: digest(1),
-                code: Some(digest(2)),
-                evidence: Some(digest(3)),
-                target: digest(4),
-                policy: digest(5),
-                digest: digest(6),
-            });
+            facts.subject = Some(subject(Some(digest(2))));
         }
         Stage::Deploy => {
             facts.version = Some(1);
+            facts.url = Some("http://127.0.0.1:9000".into());
             records = deployed(run);
         }
         Stage::Register => records.push(Record::Service(ServiceEntry {
@@ -235,6 +242,18 @@ fn done(run: &Run, stage: Stage, state: &BuildState) -> StageOutcome {
         summary: format!("{} is done", stage.word()),
         facts: Box::new(facts),
         records,
+    }
+}
+
+/// Of the spec gate without code, of the deploy gate with it.
+fn subject(code: Option<Digest>) -> Subject {
+    Subject {
+        spec: digest(1),
+        evidence: code.as_ref().map(|_| digest(3)),
+        target: digest(4),
+        policy: digest(5),
+        digest: digest(if code.is_some() { 6 } else { 16 }),
+        code,
     }
 }
 
@@ -301,6 +320,15 @@ pub(crate) fn spec() -> Spec {
 
 pub(crate) fn digest(byte: u8) -> Digest {
     Digest::from_sha256([byte; 32])
+}
+
+/// The same over TCP.
+pub(crate) async fn answer(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// Sends exactly these bytes over the socket and reads until the other side closes.

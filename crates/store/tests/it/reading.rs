@@ -59,23 +59,15 @@ pub(crate) async fn a_run_is_found_by_label_and_by_the_beginning_of_its_id(bed: 
         .await
         .unwrap();
     let second = bed.submit("backup").await;
-    let find = async |kind, text: &str| {
-        let run = bed
-            .store
-            .run_by_label(&bed.scope, kind, text)
-            .await
-            .unwrap();
-        run.map(|run| run.id)
-    };
-    assert_eq!(find(None, "backup").await, Some(second));
-    assert_eq!(find(Some(RunKind::Execution), "backup").await, None);
-    assert_eq!(
-        find(Some(RunKind::Build), first.as_str()).await,
-        Some(first.clone())
-    );
-    assert_eq!(find(None, &first.0[..30]).await, Some(first.clone()));
-    assert_eq!(find(None, &first.0[..7]).await, None);
-    assert_eq!(find(None, "%%%%%%%%%%").await, None);
+    let find = async |kind, text: &str| bed.store.find_runs(&bed.scope, kind, text).await.unwrap();
+    let (build, execution) = (RunKind::Build, RunKind::Execution);
+    assert_eq!(find(build, "backup").await, [second]);
+    assert_eq!(find(execution, "backup").await, []);
+    assert_eq!(find(build, first.as_str()).await, [first.clone()]);
+    assert_eq!(find(execution, first.as_str()).await, []);
+    assert_eq!(find(build, &first.0[..30]).await, [first.clone()]);
+    assert_eq!(find(build, &first.0[..7]).await, []);
+    assert_eq!(find(build, "%%%%%%%%%%").await, []);
 }
 
 pub(crate) async fn running_is_said_only_while_the_lease_is_live(bed: Bed) {
@@ -116,8 +108,11 @@ pub(crate) async fn running_is_said_only_while_the_lease_is_live(bed: Bed) {
 
 pub(crate) async fn another_organization_sees_nothing(bed: Bed) {
     let others = OrganizationId::new("others");
-    assert!(bed.store.add_organization(&others, "Others").await.unwrap());
-    assert!(!bed.store.add_organization(&others, "Others").await.unwrap());
+    let by = crate::bed::actor();
+    for made in [true, false] {
+        let added = bed.store.add_organization(&others, "Others", &by).await;
+        assert_eq!(added.unwrap().is_some(), made);
+    }
     let seen = deployed(&bed, 1..=1).await;
     let run = bed.held("mine").await;
     bed.commit(&run, &done(&run), Writer::Holder).await.unwrap();
@@ -126,14 +121,11 @@ pub(crate) async fn another_organization_sees_nothing(bed: Bed) {
 
     assert_eq!(store.run(&their, id).await.unwrap(), None);
     assert_eq!(store.run_row(&their, id).await.unwrap(), None);
-    assert_eq!(
-        store.run_by_label(&their, None, "mine").await.unwrap(),
-        None
-    );
-    assert_eq!(
-        store.run_by_label(&their, None, id.as_str()).await.unwrap(),
-        None
-    );
+    for text in ["mine", id.as_str(), &id.as_str()[..30]] {
+        let found = store.find_runs(&their, RunKind::Build, text).await.unwrap();
+        assert_eq!(found, []);
+    }
+    assert_eq!(store.run_and_row(&their, id).await.unwrap(), None);
     assert_eq!(store.runs(&their, RunFilter::default()).await.unwrap(), []);
     assert_eq!(store.events(&their, id, 0, 9).await.unwrap(), []);
     assert_eq!(store.event_seq(&their, id).await.unwrap(), 0);
@@ -202,7 +194,13 @@ pub(crate) async fn news_of_a_run_wakes_whoever_waits(bed: Bed) {
     let waiting = tokio::spawn(async move { store.settled(&scope, &id, long).await });
     let run = bed.run(&run.id).await;
     bed.work(run.clone()).await;
-    waiting.await.unwrap().unwrap();
-    assert!(bed.run(&run.id).await.status.ended());
-    bed.store.settled(&bed.scope, &run.id, long).await.unwrap();
+    let (told, row) = waiting.await.unwrap().unwrap().unwrap();
+    assert!(told.status.ended() && row.status.ended());
+    let again = bed.store.settled(&bed.scope, &run.id, long).await.unwrap();
+    assert_eq!(again.unwrap().0, told);
+    let none = RunId::new("none");
+    assert_eq!(
+        bed.store.settled(&bed.scope, &none, long).await.unwrap(),
+        None
+    );
 }
