@@ -332,9 +332,16 @@ impl<'s, 'a> Draft<'s, 'a> {
         }
         let lines = &self.scan.lines;
         let heading = self.scan.headings.get(word(section));
-        let placed = self.scan.placed.iter().filter(|placed| placed.section == section);
+        let placed = self
+            .scan
+            .placed
+            .iter()
+            .filter(|placed| placed.section == section);
         let after = placed.map(|placed| placed.block.end).max();
-        let (at, lead) = match (after.as_ref().or(self.scan.ends.get(word(section))), heading) {
+        let (at, lead) = match (
+            after.as_ref().or(self.scan.ends.get(word(section))),
+            heading,
+        ) {
             // After the last item, wherever else words of a person's stand.
             (Some(end), _) if after.is_some() => (*end, Lead::None),
             (Some(end), Some(heading)) if *end == heading + 1 => {

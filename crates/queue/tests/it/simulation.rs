@@ -2,6 +2,7 @@
 //! every look leaves an answer for every item, none starts twice, medium starts in its window only.
 
 use crate::starting::clear;
+use agentwright_domain::ids::Slug;
 use agentwright_queue::needs::Understood;
 use agentwright_queue::start::{
     Assessment, Candidate, Decision, RETRIES, Reason, Running, Standing, Started, World, known,
@@ -11,13 +12,13 @@ use agentwright_queue::window::Window;
 use agentwright_queue::{Item, Priority};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 const ITEMS: usize = 200;
-const SEEDS: u64 = 2;
+const SEEDS: u64 = 1;
 
 /// What the tables would hold.
 struct Kept {
@@ -38,6 +39,8 @@ struct Sim {
     window: Window,
     now_ms: i64,
     kept: Vec<Kept>,
+    /// Which items are done, as blockers name them.
+    known: HashMap<Slug, bool>,
     /// Which build of which item was submitted: the key of its idempotency.
     submitted: HashSet<(usize, usize)>,
     receipts: BTreeMap<&'static str, usize>,
@@ -73,7 +76,10 @@ impl Sim {
                 }
             })
             .collect();
+        let kept: Vec<Kept> = kept;
+        let known = known(kept.iter().map(|kept| (&kept.item, &kept.standing)));
         Self {
+            known,
             window: Window::off_hours(zone).unwrap(),
             limit: rng.random_range(1..4),
             rng,
@@ -106,6 +112,8 @@ impl Sim {
             } else {
                 Standing::Done
             };
+            let done = kept.standing == Standing::Done;
+            self.known.insert(kept.item.label.clone(), done);
         }
     }
 
@@ -129,7 +137,7 @@ impl Sim {
             quota_until_ms: None,
             budget_spent: None,
             no_room: None,
-            known: known(self.kept.iter().map(|kept| (&kept.item, &kept.standing))),
+            known: self.known.clone(),
         };
         assert!(world.running.len() <= self.limit, "more run than may");
         let candidates: Vec<Candidate<'_>> = self
