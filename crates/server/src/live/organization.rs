@@ -79,7 +79,8 @@ impl Everything {
         format!("{}.{newest}", feed.name)
     }
 
-    fn follow(&self, app: &App, scope: &OrgScope, after: Option<&str>) -> Reader {
+    /// A reader of everything from now on, or after the message of that id.
+    pub(crate) fn follow(&self, app: &App, scope: &OrgScope, after: Option<&str>) -> Reader {
         let (feed, newest) = self.feed(app, scope);
         let head = newest.borrow().unwrap_or(0);
         let known = after.map(|after| {
@@ -155,7 +156,7 @@ impl Feed {
 }
 
 /// Where one reader is.
-struct Reader {
+pub(crate) struct Reader {
     app: App,
     feed: Arc<Feed>,
     newest: watch::Receiver<Option<u64>>,
@@ -164,7 +165,8 @@ struct Reader {
 }
 
 impl Reader {
-    async fn next(&mut self) -> Option<Bytes> {
+    /// The next lines of the stream; `None` when it ends. Can be given up and asked again.
+    pub(crate) async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(word) = self.first.take() {
                 return Some(self.word(word));

@@ -34,6 +34,8 @@ pub(super) struct Place {
     base: String,
     here: String,
     csrf: Option<String>,
+    /// Where the stream of the organization was before anything was read.
+    cursor: String,
 }
 
 impl Place {
@@ -44,6 +46,7 @@ impl Place {
             base: base(app, &parts.headers),
             here: here.to_owned(),
             csrf: None,
+            cursor: String::new(),
         }
     }
 
@@ -57,6 +60,7 @@ impl Place {
             base: self.base.clone(),
             here: self.here.clone(),
             csrf: self.csrf.clone().unwrap_or_default(),
+            cursor: self.cursor.clone(),
             who: who.to_owned(),
             session: self.csrf.is_some(),
             waiting,
@@ -95,10 +99,11 @@ impl FromRequestParts<App> for Frame {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let who = Who::from_request_parts(parts, app).await?;
-        Ok(Self {
-            who,
-            place: Place::of(app, parts),
-        })
+        let place = Place {
+            cursor: app.everything().cursor(app, &who.scope),
+            ..Place::of(app, parts)
+        };
+        Ok(Self { who, place })
     }
 }
 
