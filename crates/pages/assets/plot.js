@@ -14,9 +14,9 @@ const units = {
 };
 
 function read(figure) {
-  const rows = [...figure.querySelectorAll("tbody tr")];
+  const rows = [...figure.querySelectorAll("details tbody tr")];
   const days = rows.map((row) => row.querySelector("th").textContent);
-  const names = [...figure.querySelectorAll("thead th")].slice(1).map((cell) => cell.textContent);
+  const names = [...figure.querySelectorAll("details thead th")].slice(1).map((cell) => cell.textContent);
   const values = names.map((_, i) => rows.map((row) => Number(row.querySelectorAll("td")[i].dataset.v)));
   return { days, names, values };
 }

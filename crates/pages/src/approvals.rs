@@ -23,7 +23,10 @@ impl Approvals {
             shell,
             section: Section::Approvals,
             live: Live::All,
-            asks: asks.into_iter().map(|ask| Gated::brief(ask, now)).collect(),
+            asks: asks
+                .into_iter()
+                .map(|ask| Gated::brief(ask, now, 2))
+                .collect(),
         }
     }
 }

@@ -89,6 +89,8 @@ pub struct Gated {
     csrf: Csrf,
     may_decide: bool,
     brief: bool,
+    /// Which headings it has: 2 below a page's own, 3 below a section's.
+    level: u8,
     icons: Icons,
 }
 
@@ -104,10 +106,11 @@ struct Icons {
 }
 
 impl Gated {
-    /// In a list: with a link to the build.
-    pub(crate) fn brief(ask: Ask, now_ms: i64) -> Self {
+    /// In a list whose heading is of the level above: with a link to the build.
+    pub(crate) fn brief(ask: Ask, now_ms: i64, level: u8) -> Self {
         Self {
             brief: true,
+            level,
             ..Self::whole(ask, now_ms)
         }
     }
@@ -120,7 +123,7 @@ impl Gated {
                 Gate::Spec => "Shall this be built?",
                 Gate::Deploy => "Shall this be deployed?",
             },
-            reasons: ask.reasons.iter().map(words::reason).collect(),
+            reasons: ask.reasons.iter().filter_map(words::reason).collect(),
             parts: ask.subject.as_ref().map(parts).unwrap_or_default(),
             subject: ask
                 .subject
@@ -138,6 +141,7 @@ impl Gated {
             preview: ask.preview,
             may_decide: ask.may_decide,
             brief: false,
+            level: 2,
             icons: Icons {
                 hand: icon("hand"),
                 check: icon("check"),

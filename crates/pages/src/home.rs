@@ -90,7 +90,7 @@ impl Home {
             asks: given
                 .waiting
                 .into_iter()
-                .map(|ask| Gated::brief(ask, now))
+                .map(|ask| Gated::brief(ask, now, 3))
                 .collect(),
             running,
             failed: rows(given.failed),

@@ -60,8 +60,9 @@ pub struct Settings {
     shell: Shell,
     section: Section,
     live: Live,
-    health: Health,
+    version: String,
     started: When,
+    machine: Option<Health>,
     checks: Vec<Looked>,
     limits: Vec<(String, String)>,
     keys: Option<Vec<Key>>,
@@ -72,19 +73,15 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The page of the doctor's findings and the configured limits (name and value in words).
-    pub fn new(
-        shell: Shell,
-        health: Health,
-        doctor: Doctor,
-        limits: Vec<(String, String)>,
-    ) -> Self {
+    /// The page of the configured limits (name and value in words).
+    pub fn new(shell: Shell, health: &Health, limits: Vec<(String, String)>) -> Self {
         Self {
             section: Section::Settings,
             live: Live::Off,
+            version: health.version.clone(),
             started: When::new(health.started_at, shell.now_ms),
-            health,
-            checks: doctor.checks.into_iter().map(looked).collect(),
+            machine: None,
+            checks: Vec::new(),
             limits,
             keys: None,
             organizations: Vec::new(),
@@ -93,6 +90,14 @@ impl Settings {
             problem: None,
             shell,
         }
+    }
+
+    /// With what the doctor finds, for who runs the machine.
+    #[must_use]
+    pub fn with_machine(mut self, health: Health, doctor: Doctor) -> Self {
+        self.machine = Some(health);
+        self.checks = doctor.checks.into_iter().map(looked).collect();
+        self
     }
 
     /// With keys and organizations, for who may see them.

@@ -12,6 +12,8 @@ pub struct Shell {
     pub here: String,
     /// What state-changing forms carry.
     pub csrf: String,
+    /// Where the stream of the organization was before the page's data was read.
+    pub cursor: String,
     /// Who looks, by name.
     pub who: String,
     /// Whether there is a session that can be ended.
@@ -42,10 +44,10 @@ pub enum Live {
 
 impl Live {
     /// Where the page listens, relative to the base; empty when nowhere.
-    pub(crate) fn path(&self) -> String {
+    pub(crate) fn path(&self, shell: &Shell) -> String {
         match self {
             Self::Off => String::new(),
-            Self::All => "live".to_owned(),
+            Self::All => format!("live?after={}", shell.cursor),
             Self::Run { id, after } => format!("live?run={id}&after={after}"),
         }
     }
@@ -83,6 +85,8 @@ pub(crate) struct Place {
     pub(crate) path: &'static str,
     pub(crate) icon: Icon,
     pub(crate) name: &'static str,
+    /// Its name where there is little room.
+    pub(crate) short: &'static str,
 }
 
 impl Section {
@@ -108,6 +112,11 @@ pub(crate) fn places() -> Vec<Place> {
         path,
         icon: icon(name_of),
         name,
+        short: if name == "Deployments" {
+            "Deployed"
+        } else {
+            name
+        },
     };
     vec![
         place(Section::Home, "", "home", "Home"),

@@ -176,15 +176,15 @@ pub(crate) fn gate(gate: Gate) -> &'static str {
     }
 }
 
-/// Why a person is asked.
-pub(crate) fn reason(reason: &GateReason) -> String {
-    match reason {
-        GateReason::Mode => "This build asks before it goes on.".to_owned(),
+/// Why a person is asked, where it is more than that the build was told to ask.
+pub(crate) fn reason(reason: &GateReason) -> Option<String> {
+    Some(match reason {
+        GateReason::Mode => return None,
         GateReason::Production => "The target is marked as production.".to_owned(),
         GateReason::Risk(risk) => format!("Risk: {risk}"),
         GateReason::Unreviewed(why) => format!("No overseer judged this code: {why}"),
         GateReason::Amended(why) => format!("The spec was changed: {why}"),
-    }
+    })
 }
 
 /// One thing that an automation may touch.

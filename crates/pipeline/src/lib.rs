@@ -5,7 +5,6 @@
 //! `stages/mod.rs`, one match on the stage and one file for each; `plan.rs` is what `build --plan` shows.
 
 mod coding;
-mod commits;
 mod digests;
 mod document;
 mod drafting;
@@ -19,7 +18,6 @@ mod stages;
 
 pub mod review;
 
-pub use commits::{ChangedFile, Commit, commits};
 pub use digests::{TARGET, permissions_digest};
 pub use foundations::{FoundationError, Foundations, read_source};
 pub use models::{

@@ -69,55 +69,6 @@ impl Repository {
         Ok(repository)
     }
 
-    /// A repository that is only read: nothing is made, nothing of another git is taken away.
-    pub(crate) fn reading(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-        }
-    }
-
-    /// The newest commits, oldest first, each as a whole patch against the one before; cut after so many bytes.
-    pub(crate) async fn patches(&self, commits: u32, bytes: u64) -> Result<String, GitError> {
-        let count = format!("--max-count={commits}");
-        let mut child = self
-            .command(
-                &[
-                    "-c",
-                    "core.quotePath=false",
-                    "log",
-                    "--reverse",
-                    "--root",
-                    "--patch",
-                    "--unified=1000000",
-                    "--no-renames",
-                    "--no-color",
-                    "--no-ext-diff",
-                    "--no-textconv",
-                    "--format=%x00%h %s",
-                    &count,
-                ],
-                0,
-            )
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(GitError::Start)?;
-        let mut read = Vec::new();
-        if let Some(output) = child.stdout.take() {
-            let reading = tokio::io::AsyncReadExt::take(output, bytes);
-            let mut reading = std::pin::pin!(reading);
-            tokio::time::timeout(
-                GIT_MAX,
-                tokio::io::AsyncReadExt::read_to_end(&mut reading, &mut read),
-            )
-            .await
-            .map_err(|_| GitError::Slow("log".to_owned()))?
-            .map_err(GitError::Start)?;
-        }
-        // What was read counts; one that has more to say, or has no commit yet, is ended with `child`.
-        Ok(String::from_utf8_lossy(&read).into_owned())
-    }
-
     /// Commits everything that differs, and answers the newest commit. Does nothing when nothing
     /// differs: either this stage has committed already, or it changed nothing.
     pub(crate) async fn commit(
@@ -197,7 +148,7 @@ impl Repository {
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that starts git")]
-    fn command(&self, arguments: &[&str], at_ms: i64) -> tokio::process::Command {
+    async fn git(&self, arguments: &[&str], at_ms: i64) -> Result<String, GitError> {
         let date = format!("@{} +0000", at_ms / 1000);
         let mut command = tokio::process::Command::new("git");
         command
@@ -245,11 +196,6 @@ impl Repository {
             .args(arguments)
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        command
-    }
-
-    async fn git(&self, arguments: &[&str], at_ms: i64) -> Result<String, GitError> {
-        let mut command = self.command(arguments, at_ms);
         let name = arguments.first().copied().unwrap_or_default();
         let output = tokio::time::timeout(GIT_MAX, command.output())
             .await

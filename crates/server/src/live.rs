@@ -10,7 +10,7 @@ mod organization;
 mod socket;
 
 pub(crate) use feed::{Feeds, Follower, Turn};
-pub(crate) use organization::{Everything, everything};
+pub(crate) use organization::{Everything, Reader, everything};
 pub(crate) use socket::{Asked, ENDED, REVOKED, heard, same_origin, send, serve};
 
 use crate::app::App;
@@ -35,7 +35,7 @@ const LOST: Bytes = Bytes::from_static(b"event: revoked\ndata: {}\n\n");
 /// The event after a run's last one. The name is the client's `END_EVENT`.
 const END: Bytes = Bytes::from_static(b"event: end\ndata: {}\n\n");
 /// Keeps a quiet stream open.
-const QUIET: Bytes = Bytes::from_static(b":\n\n");
+pub(crate) const QUIET: Bytes = Bytes::from_static(b":\n\n");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Which run's events, and from where.

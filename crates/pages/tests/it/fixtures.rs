@@ -41,6 +41,7 @@ pub(crate) fn shell(here: &str) -> Shell {
         base: "/".into(),
         here: here.into(),
         csrf: "csrf-token".into(),
+        cursor: "feed.7".into(),
         who: "ann".into(),
         session: true,
         waiting: 2,
@@ -538,7 +539,7 @@ fn days(texts: Texts) -> Vec<Cost> {
         .collect()
 }
 
-fn finished() -> Vec<Finished> {
+fn finished(texts: Texts) -> Vec<Finished> {
     (0..120)
         .map(|n: i64| Finished {
             status: match n % 11 {
@@ -546,11 +547,7 @@ fn finished() -> Vec<Finished> {
                 7 => BuildStatus::Cancelled,
                 _ => BuildStatus::Completed,
             },
-            stage: if n % 2 == 0 {
-                "verify".into()
-            } else {
-                "spec".into()
-            },
+            stage: texts.say(if n % 2 == 0 { "verify" } else { "spec" }),
             ended_at_ms: NOW - (n * 7 % 30) * DAY,
             worked_ms: 9_000 + n * 613 % 61_000,
             repairs: u32::try_from(n % 4 / 2).unwrap(),
@@ -605,13 +602,13 @@ fn settings(texts: Texts) -> Settings {
     };
     Settings::new(
         shell("settings"),
-        health,
-        doctor,
+        &health,
         vec![
             ("Builds at once".into(), "3".into()),
             ("Walls".into(), "tier full or better".into()),
         ],
     )
+    .with_machine(health, doctor)
     .with_keys(
         vec![key(1, false), key(2, true)],
         vec![OrganizationLine {
@@ -673,7 +670,7 @@ pub(crate) fn all(texts: Texts) -> Vec<(&'static str, String)> {
     };
     let insights = InsightsGiven {
         days: 30,
-        finished: finished(),
+        finished: finished(texts),
         by_day: days(texts),
     };
     let audit = vec![AuditLine {

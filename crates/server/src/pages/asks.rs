@@ -7,6 +7,7 @@ use crate::view;
 use agentwright_api::{BuildState, Time};
 use agentwright_domain::approval::Subject;
 use agentwright_domain::ids::RunId;
+use agentwright_domain::principal::Role;
 use agentwright_domain::run::{Run, RunKind, RunStatus};
 use agentwright_domain::spec::{SPEC_MAX_BYTES, Spec};
 use agentwright_pages::Ask;
@@ -80,7 +81,7 @@ pub(super) async fn ask(app: &App, frame: &Frame, run: &Run) -> Result<Option<As
         preview: preview.unwrap_or_default(),
         levels: levels.into_iter().map(view::level).collect(),
         csrf: frame.csrf(),
-        may_decide: true,
+        may_decide: frame.who.require(Role::Approver).is_ok(),
     }))
 }
 

@@ -12,6 +12,7 @@ use agentwright_api::{DeployBuild, NOTES_MAX_CHARS, RetryBuild};
 use agentwright_domain::approval::Subject;
 use agentwright_domain::digest::Digest;
 use agentwright_domain::ids::ApprovalId;
+use agentwright_domain::principal::Role;
 use agentwright_domain::run::{Decision, Refusal, Run, RunKind, Signal};
 use agentwright_engine::SignalError;
 use agentwright_pages::{BuildPage, SAW};
@@ -52,6 +53,7 @@ async fn decide(
     fields: &Fields,
     answer: Answer,
 ) -> Result<Response, ApiError> {
+    frame.who.require(Role::Approver)?;
     let run = find::run(app, &frame.who, RunKind::Build, id).await?;
     let subject = Digest::parse(fields.text("subject")).map_err(|_| {
         ApiError::Invalid(vec![agentwright_api::FieldProblem {
@@ -199,6 +201,7 @@ pub(super) async fn deploy(
     frame: Frame,
     Named(id): Named,
 ) -> Result<Response, ApiError> {
+    frame.who.require(Role::Approver)?;
     let run = find::run(&app, &frame.who, RunKind::Build, &id).await?;
     let wish = Wish::deploying(&run, DeployBuild::default(), &frame.who)?;
     let build = submit::build(&app, &frame.who, IdempotencyKey(None), wish).await?;

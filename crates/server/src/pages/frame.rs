@@ -35,6 +35,8 @@ pub(super) struct Place {
     base: String,
     here: String,
     csrf: Option<String>,
+    /// Where the stream of the organization was before anything was read.
+    cursor: String,
 }
 
 impl Place {
@@ -45,6 +47,7 @@ impl Place {
             base: base(app, &parts.headers),
             here: here.to_owned(),
             csrf: parts.extensions.get().map(|it: &Session| it.csrf.clone()),
+            cursor: String::new(),
         }
     }
 
@@ -65,6 +68,7 @@ impl Place {
             base: self.base.clone(),
             here: self.here.clone(),
             csrf: self.csrf.clone().unwrap_or_default(),
+            cursor: self.cursor.clone(),
             who: who.to_owned(),
             session: self.csrf.is_some(),
             waiting,
@@ -103,10 +107,11 @@ impl FromRequestParts<App> for Frame {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let who = Who::from_request_parts(parts, app).await?;
-        Ok(Self {
-            who,
-            place: Place::of(app, parts),
-        })
+        let place = Place {
+            cursor: app.everything().cursor(app, &who.scope),
+            ..Place::of(app, parts)
+        };
+        Ok(Self { who, place })
     }
 }
 

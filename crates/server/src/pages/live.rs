@@ -5,31 +5,31 @@ use super::frame::Frame;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::Query;
+use crate::live::{KEEP_ALIVE, QUIET, Reader};
 use agentwright_domain::ids::RunId;
-use agentwright_store::{OrgScope, RunFilter};
+use agentwright_store::OrgScope;
 use axum::extract::State;
+use axum::http::HeaderValue;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
-use futures::stream;
+use futures::{FutureExt as _, stream};
 use garde::Validate;
 use serde::Deserialize;
 use std::convert::Infallible;
 use std::time::Duration;
 
-/// A page hears something at least this often.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How often the whole organization is looked at while pages watch it.
-const LOOK: Duration = Duration::from_millis(500);
-/// Runs whose news a list shows.
-const RUNS_MAX: u32 = 50;
+/// After a signal the next one waits so long, so that a page is not fetched for each of many events.
+const PAUSE: Duration = Duration::from_millis(100);
 
+/// Which news, and from where on. `after` is a run's newest event that the page shows, or the place in the stream
+/// of the organization at which the page was made.
 #[derive(Clone, Debug, Default, Deserialize, Validate)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct LiveQuery {
     #[garde(length(max = 64))]
     run: String,
-    #[garde(range(min = 0))]
-    after: i64,
+    #[garde(length(max = 128))]
+    after: String,
 }
 
 pub(super) async fn stream(
@@ -38,14 +38,15 @@ pub(super) async fn stream(
     Query(query): Query<LiveQuery>,
 ) -> Result<Response, ApiError> {
     let watched = if query.run.is_empty() {
-        Watched::All(seen(&app, &frame.who.scope).await?)
+        let after = (!query.after.is_empty()).then_some(query.after.as_str());
+        Watched::All(app.everything().follow(&app, &frame.who, after))
     } else {
-        Watched::Run(RunId::new(query.run), query.after)
+        Watched::Run(RunId::new(query.run), query.after.parse().unwrap_or(0))
     };
     let watcher = Watcher {
         scope: frame.who.scope,
         watched,
-        greeted: false,
+        turn: Turn::Hello,
         app,
     };
     let events = stream::unfold(watcher, |mut watcher| async move {
@@ -53,42 +54,54 @@ pub(super) async fn stream(
         Some((Ok::<_, Infallible>(event), watcher))
     });
     let mut response = Sse::new(events).into_response();
-    response.headers_mut().insert(
-        "x-accel-buffering",
-        axum::http::HeaderValue::from_static("no"),
-    );
+    let headers = response.headers_mut();
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
 }
 
 enum Watched {
     /// One run, from this event on.
     Run(RunId, i64),
-    /// All of the organization, as it was seen last.
-    All(Vec<(RunId, i64)>),
+    /// All of the organization.
+    All(Reader),
+}
+
+/// What comes next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Which boot this is.
+    Hello,
+    /// Whatever happens.
+    Wait,
+    /// The same, but not at once.
+    Pause,
 }
 
 struct Watcher {
     app: App,
     scope: OrgScope,
     watched: Watched,
-    greeted: bool,
+    turn: Turn,
 }
 
 impl Watcher {
     /// The next signal; `None` when the daemon stops or the store fails: the page comes back.
     async fn next(&mut self) -> Option<Event> {
-        if !self.greeted {
-            self.greeted = true;
+        if self.turn == Turn::Hello {
+            self.turn = Turn::Wait;
             let boot = self.app.health().boot_id;
             return Some(Event::default().event("hello").data(boot));
         }
         let app = self.app.clone();
         tokio::select! {
             changed = self.changed() => match changed {
-                Ok(true) => Some(Event::default().event("change").data("")),
+                Ok(true) => {
+                    self.turn = Turn::Pause;
+                    Some(Event::default().event("change").data("{}"))
+                }
                 Ok(false) => Some(Event::default().comment("")),
                 Err(error) => {
-                    tracing::warn!(%error, "a page's stream ends early");
+                    tracing::debug!(error, "a page's stream ends early");
                     None
                 }
             },
@@ -96,43 +109,28 @@ impl Watcher {
         }
     }
 
-    async fn changed(&mut self) -> Result<bool, agentwright_store::Error> {
-        let app = &self.app;
+    async fn changed(&mut self) -> Result<bool, String> {
+        if self.turn == Turn::Pause {
+            tokio::time::sleep(PAUSE).await;
+        }
         match &mut self.watched {
             Watched::Run(run, after) => {
-                let newest = app
-                    .engine()
-                    .changed(&self.scope, run, *after, KEEP_ALIVE)
-                    .await?;
+                let engine = self.app.engine();
+                let newest = engine.changed(&self.scope, run, *after, KEEP_ALIVE).await;
+                let newest = newest.map_err(|error| error.to_string())?;
                 let news = newest > *after;
                 *after = newest;
                 Ok(news)
             }
-            Watched::All(before) => {
-                let until = tokio::time::Instant::now() + KEEP_ALIVE;
-                while tokio::time::Instant::now() < until {
-                    tokio::time::sleep(LOOK).await;
-                    let now = seen(app, &self.scope).await?;
-                    if now != *before {
-                        *before = now;
-                        return Ok(true);
-                    }
+            Watched::All(reader) => {
+                let ended = || "the stream of the organization ended".to_owned();
+                let first = reader.next().await.ok_or_else(ended)?;
+                // What is there already is the same signal.
+                while let Some(more) = reader.next().now_or_never() {
+                    more.ok_or_else(ended)?;
                 }
-                Ok(false)
+                Ok(first != QUIET)
             }
         }
     }
-}
-
-/// The newest runs with their newest events: what lists show.
-async fn seen(app: &App, scope: &OrgScope) -> Result<Vec<(RunId, i64)>, agentwright_store::Error> {
-    let filter = RunFilter {
-        limit: RUNS_MAX,
-        ..RunFilter::default()
-    };
-    let rows = app.store().runs(scope, filter).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.id, row.event_seq))
-        .collect())
 }

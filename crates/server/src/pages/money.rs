@@ -7,6 +7,7 @@ use crate::error::ApiError;
 use crate::extract::{Named, Query};
 use crate::routes::spending;
 use agentwright_api::{BuildStatus, Cost};
+use agentwright_domain::principal::Role;
 use agentwright_domain::run::RunStatus;
 use agentwright_domain::spend::{Budget, BudgetScope};
 use agentwright_pages::{Costs, CostsGiven, Finished, Insights, InsightsGiven};
@@ -85,6 +86,7 @@ pub(super) async fn set(
     Named(scope): Named,
     fields: Fields,
 ) -> Result<Response, ApiError> {
+    frame.who.require(Role::Admin)?;
     let scope = BudgetScope::from_word(&scope).ok_or(ApiError::NoRoute)?;
     let before = app.store().budgets(&frame.who.scope, None).await?;
     let budget = match budget(&fields, before.get(scope)) {

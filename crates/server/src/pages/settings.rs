@@ -9,9 +9,13 @@ use axum::extract::State;
 use axum::response::Response;
 
 pub(super) async fn page(State(app): State<App>, frame: Frame) -> Result<Response, ApiError> {
-    let doctor = doctor::examine(&app).await;
     let shell = frame.shell(&app).await?;
-    html(&Settings::new(shell, app.health(), doctor, limits(&app)))
+    let mut page = Settings::new(shell, &app.health(), limits(&app));
+    // The machine is the business of those who run it.
+    if frame.who.is_instance_admin() {
+        page = page.with_machine(app.health(), doctor::examine(&app).await);
+    }
+    html(&page)
 }
 
 fn limits(app: &App) -> Vec<(String, String)> {
