@@ -17,6 +17,8 @@ use std::sync::Arc;
 const FILE: &str = "config.toml";
 /// The executable that is running.
 const INIT: &str = "/proc/self/exe";
+/// The most days that something is kept for.
+const DAYS_MAX: u64 = 36_500;
 /// Before the key, in the environment.
 const PREFIX: &str = "AGENTWRIGHT_";
 /// Read by the command line before there is a configuration.
@@ -40,9 +42,12 @@ pub struct Config {
 pub struct Settings {
     /// `sqlite` (a file in the data directory) or `postgres://…`.
     pub store: String,
-    /// An address of this machine's loopback to listen on besides the socket, for example
-    /// `127.0.0.1:8400`. Whoever connects there shows the token of `<data>/token`.
+    /// An address to listen on besides the socket, for example `127.0.0.1:8400`. Whoever connects there shows a
+    /// key. Beyond this machine's loopback it is only opened when there is one.
     pub listen: Option<SocketAddr>,
+    /// The address under which people reach the server, where a proxy stands before it: `https://…`, with the
+    /// path that it adds, if any.
+    pub public_url: Option<String>,
     /// Builds at once, 1 to 64.
     pub builds: u32,
     /// Builds of one organization at once; when not set, as many as [`Self::builds`].
@@ -63,6 +68,13 @@ pub struct Settings {
     pub foundations: Vec<PathBuf>,
     /// How many megabytes of artifacts are kept.
     pub artifacts_quota_mb: u64,
+    /// After how many days ended runs go, with everything of them but what is deployed; kept for good when not
+    /// set.
+    pub keep_runs_days: Option<u32>,
+    /// The same for what coders said while they wrote.
+    pub keep_transcripts_days: Option<u32>,
+    /// The same for what executions printed.
+    pub keep_logs_days: Option<u32>,
     /// Where notices go.
     pub notify: Vec<NotifyChannel>,
     /// Model providers and what each role uses; where nothing is said the machine is looked at.
@@ -84,6 +96,7 @@ impl Default for Settings {
         Self {
             store: "sqlite".into(),
             listen: None,
+            public_url: None,
             builds: 3,
             builds_per_organization: None,
             executions: 64,
@@ -94,6 +107,9 @@ impl Default for Settings {
             bwrap: PathBuf::from("/usr/bin/bwrap"),
             foundations: Vec::new(),
             artifacts_quota_mb: agentwright_store::ARTIFACTS_QUOTA_BYTES / 1_000_000,
+            keep_runs_days: None,
+            keep_transcripts_days: None,
+            keep_logs_days: None,
             notify: Vec::new(),
             models: ModelsConfig::default(),
             coder: CoderConfig::default(),
@@ -246,6 +262,21 @@ impl Config {
         }
     }
 
+    /// The path that a proxy puts before ours, without a slash at its end; usually empty.
+    pub(crate) fn prefix(&self) -> String {
+        let url = self.settings.public_url.as_deref();
+        let url = url.and_then(|text| url::Url::parse(text).ok());
+        url.map_or_else(String::new, |url| {
+            url.path().trim_end_matches('/').to_owned()
+        })
+    }
+
+    /// Whether browsers reach us over TLS.
+    pub(crate) fn is_https(&self) -> bool {
+        let url = self.settings.public_url.as_deref();
+        url.is_some_and(|text| text.starts_with("https://"))
+    }
+
     /// Where the socket is.
     pub fn socket(&self) -> PathBuf {
         self.data_dir.join("daemon.sock")
@@ -263,12 +294,8 @@ impl Config {
                 problem,
             })
         };
-        if let Some(address) = it.listen.filter(|address| !address.ip().is_loopback()) {
-            let problem = format!(
-                "is {address}, which others can reach: use a loopback address such as 127.0.0.1:{}",
-                address.port()
-            );
-            return wrong("listen", problem);
+        if let Some(problem) = it.public_url.as_deref().and_then(not_an_address) {
+            return wrong("public_url", problem);
         }
         let known = it.store == "sqlite"
             || it.store.starts_with("postgres://")
@@ -292,6 +319,14 @@ impl Config {
                 u64::from(it.executions),
             ),
             ("lease_s", it.lease_s, 3, 300),
+            ("keep_runs_days", days(it.keep_runs_days), 1, DAYS_MAX),
+            (
+                "keep_transcripts_days",
+                days(it.keep_transcripts_days),
+                1,
+                DAYS_MAX,
+            ),
+            ("keep_logs_days", days(it.keep_logs_days), 1, DAYS_MAX),
             ("artifacts_quota_mb", it.artifacts_quota_mb, 10, 1 << 30),
         ] {
             if !(min..=max).contains(&value) {
@@ -321,6 +356,25 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// What is not set is kept, which is no wrong number.
+fn days(set: Option<u32>) -> u64 {
+    set.map_or(1, u64::from)
+}
+
+/// What is wrong with a text that should be the address of a server.
+fn not_an_address(text: &str) -> Option<String> {
+    let read = url::Url::parse(text).ok();
+    let fits = read.is_some_and(|url| {
+        ["http", "https"].contains(&url.scheme())
+            && url.host_str().is_some()
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none()
+    });
+    (!fits).then(|| format!("is {text:?}: it must be like https://build.example.org or https://example.org/agentwright"))
 }
 
 fn worded(error: &figment::Error) -> String {

@@ -4,6 +4,8 @@
 //! Start at [`daemon::run`], then [`App::start`] (the wiring) and `router.rs` (the list of all routes).
 
 mod app;
+mod auth;
+pub mod backup;
 pub mod boot;
 mod conditions;
 mod config;
@@ -23,6 +25,7 @@ mod metrics;
 mod openapi;
 mod planned;
 mod rates;
+mod removal;
 mod replay;
 mod repository;
 mod router;

@@ -1,10 +1,12 @@
 //! The list of all routes, and what holds for each of them.
 
 use crate::app::App;
+use crate::auth::{self, login};
 use crate::error::{ApiError, Cause, internal, respond};
 use crate::extract::Who;
 use crate::routes::{
-    builds, decisions, deployments, executions, executor, files, plans, spending, system,
+    audit, builds, decisions, deployments, executions, executor, files, keys, organizations, plans,
+    spending, system,
 };
 use crate::{metrics, rates};
 use agentwright_api::executor::EXECUTOR_PREFIX;
@@ -14,7 +16,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use std::time::Duration;
 use tokio::time::Instant;
 use tower_http::CompressionLevel;
@@ -78,16 +80,33 @@ pub(crate) fn router(app: App) -> Router {
         .route("/executions/{id}", get(executions::show))
         .route("/executions/{id}/events", get(executions::events))
         .route("/events", get(system::events))
-        .route("/services", get(system::services));
+        .route("/services", get(system::services))
+        .route("/snapshots", post(system::snapshot))
+        .route("/me", get(keys::me))
+        .route("/keys", get(keys::list).post(keys::create))
+        .route("/keys/{id}", delete(keys::revoke))
+        .route("/login-codes", post(keys::login_code))
+        .route("/sessions", get(keys::sessions))
+        .route("/sessions/{id}", delete(keys::end_session))
+        .route(
+            "/organizations",
+            get(organizations::list).post(organizations::create),
+        )
+        .route("/organizations/{id}", delete(organizations::remove))
+        .route("/audit", get(audit::list))
+        .route("/audit/verify", get(audit::verify));
     Router::new()
         .nest(agentwright_api::PREFIX, v1)
         .nest(EXECUTOR_PREFIX, executor::routes())
         .merge(executor::contract_routes())
         .route("/metrics", get(metrics::show))
+        .route("/login", get(login::form).post(login::log_in))
+        .route("/logout", post(login::log_out))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
-        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(from_fn_with_state(app.clone(), rates::limited))
+        .layer(from_fn_with_state(app.clone(), auth::guard))
+        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(from_fn_with_state(app.clone(), watched))
         .with_state(app)
@@ -108,8 +127,6 @@ async fn watched(State(app): State<App>, request: Request, next: Next) -> Respon
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or("none", MatchedPath::as_str).to_owned();
-    let who = request.extensions().get::<Who>();
-    let who = who.map_or_else(String::new, |who| who.principal.label());
     let answered = tokio::time::timeout(REQUEST_MAX, next.run(request)).await;
     let mut response = answered.unwrap_or_else(|_| {
         tracing::error!(request = id, %method, path, "no answer within the time limit");
@@ -121,6 +138,8 @@ async fn watched(State(app): State<App>, request: Request, next: Next) -> Respon
         problem.request_id = Some(id.clone());
         response = respond(&problem);
     }
+    let who = response.extensions().get::<Who>();
+    let who = who.map_or_else(String::new, |who| who.principal.label());
     let (status, took) = (response.status(), began.elapsed());
     app.metrics()
         .answered(&method, &route, status.as_u16(), took);

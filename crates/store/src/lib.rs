@@ -6,6 +6,7 @@
 //! transition is, `domain` says. Start with [`Store::open`], then `group.rs`.
 
 mod artifacts;
+mod audit;
 mod connections;
 mod db;
 mod deployments;
@@ -13,27 +14,39 @@ mod error;
 mod group;
 mod history;
 mod idempotency;
+mod keys;
 mod migrate;
 mod open;
 mod organizations;
 mod outbox;
+mod removal;
 mod rows;
 mod runs;
 mod scope;
+mod secret;
+mod sessions;
 mod spend;
+mod tenancy;
 mod watch;
 
 pub use artifacts::{ARTIFACT_MAX_BYTES, ARTIFACTS_QUOTA_BYTES};
+pub use audit::{AUDIT_PAGE_MAX, Actor, AuditRow, AuditVerdict, BrokenRow, Change};
 pub use db::Statement;
 pub use error::{CommitError, Error, OpenError, SubmitError};
 pub use group::{Claim, Commit, Committed, KindLimit, Report, Submitted, Writer};
 pub use history::{BUILDS_MAX, BuildFilter, BuildRow, EndedBuild, Standing};
 pub use idempotency::Remembered;
+pub use keys::{
+    ApiKey, KEY_ORGANIZATIONS_MAX, KEY_PREFIX, KEYS_MAX, KeyCheck, NewKey, NewKeyError,
+};
 pub use open::{Location, Options, Time};
+pub use organizations::OrganizationRow;
 pub use outbox::{Delivery, OutboxRow};
+pub use removal::{Deleted, Retention, SWEEP_MAX};
 pub use rows::{DeploymentRow, Event, RunFilter, RunRow, TestResultRow, UsageTotals};
 pub use runs::EVENTS_MAX;
 pub use scope::OrgScope;
+pub use sessions::{LOGIN_CODE_MS, SESSION_MS, SESSIONS_MAX, Session};
 pub use spend::{Budgets, COSTS_MAX, CostRow, CostsBy, DAY_MS, Reserved};
 
 use std::sync::Arc;
@@ -56,13 +69,18 @@ pub fn statements() -> Vec<&'static Statement> {
     let mut all = group::statements();
     for of in [
         artifacts::STATEMENTS,
+        audit::STATEMENTS,
         deployments::STATEMENTS,
         history::STATEMENTS,
         idempotency::STATEMENTS,
+        keys::STATEMENTS,
         open::STATEMENTS,
         organizations::STATEMENTS,
         outbox::STATEMENTS,
+        removal::STATEMENTS,
         runs::STATEMENTS,
+        secret::STATEMENTS,
+        sessions::STATEMENTS,
         spend::STATEMENTS,
     ] {
         all.extend(of);

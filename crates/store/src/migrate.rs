@@ -17,6 +17,11 @@ const ALL: &[(i64, &str, &str)] = &[
         "model calls and budgets",
         include_str!("../migrations/0002_model_calls.sql"),
     ),
+    (
+        3,
+        "keys, sessions and the audit trail",
+        include_str!("../migrations/0003_keys_sessions_audit.sql"),
+    ),
 ];
 
 /// The newest migration that this program knows.

@@ -90,7 +90,7 @@ crate::db::statements! {
 impl Store {
     /// One run, whole.
     pub async fn run(&self, scope: &OrgScope, id: &RunId) -> Result<Option<Run>, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(id.as_str())];
         let rows = held.conn().fetch(&RUN, &args).await?;
         rows.first().map(run_of).transpose()
@@ -99,7 +99,7 @@ impl Store {
     /// One run as a line of a list.
     pub async fn run_row(&self, scope: &OrgScope, id: &RunId) -> Result<Option<RunRow>, Error> {
         let now_ms = self.now_ms().await?;
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(id.as_str())];
         let rows = held.conn().fetch(&ROW, &args).await?;
         rows.first().map(|row| run_row(row, now_ms)).transpose()
@@ -120,7 +120,7 @@ impl Store {
         }
         let prefix = format!("{}%", text.to_ascii_lowercase());
         let kind = Arg::OptText(kind.map(RunKind::word));
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(&prefix), kind];
         let found = held.conn().fetch(&BY_PREFIX, &args).await?;
         found
@@ -137,7 +137,7 @@ impl Store {
         text: &str,
     ) -> Result<Option<Run>, Error> {
         let word = Arg::OptText(kind.map(RunKind::word));
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(text), word];
         let found = held.conn().fetch(&BY_LABEL, &args).await?;
         drop(held);
@@ -172,14 +172,14 @@ impl Store {
         } else {
             &LIST
         };
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let rows = held.conn().fetch(statement, &args).await?;
         rows.iter().map(|row| run_row(row, now_ms)).collect()
     }
 
     /// The number of a run's newest event; 0 for an unknown run.
     pub async fn event_seq(&self, scope: &OrgScope, id: &RunId) -> Result<i64, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(id.as_str())];
         let rows = held.conn().fetch(&EVENT_SEQ, &args).await?;
         rows.first().map_or(Ok(0), |row| row.int("event_seq"))
@@ -200,7 +200,7 @@ impl Store {
             Arg::Int(after_seq),
             limit,
         ];
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let rows = held.conn().fetch(&EVENTS, &args).await?;
         rows.iter()
             .map(|row| {
@@ -285,7 +285,7 @@ impl Store {
 
     /// What all executions of a deployment used.
     pub async fn usage_totals(&self, scope: &OrgScope, name: &Slug) -> Result<UsageTotals, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(name.as_str())];
         let rows = held.conn().fetch(&USAGE_TOTALS, &args).await?;
         let Some(row) = rows.first() else {
@@ -306,7 +306,7 @@ impl Store {
         id: &RunId,
         read: impl Fn(&Row) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(id.as_str())];
         let rows = held.conn().fetch(statement, &args).await?;
         rows.iter().map(read).collect()

@@ -5,8 +5,9 @@
 //! `id` of its last message goes on after it; one that comes too late, or after a restart of the daemon, is told to
 //! `reset`: it reads its lists anew. So nothing is lost and nothing comes twice without a reset in between.
 
-use super::{KEEP_ALIVE, QUIET, streamed};
+use super::{KEEP_ALIVE, QUIET, REVOKED, streamed};
 use crate::app::App;
+use crate::auth::Standing;
 use crate::extract::Who;
 use crate::view;
 use agentwright_api::CloudEvent;
@@ -60,7 +61,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// `GET /events`: from now on, or after the message of that id.
 pub(crate) fn everything(app: &App, who: &Who, after: Option<&str>) -> Response {
-    let reader = app.everything().follow(app, &who.scope, after);
+    let reader = app.everything().follow(app, who, after);
     let lines = stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
         match reader.next().await {
@@ -79,8 +80,8 @@ impl Everything {
         format!("{}.{newest}", feed.name)
     }
 
-    fn follow(&self, app: &App, scope: &OrgScope, after: Option<&str>) -> Reader {
-        let (feed, newest) = self.feed(app, scope);
+    fn follow(&self, app: &App, who: &Who, after: Option<&str>) -> Reader {
+        let (feed, newest) = self.feed(app, &who.scope);
         let head = newest.borrow().unwrap_or(0);
         let known = after.map(|after| {
             let (name, number) = after.rsplit_once('.')?;
@@ -94,6 +95,8 @@ impl Everything {
         };
         Reader {
             app: app.clone(),
+            standing: Standing::of(app, who),
+            over: false,
             feed,
             newest,
             after,
@@ -157,6 +160,8 @@ impl Feed {
 /// Where one reader is.
 struct Reader {
     app: App,
+    standing: Standing,
+    over: bool,
     feed: Arc<Feed>,
     newest: watch::Receiver<Option<u64>>,
     after: u64,
@@ -166,6 +171,13 @@ struct Reader {
 impl Reader {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if self.over {
+                return None;
+            }
+            if self.standing.lost().await.ok()? {
+                self.over = true;
+                return Some(REVOKED);
+            }
             if let Some(word) = self.first.take() {
                 return Some(self.word(word));
             }
@@ -185,6 +197,7 @@ impl Reader {
                     Ok(changed) => changed.ok()?,
                     Err(_) => return Some(QUIET),
                 },
+                () = self.standing.told() => {}
                 () = stopping.cancelled() => return None,
             }
         }
