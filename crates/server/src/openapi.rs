@@ -347,7 +347,9 @@ mod tests {
         ] {
             let paths = routed(source);
             assert!(paths.len() > 2);
-            for path in paths {
+            // Forms of the pages are no part of this surface.
+            let pages = ["/login", "/logout"];
+            for path in paths.into_iter().filter(|path| !pages.contains(path)) {
                 let path = path.replace("{*", "{");
                 let places = ["", "/api/v1", "/executor"].map(|prefix| format!("{prefix}{path}"));
                 let there = places.iter().any(|place| known.contains(place.as_str()));

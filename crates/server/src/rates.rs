@@ -52,14 +52,17 @@ impl Rates {
     }
 }
 
-/// Refuses what is too much.
+/// Refuses what is too much. The answer carries who asked, for the log.
 pub(crate) async fn limited(State(app): State<App>, request: Request, next: Next) -> Response {
-    if let Some(who) = request.extensions().get::<Who>()
-        && let Err(refused) = app.rates().one(&who.principal)
-    {
-        return refused.into_response();
-    }
-    next.run(request).await
+    let Some(who) = request.extensions().get::<Who>().cloned() else {
+        return next.run(request).await;
+    };
+    let mut response = match app.rates().one(&who.principal) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => refused.into_response(),
+    };
+    response.extensions_mut().insert(who);
+    response
 }
 
 #[cfg(test)]

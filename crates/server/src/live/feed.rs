@@ -201,7 +201,7 @@ pub(crate) enum Turn {
     Quiet,
     /// Nothing more, ever.
     Over,
-    /// Nothing more for this reader: its key was revoked, or its session ended.
+    /// They may no longer.
     Revoked,
     /// The daemon stops, or the store fails: come back.
     Stopping,
@@ -223,10 +223,7 @@ impl Follower {
             match self.standing.lost().await {
                 Ok(false) => {}
                 Ok(true) => return Turn::Revoked,
-                Err(error) => {
-                    tracing::warn!(run = %self.feed.of.run, %error, "a live stream ends early");
-                    return Turn::Stopping;
-                }
+                Err(_) => return Turn::Stopping,
             }
             if let Some(said) = self.read.pop_front() {
                 self.after = said.event.seq;

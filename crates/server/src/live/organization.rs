@@ -5,7 +5,7 @@
 //! `id` of its last message goes on after it; one that comes too late, or after a restart of the daemon, is told to
 //! `reset`: it reads its lists anew. So nothing is lost and nothing comes twice without a reset in between.
 
-use super::{KEEP_ALIVE, QUIET, streamed};
+use super::{KEEP_ALIVE, QUIET, REVOKED, streamed};
 use crate::app::App;
 use crate::auth::Standing;
 use crate::extract::Who;
@@ -97,7 +97,7 @@ impl Everything {
         Reader {
             app: app.clone(),
             standing: Standing::of(app, who),
-            lost: false,
+            over: false,
             feed,
             newest,
             after,
@@ -162,8 +162,7 @@ impl Feed {
 pub(crate) struct Reader {
     app: App,
     standing: Standing,
-    /// Its key was revoked, or its session ended, and it was told.
-    lost: bool,
+    over: bool,
     feed: Arc<Feed>,
     newest: watch::Receiver<Option<u64>>,
     after: u64,
@@ -174,12 +173,12 @@ impl Reader {
     /// The next lines of the stream; `None` when it ends. Can be given up and asked again.
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if self.lost {
+            if self.over {
                 return None;
             }
             if self.standing.lost().await.ok()? {
-                self.lost = true;
-                return Some(self.word("revoked"));
+                self.over = true;
+                return Some(REVOKED);
             }
             if let Some(word) = self.first.take() {
                 return Some(self.word(word));

@@ -17,10 +17,6 @@ use std::time::Duration;
 const SEND_MAX: Duration = Duration::from_secs(20);
 /// How long the last word may take.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
-/// Why a stream ends well.
-pub(crate) const ENDED: &str = "the run has ended";
-/// Why a stream ends whose key was revoked, or whose session ended.
-pub(crate) const REVOKED: &str = "access was lost";
 /// What a reader may send at once, in bytes: it has nothing to say.
 const HEARD_MAX_BYTES: usize = 4 << 10;
 /// The room that a socket has for reading and for writing, in bytes; thousands of idle ones must be cheap.
@@ -91,31 +87,44 @@ pub(super) fn run(app: App, upgrade: WebSocketUpgrade, mut follower: Follower) -
     })
 }
 
-async fn tell(socket: &mut WebSocket, follower: &mut Follower) -> Option<&'static str> {
+async fn tell(socket: &mut WebSocket, follower: &mut Follower) -> End {
     loop {
         let turn = tokio::select! {
             turn = follower.next() => turn,
-            () = heard(socket) => return None,
+            () = heard(socket) => return End::Back,
         };
-        match turn {
-            Turn::Said(said) => send(socket, Message::Text(said.text.clone())).await?,
-            Turn::Quiet => send(socket, Message::Ping(Bytes::new())).await?,
-            Turn::Over => return Some(ENDED),
-            Turn::Revoked => return Some(REVOKED),
-            Turn::Stopping => return None,
+        let message = match turn {
+            Turn::Said(said) => Message::Text(said.text.clone()),
+            Turn::Quiet => Message::Ping(Bytes::new()),
+            Turn::Over => return End::Over,
+            Turn::Revoked => return End::Revoked,
+            Turn::Stopping => return End::Back,
+        };
+        if send(socket, message).await.is_none() {
+            return End::Back;
         }
     }
 }
 
-/// Upgrades, and does the talking in a task that a stop waits for. The talk answers why it ended well; without
-/// that the reader comes back.
+/// How a talk ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The run has ended.
+    Over,
+    /// The reader may no longer.
+    Revoked,
+    /// The reader may come back with what it has.
+    Back,
+}
+
+/// Upgrades, and does the talking in a task that a stop waits for.
 pub(crate) fn serve<F>(
     app: App,
     upgrade: WebSocketUpgrade,
     talk: impl FnOnce(WebSocket) -> F + Send + 'static,
 ) -> Response
 where
-    F: Future<Output = (WebSocket, Option<&'static str>)> + Send + 'static,
+    F: Future<Output = (WebSocket, End)> + Send + 'static,
 {
     let tasks = app.tasks().clone();
     let open = app.metrics().stream();
@@ -123,9 +132,9 @@ where
         tasks.track_future(async move {
             let (mut socket, ended) = talk(socket).await;
             let (code, reason) = match ended {
-                Some(REVOKED) => (close_code::POLICY, REVOKED),
-                Some(reason) => (close_code::NORMAL, reason),
-                None => (close_code::RESTART, "come back"),
+                End::Over => (close_code::NORMAL, "the run has ended"),
+                End::Revoked => (close_code::POLICY, "the key or session holds no longer"),
+                End::Back => (close_code::RESTART, "come back"),
             };
             let reason = Utf8Bytes::from_static(reason);
             let close = Message::Close(Some(CloseFrame { code, reason }));

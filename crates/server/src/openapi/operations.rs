@@ -18,6 +18,7 @@ pub(super) fn all() -> Vec<Operation> {
     all.extend(deployments());
     all.extend(queue());
     all.extend(rest());
+    all.extend(access());
     all
 }
 
@@ -269,11 +270,45 @@ fn deployments() -> Vec<Operation> {
     ]
 }
 
+fn access() -> Vec<Operation> {
+    vec![
+        get("/api/v1/me", "Who asks").answers::<wire::Me>(200),
+        get("/api/v1/keys", "Keys, without their secrets").answers::<wire::Page<wire::Key>>(200),
+        post("/api/v1/keys", "Makes a key; its secret is shown this once")
+            .body::<wire::CreateKey>()
+            .refuses(404)
+            .refuses(409)
+            .answers::<wire::CreatedKey>(201),
+        delete("/api/v1/keys/{id}", "Revokes a key").answers::<wire::Key>(200),
+        post("/api/v1/login-codes", "A code to log in with, once")
+            .body::<wire::CreateLoginCode>()
+            .refuses(409)
+            .answers::<wire::LoginCode>(201),
+        get("/api/v1/sessions", "Browsers that are logged in")
+            .answers::<wire::Page<wire::SessionInfo>>(200),
+        delete("/api/v1/sessions/{id}", "Ends a session").answers::<wire::SessionInfo>(200),
+        get("/api/v1/organizations", "Organizations of this server")
+            .answers::<wire::Page<wire::Organization>>(200),
+        post("/api/v1/organizations", "Makes an organization")
+            .body::<wire::CreateOrganization>()
+            .refuses(409)
+            .answers::<wire::Organization>(201),
+        delete(
+            "/api/v1/organizations/{id}",
+            "Deletes an organization with everything of it",
+        )
+        .answers::<wire::DeletedOrganization>(200),
+        get("/api/v1/audit", "The audit trail, newest first")
+            .query::<wire::AuditQuery>()
+            .answers::<wire::Page<wire::AuditEntry>>(200),
+        get("/api/v1/audit/verify", "Whether the audit trail is whole")
+            .answers::<wire::AuditReport>(200),
+    ]
+}
+
 fn rest() -> Vec<Operation> {
     vec![
-        get("/api/v1/openapi.json", "This document")
-            .open()
-            .answer(200, Answer::Other("application/json")),
+        get("/api/v1/openapi.json", "This document").answer(200, Answer::Other("application/json")),
         get("/api/v1/health", "The daemon").answers::<wire::Health>(200),
         get("/api/v1/doctor", "What the machine can do").answers::<wire::Doctor>(200),
         post("/api/v1/daemon/stop", "Stops the daemon").answers::<wire::Health>(202),
@@ -287,6 +322,9 @@ fn rest() -> Vec<Operation> {
         .query::<wire::FollowQuery>()
         .answers::<wire::Cursor>(200)
         .answer(200, Answer::Other(EVENTS)),
+        post("/api/v1/snapshots", "A copy of the database for a backup")
+            .refuses(409)
+            .answers::<wire::Snapshot>(201),
         get("/api/v1/services", "The service directory").answers::<wire::Page<wire::Service>>(200),
         get("/api/v1/costs", "What models took")
             .query::<wire::CostQuery>()

@@ -137,9 +137,8 @@ pub(crate) async fn remove(
     Named(name): Named,
     seen: IfMatch,
 ) -> Result<Json<Removed>, ApiError> {
-    unchanged(&app, &who, &name, &seen).await?;
     let before = now(&app, &who, &name).await?;
-    let row = find::deployment(&app, &who, &name).await?;
+    let row = unchanged(&app, &who, &name, &seen).await?;
     let removed = deployed::remove(&app, &who, row).await?;
     trail.says(&name, digest(&before), None);
     Ok(Json(removed))

@@ -8,6 +8,7 @@ mod config;
 mod daemon;
 mod deployments;
 mod executor;
+mod keyed;
 mod live;
 mod pages;
 mod phone;

@@ -288,7 +288,7 @@ async fn followed(world: &World, mut lines: Lines, visits: &[usize], ends: usize
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3, ..ProptestConfig::default() })]
     #[test]
     fn of_an_organizations_events_none_is_lost_or_doubled_over_reconnects(
         visits in prop::collection::vec(1_usize..9, 1..6),

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// Where the server is when nothing says more.
-const ADDRESS: &str = "127.0.0.1:8400";
+const ADDRESS: &str = "http://127.0.0.1:8400";
 
 /// The same as what it wraps, with 400 for its faults.
 pub(super) struct Plain<E>(pub(super) E);
@@ -50,10 +50,9 @@ where
     }
 }
 
-/// Where the caller reached us, as it says itself; used in answers to that caller only.
+/// Where people reach us: as configured, else as the caller says itself; used in answers to that caller only.
 pub(super) struct Place {
-    tls: bool,
-    host: String,
+    base: String,
 }
 
 impl Place {
@@ -62,22 +61,24 @@ impl Place {
         let host = text(FORWARDED_HOST)
             .or_else(|| text(header::HOST))
             .and_then(|host| host.parse::<Authority>().ok());
-        let listens = app.config().settings.listen;
-        let host = host.map(|host| host.to_string()).unwrap_or_else(|| {
-            listens.map_or_else(|| ADDRESS.to_owned(), |address| address.to_string())
-        });
         let tls = text(FORWARDED_PROTO) == Some("https");
-        Self { tls, host }
+        let scheme = if tls { "https" } else { "http" };
+        let base = match (&app.config().settings.public_url, host) {
+            (Some(url), _) => url.trim_end_matches('/').to_owned(),
+            (None, Some(host)) => format!("{scheme}://{host}"),
+            (None, None) => app.address().unwrap_or_else(|| ADDRESS.to_owned()),
+        };
+        Self { base }
     }
 
     pub(super) fn http(&self, path: &str) -> String {
-        let scheme = if self.tls { "https" } else { "http" };
-        format!("{scheme}://{}{path}", self.host)
+        format!("{}{path}", self.base)
     }
 
     pub(super) fn ws(&self, path: &str) -> String {
-        let scheme = if self.tls { "wss" } else { "ws" };
-        format!("{scheme}://{}{path}", self.host)
+        // http becomes ws, https becomes wss.
+        let rest = self.base.strip_prefix("http").unwrap_or(&self.base);
+        format!("ws{rest}{path}")
     }
 
     /// The same list from another offset on.

@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{Named, Query, Who};
 use crate::jobs;
-use crate::live::{Asked, ENDED, Follower, Of, REVOKED, Turn, heard, same_origin, send, serve};
+use crate::live::{Asked, End, Follower, Of, Turn, heard, same_origin, send, serve};
 use agentwright_api::executor::{StreamQuery, Translator};
 use axum::body::Bytes;
 use axum::extract::State;
@@ -44,21 +44,21 @@ struct Teller {
 }
 
 impl Teller {
-    async fn tell(mut self, socket: &mut WebSocket) -> Option<&'static str> {
+    async fn tell(mut self, socket: &mut WebSocket) -> End {
         loop {
             let turn = tokio::select! {
                 turn = self.follower.next() => turn,
-                () = heard(socket) => return None,
+                () = heard(socket) => return End::Back,
             };
             let said = match turn {
                 Turn::Said(said) => said,
-                Turn::Quiet => {
-                    send(socket, Message::Ping(Bytes::new())).await?;
-                    continue;
-                }
-                Turn::Over => return Some(ENDED),
-                Turn::Revoked => return Some(REVOKED),
-                Turn::Stopping => return None,
+                Turn::Quiet => match send(socket, Message::Ping(Bytes::new())).await {
+                    Some(()) => continue,
+                    None => return End::Back,
+                },
+                Turn::Over => return End::Over,
+                Turn::Revoked => return End::Revoked,
+                Turn::Stopping => return End::Back,
             };
             let next = if Translator::needs_next(&said.event) {
                 self.follower.peek().await
@@ -70,11 +70,13 @@ impl Teller {
                 if event.seq > self.after {
                     // Invariant: these events have string keys only.
                     let text = serde_json::to_string(&event).unwrap_or_default();
-                    send(socket, Message::Text(text.into())).await?;
+                    if send(socket, Message::Text(text.into())).await.is_none() {
+                        return End::Back;
+                    }
                 }
             }
             if self.translator.ended() {
-                return Some(ENDED);
+                return End::Over;
             }
         }
     }
