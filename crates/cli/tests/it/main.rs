@@ -16,4 +16,5 @@ mod kill;
 mod money;
 mod sandbox;
 mod stories;
+mod up;
 mod words;

@@ -11,3 +11,5 @@ mod live;
 mod real;
 mod requests;
 mod support;
+mod tenants;
+mod up;
