@@ -18,4 +18,5 @@ mod money;
 mod sandbox;
 mod stories;
 mod terminal;
+mod up;
 mod words;

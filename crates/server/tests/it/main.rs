@@ -18,4 +18,6 @@ mod requests;
 mod streams;
 mod support;
 mod surface;
+mod tenants;
+mod up;
 mod wire;
