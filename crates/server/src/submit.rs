@@ -7,9 +7,7 @@ use crate::planned;
 use crate::view::{self, Lease};
 use agentwright_api::{Build, CreateBuild, DeployBuild, RetryBuild, code};
 use agentwright_domain::approval::{AdvanceApproval, Gate};
-use agentwright_domain::build::{
-    ApprovalMode, BuildPolicy, BuildRequest, BuildState, Facts, Phase, Stage,
-};
+use agentwright_domain::build::{BuildPolicy, BuildRequest, BuildState, Facts, Phase, Stage};
 use agentwright_domain::ids::{RunId, Slug};
 use agentwright_domain::run::{NewRun, Run, RunInput, RunState};
 use agentwright_store::{Remembered, SubmitError};
@@ -70,9 +68,9 @@ impl Wish {
                 base_dir: request.base_dir,
                 zone: request.zone,
                 changes: request.changes,
-                deploys: None,
                 foundations: request.foundations,
-                replays: None,
+                repairs_failing: request.repair_failing,
+                ..BuildRequest::default()
             },
             repeats: None,
         }
@@ -127,7 +125,8 @@ impl Wish {
             auto_deploy: false,
             repairs: state.policy.repairs,
             may_park: false,
-            ..BuildPolicy::new(ApprovalMode::Auto)
+            // An amended spec is made anew only where a person would have been asked.
+            ..BuildPolicy::new(state.policy.mode)
         };
         let request = BuildRequest {
             replays: Some(request.replays.clone().unwrap_or_else(|| old.id.clone())),
