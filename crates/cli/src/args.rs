@@ -222,13 +222,13 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(how(&[]), (None, WaitForQuota::Yes, None));
-        let all = how(&[
-            "--repairs=2",
-            "--wait-for-quota=no",
-            "--repair-failing=1",
-        ]);
+        let all = how(&["--repairs=2", "--wait-for-quota=no", "--repair-failing=1"]);
         assert_eq!(all, (Some(2), WaitForQuota::No, Some(1)));
-        for beyond in ["--repairs=10", "--wait-for-quota=maybe", "--repair-failing=4"] {
+        for beyond in [
+            "--repairs=10",
+            "--wait-for-quota=maybe",
+            "--repair-failing=4",
+        ] {
             assert!(said(&[beyond]).is_err(), "{beyond}");
         }
     }

@@ -90,7 +90,10 @@ async fn a_real_llama_server_answers_on_its_wires_and_its_refusals_are_understoo
     for wire in WIRES {
         let provider = llama.config(wire).provider(&|_| None).unwrap();
         let models = provider.models().await.unwrap();
-        assert_eq!(models, ["tiny.gguf"], "{wire:?}");
+        assert!(
+            matches!(models.as_slice(), [one] if one.ends_with("tiny.gguf")),
+            "{wire:?}: {models:?}"
+        );
         provider.health().await.unwrap();
         let ledger: Arc<Ledger> = Arc::default();
         let caller = caller(provider, ledger.clone());
@@ -134,12 +137,14 @@ async fn a_real_llama_server_keeps_to_a_schema_and_what_it_does_not_speak_is_nam
         max_output_tokens: 64,
         ..asked("Is it right?")
     };
-    let reply = caller_of(Wire::OpenaiChat).complete(request, cx(), |_| ());
-    let structured = reply.await.unwrap().structured.unwrap();
+    let openai = caller_of(Wire::OpenaiChat);
+    let reply = openai.complete(request, cx(), |_| ()).await.unwrap();
+    let structured = reply.structured.unwrap();
     let verdict = structured["verdict"].as_str().unwrap();
     assert!(matches!(verdict, "PASS" | "FAIL"), "{structured}");
-    let error = caller_of(Wire::OllamaChat).complete(asked("Hello?"), cx(), |_| ());
-    let error = error.await.unwrap_err();
+    let ollama = caller_of(Wire::OllamaChat);
+    let error = ollama.complete(asked("Hello?"), cx(), |_| ()).await;
+    let error = error.unwrap_err();
     assert!(
         matches!(error.kind, Kind::UnknownModel | Kind::BadRequest),
         "{error:?}"

@@ -78,6 +78,10 @@ async fn every_fault_does_the_same_to_a_build_on_every_wire_and_says_what_it_is(
         settings.models.roles.insert(Role::Spec, once);
         let world = World::modelled(settings).await;
         for (number, (fault, expected, part)) in table().into_iter().enumerate() {
+            // What is another kind of answer elsewhere is an answer of Ollama's chat, in one piece.
+            if wire == Wire::OllamaChat && matches!(fault, Fault::WrongKind) {
+                continue;
+            }
             let sentence = format!("paint the fence of wish number {number}");
             let id = world.submit(world.request(&sentence), auto()).await;
             let (effect, message) = effect(&world, &id).await;
