@@ -13,7 +13,7 @@ pub(crate) use access::{
 };
 pub(crate) use builds::{
     Approve, Build, Cancel, Change, Deploy, How, List, Logs, Mode, Reject, Retry, Show, Status,
-    Watch,
+    WaitForQuota, Watch,
 };
 pub(crate) use deployments::{Export, Pause, Remove, Rollback, RunNow};
 pub(crate) use machine::{
@@ -256,6 +256,31 @@ mod tests {
                 help.is_some_and(|text| text.contains(&format!("agentwright {name}"))),
                 "{name} has no example"
             );
+        }
+    }
+
+    #[test]
+    fn how_models_are_used_is_said_within_bounds() {
+        let said = |more: &[&str]| {
+            let words = ["agentwright", "build", "a wish"];
+            Cli::try_parse_from(words.iter().chain(more))
+        };
+        let how = |more: &[&str]| match said(more).unwrap().command {
+            Command::Build(build) => {
+                let how = build.how;
+                (how.repairs, how.wait_for_quota, how.repair_failing)
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(how(&[]), (None, WaitForQuota::Yes, None));
+        let all = how(&["--repairs=2", "--wait-for-quota=no", "--repair-failing=1"]);
+        assert_eq!(all, (Some(2), WaitForQuota::No, Some(1)));
+        for beyond in [
+            "--repairs=10",
+            "--wait-for-quota=maybe",
+            "--repair-failing=4",
+        ] {
+            assert!(said(&[beyond]).is_err(), "{beyond}");
         }
     }
 

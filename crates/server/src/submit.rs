@@ -9,7 +9,7 @@ use agentwright_api::executor::BuildDroplet;
 use agentwright_api::{Build, CreateBuild, DeployBuild, PlanRequest, RetryBuild, code};
 use agentwright_domain::approval::{AdvanceApproval, Gate};
 use agentwright_domain::build::{
-    ApprovalMode, BuildPolicy, BuildRequest, BuildState, Droplet, Facts, Phase, Stage,
+    BuildPolicy, BuildRequest, BuildState, Droplet, Facts, Phase, Stage,
 };
 use agentwright_domain::ids::{RunId, Slug};
 use agentwright_domain::principal::Role;
@@ -72,10 +72,9 @@ impl Wish {
                 base_dir: request.base_dir,
                 zone: request.zone,
                 changes: request.changes,
-                deploys: None,
                 foundations: request.foundations,
-                replays: None,
-                droplet: None,
+                repairs_failing: request.repair_failing,
+                ..BuildRequest::default()
             },
             repeats: None,
         }
@@ -158,7 +157,8 @@ impl Wish {
             auto_deploy: false,
             repairs: state.policy.repairs,
             may_park: false,
-            ..BuildPolicy::new(ApprovalMode::Auto)
+            // An amended spec is made anew only where a person would have been asked.
+            ..BuildPolicy::new(state.policy.mode)
         };
         let request = BuildRequest {
             replays: Some(request.replays.clone().unwrap_or_else(|| old.id.clone())),
