@@ -209,7 +209,7 @@ impl Runtime {
             repeats: None,
         };
         match self.engine()?.submit(new).await {
-            Ok(made) if made.repeated => return Ok(()),
+            Ok(made) if made.repeated() => return Ok(()),
             Ok(_) => {}
             // Another repair of it is under way: what still fails after it is looked at then.
             Err(SubmitError::LabelTaken { .. }) => return Ok(()),

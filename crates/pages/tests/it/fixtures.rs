@@ -225,6 +225,7 @@ pub(crate) fn build(texts: Texts, state: BuildState, at: &str) -> Build {
         repeats: None,
         changes: None,
         deploys: None,
+        mends: None,
         deployed,
         state,
     }

@@ -2,8 +2,8 @@
 
 use crate::support::World;
 use agentwright_api::{
-    BeatMode, BeatRequest, BuildStatus, ClientError, Decide, DecisionRequest, QueueAdd, QueueAdds,
-    QueueChange, QueueImport, QueueItem, QueuePriority,
+    BeatMode, BeatRequest, ClientError, Decide, DecisionRequest, QueueAdd, QueueAdds, QueueChange,
+    QueueImport, QueueItem, QueuePriority,
 };
 use agentwright_domain::build::ApprovalMode;
 use agentwright_domain::ids::Slug;
