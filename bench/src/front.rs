@@ -1,9 +1,9 @@
 //! What stands in front: a list of ten thousand, a thousand followers, a cold start. Each beside a bare axum handler
 //! that answers the same bytes, in a process of its own, measured by the same client in the same run.
 
+use crate::Load;
 use crate::load::{ms, percentile, round, run};
 use crate::served::{Server, resident_mb, spawn_bare};
-use crate::Load;
 use agentwright_api::{BuildQuery, Client, CreateBuild};
 use anyhow::{Context, Result, ensure};
 use axum::Router;
@@ -244,7 +244,10 @@ impl Bare {
         };
         let since = Instant::now();
         while UnixStream::connect(&bare.socket).await.is_err() {
-            ensure!(since.elapsed() < PATIENCE, "the bare server does not answer");
+            ensure!(
+                since.elapsed() < PATIENCE,
+                "the bare server does not answer"
+            );
             tokio::time::sleep(Duration::from_micros(500)).await;
         }
         Ok(bare)
@@ -264,7 +267,10 @@ pub(crate) async fn bare(socket: &Path, page: &Path) -> Result<()> {
     let page = Bytes::from(std::fs::read(page)?);
     let ticks = broadcast::channel::<Bytes>(KEPT).0;
     let router = Router::new()
-        .route("/api/v1/builds", get(async || ([(CONTENT_TYPE, "application/json")], page)))
+        .route(
+            "/api/v1/builds",
+            get(async || ([(CONTENT_TYPE, "application/json")], page)),
+        )
         .route("/events", get(listen))
         .route("/go", post(go))
         .with_state(Arc::new(ticks));
@@ -278,14 +284,19 @@ async fn listen(State(ticks): State<Arc<broadcast::Sender<Bytes>>>) -> Response 
         let line = heard.recv().await.ok()?;
         Some((Ok::<_, std::convert::Infallible>(line), heard))
     });
-    ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(lines)).into_response()
+    (
+        [(CONTENT_TYPE, "text/event-stream")],
+        Body::from_stream(lines),
+    )
+        .into_response()
 }
 
 async fn go(State(ticks): State<Arc<broadcast::Sender<Bytes>>>) -> impl IntoResponse {
     tokio::spawn(async move {
         for seq in 0..EVENTS {
             let made = now_us();
-            let line = format!("id: {seq}\nevent: progress\ndata: {{\"message\":\"tick {made}\"}}\n\n");
+            let line =
+                format!("id: {seq}\nevent: progress\ndata: {{\"message\":\"tick {made}\"}}\n\n");
             let _ = ticks.send(line.into());
             tokio::time::sleep(Duration::from_secs(1) / PER_S).await;
         }

@@ -152,8 +152,15 @@ fn cases() -> Vec<Case> {
         all.push(case.then(stage, "failed"));
     }
     let case = Case::new("cancelled at generate", cancelled(), RunStatus::Cancelled);
-    all.push(case.before(Stage::Generate).then(Stage::Generate, "cancelled"));
-    let case = Case::new("cancelled at the deploy gate", cancelled(), RunStatus::Cancelled);
+    all.push(
+        case.before(Stage::Generate)
+            .then(Stage::Generate, "cancelled"),
+    );
+    let case = Case::new(
+        "cancelled at the deploy gate",
+        cancelled(),
+        RunStatus::Cancelled,
+    );
     all.push(case.before(Stage::Deploy));
     let mut early = Case::new("cancelled in the queue", cancelled(), RunStatus::Cancelled);
     early.started = false;
@@ -162,7 +169,8 @@ fn cases() -> Vec<Case> {
         ("completed, verified only", false, Stage::Preview),
         ("completed, deployed", true, Stage::Register),
     ] {
-        let mut case = Case::new(name, Phase::Completed { deployed }, RunStatus::Completed).before(last);
+        let mut case =
+            Case::new(name, Phase::Completed { deployed }, RunStatus::Completed).before(last);
         if deployed {
             case = case.then(Stage::Register, "done");
         }
@@ -193,8 +201,15 @@ fn every_state_has_its_status_phase_and_percent() {
             now_ms: 10_000,
         })
         .unwrap();
-        let phases: String = job.phases.iter().map(|phase| letter(phase.status)).collect();
-        let current = job.phases.iter().find(|phase| phase.phase_name == job.current_phase);
+        let phases: String = job
+            .phases
+            .iter()
+            .map(|phase| letter(phase.status))
+            .collect();
+        let current = job
+            .phases
+            .iter()
+            .find(|phase| phase.phase_name == job.current_phase);
         let waits = current.unwrap().details.get("waits_for");
         let line = format!(
             "{:<32}| {:<18}| {:<16}| {phases} | {:>7} | {}",
@@ -205,7 +220,12 @@ fn every_state_has_its_status_phase_and_percent() {
             waits.map_or("", |waits| waits.as_str().unwrap()),
         );
         table.push(line.trim_end().to_owned());
-        assert_eq!(job.completed_at.is_some(), job.status.ended(), "{}", case.name);
+        assert_eq!(
+            job.completed_at.is_some(),
+            job.status.ended(),
+            "{}",
+            case.name
+        );
     }
     insta::assert_snapshot!(table.join("\n"));
 }
@@ -240,10 +260,20 @@ fn times_estimates_and_decisions_stand_in_a_job() {
     assert_eq!(told.estimated_time_remaining, Some(4), "3.5 s, rounded up");
     assert_eq!(told.estimated_completion.unwrap().as_ms(), 13_500);
     let build = &told.phases[2];
-    assert_eq!(build.duration_seconds, Some(1), "generate and review, half a second each");
-    assert_eq!((build.progress_percent, told.phases[4].progress_percent), (100, 46));
+    assert_eq!(
+        build.duration_seconds,
+        Some(1),
+        "generate and review, half a second each"
+    );
+    assert_eq!(
+        (build.progress_percent, told.phases[4].progress_percent),
+        (100, 46)
+    );
     assert_eq!(told.deployment_url, None, "nothing is deployed yet");
-    assert_eq!(told.phases[4].details["waits_for"], "worker", "its lease is lost");
+    assert_eq!(
+        told.phases[4].details["waits_for"], "worker",
+        "its lease is lost"
+    );
     let json = serde_json::to_value(&told).unwrap();
     assert_eq!(json["final_decision"], "approved");
     let none = JobParts {

@@ -292,8 +292,11 @@ fn access() -> Vec<Operation> {
             .body::<wire::CreateOrganization>()
             .refuses(409)
             .answers::<wire::Organization>(201),
-        delete("/api/v1/organizations/{id}", "Deletes an organization with everything of it")
-            .answers::<wire::DeletedOrganization>(200),
+        delete(
+            "/api/v1/organizations/{id}",
+            "Deletes an organization with everything of it",
+        )
+        .answers::<wire::DeletedOrganization>(200),
         get("/api/v1/audit", "The audit trail, newest first")
             .query::<wire::AuditQuery>()
             .answers::<wire::Page<wire::AuditEntry>>(200),
@@ -304,8 +307,7 @@ fn access() -> Vec<Operation> {
 
 fn rest() -> Vec<Operation> {
     vec![
-        get("/api/v1/openapi.json", "This document")
-            .answer(200, Answer::Other("application/json")),
+        get("/api/v1/openapi.json", "This document").answer(200, Answer::Other("application/json")),
         get("/api/v1/health", "The daemon").answers::<wire::Health>(200),
         get("/api/v1/doctor", "What the machine can do").answers::<wire::Doctor>(200),
         post("/api/v1/daemon/stop", "Stops the daemon").answers::<wire::Health>(202),

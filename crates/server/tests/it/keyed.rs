@@ -32,18 +32,53 @@ async fn on_the_seeds_paths_a_role_may_what_it_may() {
     let submit = json!({ "architect_intent": "fail" });
     for (who, method, path, body, expected) in [
         (&viewer, "GET", path("status"), Value::Null, 200),
-        (&viewer, "POST", "/executor/build-droplet".into(), submit.clone(), 403),
+        (
+            &viewer,
+            "POST",
+            "/executor/build-droplet".into(),
+            submit.clone(),
+            403,
+        ),
         (&viewer, "POST", path("cancel"), Value::Null, 403),
-        (&viewer, "POST", path("approve"), json!({ "approved": true }), 403),
-        (&operator, "POST", "/executor/build-droplet".into(), submit, 202),
-        (&operator, "POST", path("approve"), json!({ "approved": true }), 403),
+        (
+            &viewer,
+            "POST",
+            path("approve"),
+            json!({ "approved": true }),
+            403,
+        ),
+        (
+            &operator,
+            "POST",
+            "/executor/build-droplet".into(),
+            submit,
+            202,
+        ),
+        (
+            &operator,
+            "POST",
+            path("approve"),
+            json!({ "approved": true }),
+            403,
+        ),
         (&wrong, "GET", path("status"), Value::Null, 401),
         (&wrong, "GET", "/capabilities".into(), Value::Null, 401),
         (&wrong, "GET", "/metrics".into(), Value::Null, 401),
-        (&approver, "POST", path("approve"), json!({ "approved": true }), 200),
+        (
+            &approver,
+            "POST",
+            path("approve"),
+            json!({ "approved": true }),
+            200,
+        ),
     ] {
         let answer = world.ask_with(method, &path, who, body).await;
-        assert_eq!(answer.status, expected, "{method} {path} {who}: {}", answer.text());
+        assert_eq!(
+            answer.status,
+            expected,
+            "{method} {path} {who}: {}",
+            answer.text()
+        );
         if expected >= 400 {
             answer.refusal();
         }
@@ -80,7 +115,10 @@ async fn streams_end_when_the_key_that_opened_them_is_revoked() {
     let build = world.create("hold").await.id;
     world.script.holding().await;
     let (id, line) = key(&world, Role::Viewer, KeyKind::Person).await;
-    let secret = line.trim_start_matches("authorization: ").trim_end().to_owned();
+    let secret = line
+        .trim_start_matches("authorization: ")
+        .trim_end()
+        .to_owned();
     let mut lines = world.lines("/api/v1/events", &line).await;
     assert_eq!(lines.next().await.unwrap().event, "ready");
     let mut sockets = Vec::new();
@@ -91,7 +129,9 @@ async fn streams_end_when_the_key_that_opened_them_is_revoked() {
         let shown = [("authorization", secret.as_str())];
         sockets.push(world.websocket(&path, &shown).await.unwrap());
     }
-    let revoked = world.ask("DELETE", &format!("/api/v1/keys/{id}"), Value::Null).await;
+    let revoked = world
+        .ask("DELETE", &format!("/api/v1/keys/{id}"), Value::Null)
+        .await;
     assert_eq!(revoked.status, 200, "{}", revoked.text());
     assert_eq!(lines.next().await.unwrap().event, "revoked");
     assert!(lines.next().await.is_none());
@@ -122,12 +162,23 @@ async fn a_command_is_done_for_the_key_that_signed_it_in_its_time() {
     assert_eq!(other.refusal(), (403, "message.signature".into()));
     let mut old = message.clone();
     old["timestamp"] = json!("2026-01-01T00:00:00Z");
-    assert_eq!(send(&old, secret).await.refusal(), (400, "request.invalid".into()));
+    assert_eq!(
+        send(&old, secret).await.refusal(),
+        (400, "request.invalid".into())
+    );
     let mut odd = message.clone();
     odd["payload"]["command"] = json!("reboot");
-    assert_eq!(send(&odd, secret).await.refusal(), (400, "request.invalid".into()));
+    assert_eq!(
+        send(&odd, secret).await.refusal(),
+        (400, "request.invalid".into())
+    );
     let done = send(&message, secret).await;
-    assert_eq!(done.json()["result"]["status"], "cancelled", "{}", done.text());
+    assert_eq!(
+        done.json()["result"]["status"],
+        "cancelled",
+        "{}",
+        done.text()
+    );
     let gone = world.client.build(build.as_str()).await.unwrap();
     assert!(gone.build.status().ended());
     world.end().await;

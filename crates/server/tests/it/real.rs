@@ -198,9 +198,16 @@ async fn an_intent_becomes_a_deployed_registered_service_with_no_hand_in_between
     let url = done["deployment_url"].as_str().unwrap();
     assert!(answers(url.trim_start_matches("http://")).await, "{url}");
     let directory = daemon.client.services().await.unwrap();
-    let entry = directory.items.iter().find(|entry| entry.endpoint.is_some());
+    let entry = directory
+        .items
+        .iter()
+        .find(|entry| entry.endpoint.is_some());
     assert_eq!(entry.unwrap().name.as_str(), "webhook-inbox");
-    assert_eq!(done["final_decision"], serde_json::Value::Null, "nobody decided");
+    assert_eq!(
+        done["final_decision"],
+        serde_json::Value::Null,
+        "nobody decided"
+    );
     daemon.served.stop(Duration::from_secs(2)).await;
 }
 

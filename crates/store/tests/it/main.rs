@@ -13,6 +13,7 @@ mod bed;
 mod claims;
 mod commits;
 mod deployments;
+mod history;
 mod opening;
 mod reading;
 mod spending;
@@ -64,6 +65,10 @@ const CASES: &[Case] = cases![
     deployments::failures_pause_what_is_active_only,
     deployments::a_revoked_grant_says_when,
     deployments::a_removed_deployment_leaves_its_history_only,
+    history::builds_are_listed_by_how_they_stand_and_when_they_came,
+    history::stages_progress_and_times_are_read_for_several_builds,
+    history::the_last_call_of_a_provider_tells_how_it_ended,
+    history::every_commit_of_this_process_is_heard_in_order,
     reading::lists_are_newest_first_and_filtered,
     reading::a_run_is_found_by_label_and_by_the_beginning_of_its_id,
     reading::running_is_said_only_while_the_lease_is_live,
