@@ -13,6 +13,7 @@ mod bed;
 mod claims;
 mod commits;
 mod deployments;
+mod history;
 mod opening;
 mod queue;
 mod reading;
@@ -68,6 +69,10 @@ const CASES: &[Case] = cases![
     queue::a_write_on_an_old_revision_changes_nothing_and_ideas_are_read_back_in_order,
     queue::an_answer_is_counted_while_it_is_the_same_and_old_ones_are_forgotten,
     queue::backlogs_of_other_organizations_are_not_seen,
+    history::builds_are_listed_by_how_they_stand_and_when_they_came,
+    history::stages_progress_and_times_are_read_for_several_builds,
+    history::the_last_call_of_a_provider_tells_how_it_ended,
+    history::every_commit_of_this_process_is_heard_in_order,
     reading::lists_are_newest_first_and_filtered,
     reading::a_run_is_found_by_label_and_by_the_beginning_of_its_id,
     reading::running_is_said_only_while_the_lease_is_live,
