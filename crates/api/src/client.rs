@@ -2,6 +2,7 @@
 //!
 //! Connections are kept and reused. Start at [`Client::unix`]; live events are [`Client::events`].
 
+mod access;
 mod connection;
 mod spending;
 mod stream;
@@ -110,10 +111,19 @@ impl Client {
         }
     }
 
-    /// Over TCP, with the token of `<data>/token`.
-    pub fn tcp(address: SocketAddr, token: impl Into<String>) -> Self {
+    /// Over TCP, with a key (`aw_…`).
+    pub fn tcp(address: SocketAddr, key: impl Into<String>) -> Self {
         Self {
-            connections: Arc::new(Connections::tcp(address, token.into())),
+            connections: Arc::new(Connections::tcp(address, key.into())),
+        }
+    }
+
+    /// The same daemon, asked for another organization: for its owner and for service keys. Connections are not
+    /// shared.
+    #[must_use]
+    pub fn for_organization(&self, organization: &str) -> Self {
+        Self {
+            connections: Arc::new(self.connections.for_organization(organization)),
         }
     }
 

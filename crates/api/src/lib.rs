@@ -4,6 +4,7 @@
 //! [`garde::Validate`] before anything happens; an answer may grow fields, and a reader ignores those that
 //! it does not know. Start at [`Client`], then [`CreateBuild`] and [`Build`].
 
+mod access;
 mod build;
 mod client;
 mod deployment;
@@ -18,6 +19,11 @@ mod spending;
 mod system;
 mod time;
 
+pub use access::{
+    AuditBreak, AuditEntry, AuditQuery, AuditReport, CSRF_FIELD, CSRF_HEADER, CreateKey,
+    CreateLoginCode, CreateOrganization, CreatedKey, DeletedOrganization, KEY_DAYS_MAX, KEY_HEADER,
+    Key, LoginCode, Me, NAME_MAX, ORGANIZATION_HEADER, Organization, SessionInfo,
+};
 pub use build::{
     Approval, Artifact, Build, BuildDetail, BuildQuery, BuildState, BuildStatus, BuildSummary,
     CancelRequest, CreateBuild, Decide, DecisionRequest, DeployBuild, Deployed, Digests,
@@ -38,7 +44,7 @@ pub use plan::{Choice, Difference, Missing, Plan, PlanRequest, PlanVerdict};
 pub use problem::{FieldProblem, Problem, code};
 pub use socket::ReachableSocket;
 pub use spending::{BudgetNow, BudgetQuery, COST_DAYS_MAX, Cost, CostQuery, CostsBy, SetBudget};
-pub use system::{Check, CheckStatus, Doctor, Health, Supervision};
+pub use system::{Check, CheckStatus, Doctor, Health, Snapshot, Supervision};
 pub use time::Time;
 
 use schemars::JsonSchema;

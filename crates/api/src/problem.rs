@@ -87,6 +87,10 @@ pub mod code {
     pub const UNSIGNED: &str = "message.unsigned";
     /// The message's signature is not that of the key.
     pub const SIGNATURE: &str = "message.signature";
+    /// There are as many of this as there may be.
+    pub const TOO_MANY: &str = "too_many";
+    /// There is, or was, an organization with this id.
+    pub const ORGANIZATION_TAKEN: &str = "organization.taken";
     /// Nothing has this id, label or name.
     pub const NOT_FOUND: &str = "not_found";
     /// The id's beginning fits several.

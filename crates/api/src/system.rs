@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// `GET /health`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
-    /// `healthy`, or `stopping`.
+    /// `healthy`, `stopping`, or `fenced`: restored from a backup and not confirmed, so that nothing is worked.
     pub status: String,
     /// Always `agentwright`.
     pub service: String,
@@ -75,4 +75,13 @@ pub enum Supervision {
     Crontab,
     /// Nothing: after a restart of the machine nothing runs until a command is given.
     None,
+}
+
+/// `POST /snapshots`: a copy of the database as it was at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Snapshot {
+    /// The file, in the data directory; whoever asked takes it away.
+    pub file: String,
+    /// The moment.
+    pub made_at: Time,
 }

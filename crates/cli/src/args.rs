@@ -1,10 +1,15 @@
 //! The command line: what can be said, and the help that teaches it. Nothing is carried out here.
 
+mod access;
 mod builds;
 mod deployments;
 mod machine;
 mod spending;
 
+pub(crate) use access::{
+    AuditCommand, KeyCommand, KeyCreate, KindName, Login, OrganizationCommand, Restore, RoleName,
+    Up,
+};
 pub(crate) use builds::{
     Approve, Build, Cancel, Change, Deploy, How, List, Logs, Mode, Reject, Retry, Show, Status,
     Watch,
@@ -55,6 +60,9 @@ pub(crate) struct Global {
         hide_env = true
     )]
     pub(crate) data: Option<PathBuf>,
+    /// Ask for this organization instead of 'local'
+    #[arg(long, global = true, value_name = "ID")]
+    pub(crate) organization: Option<String>,
 }
 
 /// The commands, in the order in which a person meets them.
@@ -130,6 +138,31 @@ pub(crate) enum Command {
     /// Show and set what models may cost
     #[command(subcommand, after_help = spending::BUDGET_HELP)]
     Budget(BudgetCommand),
+    /// Be the server with its pages, in the foreground
+    #[command(after_help = access::UP_HELP)]
+    Up(Up),
+    /// Print an address that logs a browser in
+    #[command(after_help = access::LOGIN_HELP)]
+    Login(Login),
+    /// Make, list and revoke the keys that programs and other machines show
+    #[command(subcommand, after_help = access::KEY_HELP)]
+    Key(KeyCommand),
+    /// Add, list and delete the organizations that share this server
+    #[command(subcommand, after_help = access::ORGANIZATION_HELP)]
+    Organization(OrganizationCommand),
+    /// Read and check the trail of all changes
+    #[command(subcommand, after_help = access::AUDIT_HELP)]
+    Audit(AuditCommand),
+    /// Write everything of the data directory into one file
+    #[command(after_help = access::BACKUP_HELP)]
+    Backup {
+        /// The file to write; must not be there
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Bring a backup up in another data directory
+    #[command(after_help = access::RESTORE_HELP)]
+    Restore(Restore),
     /// Check the machine and say what to do where something is missing
     #[command(after_help = machine::DOCTOR_HELP)]
     Doctor,

@@ -1,5 +1,7 @@
 //! Carrying out what was asked: one function for each command, one match here.
 
+mod access;
+mod backup;
 mod build;
 mod builds;
 mod daemon;
@@ -16,6 +18,7 @@ mod schema;
 mod service;
 mod show;
 mod spending;
+mod up;
 
 use agentwright_server::daemon::Attachment;
 use clap::{CommandFactory as _, Parser as _};
@@ -64,7 +67,7 @@ pub(crate) fn run() -> Exit {
     };
     let out = Out::new(cli.global.json);
     let data = match Data::find(cli.global.data.as_deref()) {
-        Ok(data) => data,
+        Ok(data) => data.for_organization(cli.global.organization),
         Err(fault) => return report(&out, &fault),
     };
     let app = App {
@@ -82,6 +85,7 @@ pub(crate) fn run() -> Exit {
             };
             daemon::run(&app, settings, attachment)
         }
+        Command::Up(args) => up::up(&app, &args),
         command => as_client(&app, command),
     };
     let exit = exit.unwrap_or_else(|fault| report(&app.out, &fault));
@@ -126,6 +130,14 @@ async fn carry_out(app: &App, command: Command) -> Result<Exit, Fault> {
         Command::Remove(args) => deployments::remove(app, args).await,
         Command::Costs(args) => spending::costs(app, args).await,
         Command::Budget(command) => spending::budget(app, command).await,
+        // Carried out before there is a runtime.
+        Command::Up(args) => up::up(app, &args),
+        Command::Login(args) => up::login(app, args).await,
+        Command::Key(command) => access::key(app, command).await,
+        Command::Organization(command) => access::organization(app, command).await,
+        Command::Audit(command) => access::audit(app, command).await,
+        Command::Backup { file } => backup::backup(app, &file).await,
+        Command::Restore(args) => backup::restore(app, args).await,
         Command::Doctor => doctor::doctor(app).await,
         Command::Schema { format } => Ok(schema::schema(app, format)),
         Command::Foundation(command) => foundation::foundation(app, command),

@@ -19,6 +19,7 @@ const DYING_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub(crate) struct Data {
     dir: PathBuf,
+    organization: Option<String>,
 }
 
 impl Data {
@@ -36,7 +37,18 @@ impl Data {
                     .hint("name one: --data DIR, or AGENTWRIGHT_DATA=DIR")
             })?,
         };
-        Ok(Self { dir })
+        Ok(Self {
+            dir,
+            organization: None,
+        })
+    }
+
+    /// The same, asked for another organization.
+    pub(crate) fn for_organization(self, organization: Option<String>) -> Self {
+        Self {
+            organization,
+            ..self
+        }
     }
 
     /// The directory.
@@ -46,7 +58,11 @@ impl Data {
 
     /// A client, whether or not somebody answers.
     pub(crate) fn client(&self) -> Client {
-        Client::unix(self.dir.join("daemon.sock"))
+        let client = Client::unix(self.dir.join("daemon.sock"));
+        match &self.organization {
+            Some(organization) => client.for_organization(organization),
+            None => client,
+        }
     }
 
     /// The daemon's health; `None` when there is no daemon. One that is just dying takes the connection

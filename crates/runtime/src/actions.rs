@@ -156,7 +156,7 @@ impl Runtime {
     pub async fn export(&self, scope: &OrgScope, name: &Slug, to: &Path) -> Result<u32, Error> {
         let row = self.row(scope, name).await?;
         let version = self.version_of(scope, name, row.active_version).await?;
-        let app = self.layout().app(name, version.version);
+        let app = self.layout().of(scope).app(name, version.version);
         let to = to.to_owned();
         let number = version.version;
         blocking(move || {
@@ -189,7 +189,7 @@ impl Runtime {
                 .ok_or(Error::StillRunning(name.clone()))?;
         }
         let versions = self.store().versions(scope, name).await?;
-        let (layout, this) = (self.layout().clone(), name.clone());
+        let (layout, this) = (self.layout().of(scope), name.clone());
         let removed = self.writing(move || {
             for version in &versions {
                 tree::remove_all(&layout.build(&version.build))?;

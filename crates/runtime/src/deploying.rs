@@ -52,7 +52,7 @@ impl Runtime {
             .into_iter()
             .map(|version| (version.version, version.build))
             .collect();
-        let (layout, name) = (self.layout().clone(), name.clone());
+        let (layout, name) = (self.layout().of(scope), name.clone());
         let (build, code) = (build.clone(), code.clone());
         let work = move || install::install(&layout, &name, &build, &from, &code, &taken);
         Ok(self.writing(work).await?)
@@ -68,7 +68,7 @@ impl Runtime {
         if versions.iter().any(|recorded| recorded.version == version) {
             return Ok(());
         }
-        let (layout, name) = (self.layout().clone(), name.clone());
+        let (layout, name) = (self.layout().of(scope), name.clone());
         let removed = self.writing(move || {
             tree::remove_all(&layout.version(&name, version))?;
             if versions.is_empty() && !install::any_version(&layout, &name) {

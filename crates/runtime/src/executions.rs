@@ -6,6 +6,7 @@
 use crate::Runtime;
 use crate::error::blocking;
 use crate::install::code_digest;
+use crate::layout::Layout;
 use crate::notices;
 use crate::secrets::Secrets;
 use crate::tree::replace_file;
@@ -117,7 +118,8 @@ impl Executions {
             self.run_to_end(&prepared, handle).await
         };
         let mut notices = prepared.notices;
-        let (layout, name) = (self.runtime.layout().clone(), state.deployment.clone());
+        let layout = self.runtime.layout().of(handle.scope());
+        let name = state.deployment.clone();
         let attempt = format!("{}/{}", run.id, state.phase.attempt());
         let said = blocking(move || notices::take(&layout, &name, &attempt)).await;
         notices.extend(said.into_iter().map(|notice| Notice {
@@ -200,7 +202,9 @@ impl Runtime {
         let grant = self.store().grant(handle.scope(), &version.grant).await?;
         let spec = allowed(&version, grant.as_ref())?;
         let (runtime, this, granted) = (self.clone(), version.clone(), spec.clone());
-        let (policy, secrets, drift) = blocking(move || runtime.gather(&this, &granted)).await?;
+        let layout = self.layout().of(handle.scope());
+        let (policy, secrets, drift) =
+            blocking(move || runtime.gather(&layout, &this, &granted)).await?;
         let notices: Vec<Notice> = drift.into_iter().collect();
         for notice in &notices {
             let event = NewEvent::new("environment.drift", "execute", notice.title.clone());
@@ -217,10 +221,11 @@ impl Runtime {
     /// The blocking part: files on disk, programs, secrets.
     fn gather(
         &self,
+        layout: &Layout,
         version: &DeployedVersion,
         spec: &Spec,
     ) -> Result<(Policy, Secrets, Option<Notice>), Failure> {
-        let app = self.layout().app(&version.name, version.version);
+        let app = layout.app(&version.name, version.version);
         let found = code_digest(&app).map_err(|error| Failure::last(chain(&error)))?;
         if found != version.code {
             return Err(Failure::last(format!(
@@ -228,8 +233,8 @@ impl Runtime {
                 version.name, version.version
             )));
         }
-        let (policy, secrets) = self.policy(spec, &app, &self.layout().state(&spec.name))?;
-        Ok((policy, secrets, self.drift(version, spec)))
+        let (policy, secrets) = self.policy(spec, &app, &layout.state(&spec.name))?;
+        Ok((policy, secrets, self.drift(layout, version, spec)))
     }
 
     /// The policy of production, with the real folders, programs and secrets. Blocking.
@@ -251,12 +256,12 @@ impl Runtime {
     }
 
     /// A notice when the host's programs are no longer those of verify; once for each change.
-    fn drift(&self, version: &DeployedVersion, spec: &Spec) -> Option<Notice> {
+    fn drift(&self, layout: &Layout, version: &DeployedVersion, spec: &Spec) -> Option<Notice> {
         let now = self.programs().environment(spec).ok()?;
         if now == version.environment {
             return None;
         }
-        let seen = self.layout().deployment(&version.name).join("drift");
+        let seen = layout.deployment(&version.name).join("drift");
         let this = format!("{} {now}", version.version);
         if std::fs::read_to_string(&seen).is_ok_and(|text| text == this) {
             return None;

@@ -1,18 +1,54 @@
 //! Where things lie in the data directory. Only here are such paths put together.
 
 use agentwright_domain::ids::{RunId, Slug};
+use agentwright_store::OrgScope;
 use std::path::{Path, PathBuf};
 
 /// The data directory, as the runtime and the pipeline see it.
 #[derive(Clone, Debug)]
 pub struct Layout {
     data: PathBuf,
+    deployments: PathBuf,
 }
 
 impl Layout {
     /// Below this data directory, an absolute path.
     pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self { data: data.into() }
+        let data = data.into();
+        Self {
+            deployments: data.join("deployments"),
+            data,
+        }
+    }
+
+    /// The same, with an organization's own deployments: names are theirs alone. Those of `local` lie where those
+    /// of a single user always lay.
+    #[must_use]
+    pub fn of(&self, scope: &OrgScope) -> Self {
+        let data = self.data.clone();
+        if *scope == OrgScope::local() {
+            return Self::new(data);
+        }
+        Self {
+            deployments: self.organization(scope).join("deployments"),
+            data,
+        }
+    }
+
+    /// Everything of an organization but its builds; nothing of `local` is here.
+    pub fn organization(&self, scope: &OrgScope) -> PathBuf {
+        self.data
+            .join("organizations")
+            .join(scope.organization().as_str())
+    }
+
+    /// Every directory that holds deployments.
+    pub fn all_deployments(&self) -> Vec<PathBuf> {
+        let others = std::fs::read_dir(self.data.join("organizations"));
+        let others = others.into_iter().flatten().flatten();
+        std::iter::once(self.data.join("deployments"))
+            .chain(others.map(|entry| entry.path().join("deployments")))
+            .collect()
     }
 
     /// The data directory.
@@ -22,7 +58,7 @@ impl Layout {
 
     /// Everything of one deployment.
     pub fn deployment(&self, name: &Slug) -> PathBuf {
-        self.data.join("deployments").join(name.as_str())
+        self.deployments.join(name.as_str())
     }
 
     /// Its versions, side by side.

@@ -15,6 +15,7 @@ use agentwright_domain::run::NewEvent;
 use agentwright_domain::spec::{Spec, Trigger};
 use agentwright_engine::Handle;
 use agentwright_sandbox::{Command, Ending, Policy, Running};
+use agentwright_store::OrgScope;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -93,9 +94,10 @@ impl Runtime {
         let running = self
             .start_sticky(name, &prepared.policy, &prepared.spec)
             .await?;
+        let log = self.layout().of(handle.scope()).service_log(name);
         let end = tokio::select! {
             end = self.watch(name, &running, &port, handle) => end,
-            () = self.follow_output(name, &running, &prepared.secrets) => Err(Failure::again("it ended")),
+            () = self.follow_output(&log, &running, &prepared.secrets) => Err(Failure::again("it ended")),
         };
         let _ = self.store().set_endpoint(handle.scope(), name, None).await;
         // Whatever the reason: nothing of it stays.
@@ -206,8 +208,7 @@ impl Runtime {
     }
 
     /// Writes the output to the live log, without secrets, until it ends.
-    async fn follow_output(&self, name: &Slug, running: &Running, secrets: &Secrets) {
-        let path = self.layout().service_log(name);
+    async fn follow_output(&self, log: &Path, running: &Running, secrets: &Secrets) {
         let mut lines = running.subscribe_output();
         loop {
             let text = match lines.recv().await {
@@ -216,16 +217,16 @@ impl Runtime {
                 // The watch sees how it ended.
                 Err(RecvError::Closed) => return std::future::pending().await,
             };
-            let path = path.clone();
+            let path = log.to_owned();
             if let Err(error) = blocking(move || append(&path, &text)).await {
-                tracing::warn!(automation = %name, %error, "cannot write the live log of a service");
+                tracing::warn!(log = %log.display(), %error, "cannot write the live log of a service");
             }
         }
     }
 
     /// The live log of a service: what it printed lately, oldest first.
-    pub async fn live_log(&self, name: &Slug) -> String {
-        let path = self.layout().service_log(name);
+    pub async fn live_log(&self, scope: &OrgScope, name: &Slug) -> String {
+        let path = self.layout().of(scope).service_log(name);
         blocking(move || {
             let read = |path: &Path| std::fs::read(path).unwrap_or_default();
             let mut bytes = read(&older(&path));
@@ -242,6 +243,7 @@ impl Runtime {
     /// Why it did not, for people.
     pub async fn trial(
         &self,
+        scope: &OrgScope,
         spec: &Spec,
         app: &Path,
         scratch: &Path,
@@ -254,7 +256,13 @@ impl Runtime {
         let (runtime, this) = (self.clone(), spec.clone());
         let (app, scratch) = (app.to_owned(), scratch.join("trial-state"));
         let state = scratch.clone();
-        let (policy, secrets) = blocking(move || runtime.trial_policy(&this, &app, &state)).await?;
+        let own = self.layout().of(scope).state(&spec.name);
+        let policy = move || {
+            tree::remove_all(&state).map_err(|e| chain(&e))?;
+            copy_state(&own, &state)?;
+            runtime.trial_policy(&this, &app, &state)
+        };
+        let (policy, secrets) = blocking(policy).await?;
         let command = Command {
             argv: spec.command.clone(),
             stdin: Vec::new(),
@@ -285,8 +293,6 @@ impl Runtime {
         app: &Path,
         state: &Path,
     ) -> Result<(Policy, Secrets), String> {
-        tree::remove_all(state).map_err(|e| chain(&e))?;
-        copy_state(&self.layout().state(&spec.name), state)?;
         let (mut policy, secrets) = self
             .policy(spec, app, state)
             .map_err(|failure| failure.reason)?;

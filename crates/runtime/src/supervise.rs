@@ -329,10 +329,12 @@ impl Runtime {
 
     /// Removes what a killed removal left.
     async fn sweep(&self) {
-        let deployments = self.layout().data().join("deployments");
+        let layout = self.layout().clone();
         blocking(move || {
-            let entries = std::fs::read_dir(&deployments)
+            let entries = layout
+                .all_deployments()
                 .into_iter()
+                .filter_map(|dir| std::fs::read_dir(dir).ok())
                 .flatten()
                 .flatten();
             for entry in entries {

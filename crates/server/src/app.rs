@@ -14,9 +14,11 @@ use agentwright_runtime::{Executions, Parts, Runtime};
 use agentwright_sandbox::Sandbox;
 use agentwright_store::{Location, OpenError, Options, Store};
 use axum::Router;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,6 +43,9 @@ pub enum StartError {
     /// The sandbox cannot be prepared.
     #[error("cannot prepare the sandbox")]
     Sandbox(#[source] agentwright_sandbox::Error),
+    /// The keys cannot be read.
+    #[error("cannot read the keys of this server")]
+    Keys(#[source] agentwright_store::Error),
     /// A channel for notices cannot be made.
     #[error("cannot set up the notices of the configuration: {0}")]
     Notify(#[from] agentwright_notify::OpenError),
@@ -67,6 +72,9 @@ struct Inner {
     requests: AtomicU64,
     kept_steps: crate::pages::Kept,
     clock_jump_ms: AtomicI64,
+    fenced: bool,
+    listening: OnceLock<SocketAddr>,
+    access: watch::Sender<u64>,
     stop_asked: CancellationToken,
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -84,7 +92,7 @@ impl App {
             agentwright_notify::open(&config.settings.notify, &crate::config::secrets())?;
         let store = open(&config).await?;
         let public_url = config.settings.public_url.as_deref();
-        let channels = Asking::around(channels, &store, public_url);
+        let mut channels = Asking::around(channels, &store, public_url);
         let sandbox = sandbox(&config)?;
         let runtime = Runtime::new(Parts {
             store: store.clone(),
@@ -95,11 +103,20 @@ impl App {
             variables: crate::config::variables(),
         });
         let builds = Later::new(&config, &runtime);
-        let supervised = matches!(work, Work::Real);
+        let fenced = config.data_dir.join(crate::backup::FENCE).exists();
+        let supervised = matches!(work, Work::Real) && !fenced;
         let executors = match work {
+            // What the instance before did, or told, is not done again.
+            _ if fenced => Executors::new(),
             Work::Real => real(&builds, &runtime),
             Work::Given(executors) => executors,
         };
+        if fenced {
+            tracing::warn!(
+                "restored from a backup: nothing is worked until agentwright restore --confirm"
+            );
+            channels.clear();
+        }
         let settings = engine_settings(&config, channels);
         let engine = Engine::start(store.clone(), clock.clone(), executors, settings);
         runtime.attach(engine.clone());
@@ -119,11 +136,16 @@ impl App {
                 requests: AtomicU64::new(0),
                 kept_steps: crate::pages::Kept::default(),
                 clock_jump_ms: AtomicI64::new(0),
+                fenced,
+                listening: OnceLock::new(),
+                access: watch::Sender::new(0),
                 stop_asked: CancellationToken::new(),
                 stopping: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),
         };
+        let sweeping = app.clone();
+        app.tasks().spawn(crate::removal::sweep(sweeping));
         if supervised {
             let (runtime, stop) = (app.runtime().clone(), app.stopping().clone());
             app.tasks()
@@ -206,6 +228,34 @@ impl App {
         (self.now_ms() - self.inner.started_at_ms).max(0) / 1000
     }
 
+    /// Somebody lost access: whatever lasts longer than a request looks again whether it still may.
+    pub(crate) fn access_changed(&self) {
+        self.inner.access.send_modify(|count| *count += 1);
+    }
+
+    /// Changes with every [`Self::access_changed`] of this process.
+    pub(crate) fn access(&self) -> watch::Receiver<u64> {
+        self.inner.access.subscribe()
+    }
+
+    /// Keeps where TCP is listened on.
+    pub(crate) fn listens(&self, address: SocketAddr) {
+        let _ = self.inner.listening.set(address);
+    }
+
+    /// Where people reach this server, without a slash at its end: as configured, else where it listens; `None`
+    /// where it does not listen on TCP.
+    pub(crate) fn address(&self) -> Option<String> {
+        let listening = || {
+            let address = self.inner.listening.get()?;
+            Some(format!("http://{address}"))
+        };
+        let configured = self.config().settings.public_url.as_deref();
+        configured
+            .map(|url| url.trim_end_matches('/').to_owned())
+            .or_else(listening)
+    }
+
     /// Asks whoever runs the app to stop it.
     pub(crate) fn ask_to_stop(&self) {
         self.inner.stop_asked.cancel();
@@ -243,14 +293,19 @@ impl App {
     pub fn health(&self) -> Health {
         let it = &self.inner;
         Health {
-            status: if self.stops() { "stopping" } else { "healthy" }.to_owned(),
+            status: match (self.stops(), it.fenced) {
+                (true, _) => "stopping",
+                (false, true) => "fenced",
+                (false, false) => "healthy",
+            }
+            .to_owned(),
             service: "agentwright".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started_at: Time::from_ms(it.started_at_ms),
             boot_id: it.boot_id.clone(),
             data_dir: it.config.data_dir.display().to_string(),
-            listen: it.config.settings.listen.map(|address| address.to_string()),
+            listen: it.listening.get().map(ToString::to_string),
         }
     }
 }

@@ -18,6 +18,8 @@ use std::sync::Arc;
 const FILE: &str = "config.toml";
 /// The executable that is running.
 const INIT: &str = "/proc/self/exe";
+/// The most days that something is kept for.
+const DAYS_MAX: u64 = 36_500;
 /// Before the key, in the environment.
 const PREFIX: &str = "AGENTWRIGHT_";
 /// Read by the command line before there is a configuration.
@@ -41,9 +43,12 @@ pub struct Config {
 pub struct Settings {
     /// `sqlite` (a file in the data directory) or `postgres://…`.
     pub store: String,
-    /// An address of this machine's loopback to listen on besides the socket, for example
-    /// `127.0.0.1:8400`. Whoever connects there shows the token of `<data>/token`.
+    /// An address to listen on besides the socket, for example `127.0.0.1:8400`. Whoever connects there shows a
+    /// key. Beyond this machine's loopback it is only opened when there is one.
     pub listen: Option<SocketAddr>,
+    /// The address under which people reach the server, where a proxy stands before it: `https://…`, with the
+    /// path that it adds, if any. Notices of a gate then carry links that decide.
+    pub public_url: Option<String>,
     /// Builds at once, 1 to 64.
     pub builds: u32,
     /// Builds of one organization at once; when not set, as many as [`Self::builds`].
@@ -54,11 +59,6 @@ pub struct Settings {
     pub executions_per_organization: Option<u32>,
     /// How long a worker's lease lasts, seconds, 3 to 300.
     pub lease_s: u64,
-    /// The path that a reverse proxy serves the pages under and takes away before it asks here, for example
-    /// `/agentwright`.
-    pub base_path: String,
-    /// Whether the proxy's `X-Forwarded-Prefix` says that path. Only behind a proxy that sets it itself.
-    pub forwarded_prefix: bool,
     /// How much is logged.
     pub log: LogLevel,
     /// Whether generated code may run in the weaker sandbox tier `process` where `full` is not possible.
@@ -69,11 +69,15 @@ pub struct Settings {
     pub foundations: Vec<PathBuf>,
     /// How many megabytes of artifacts are kept.
     pub artifacts_quota_mb: u64,
+    /// After how many days ended runs go, with everything of them but what is deployed; kept for good when not
+    /// set.
+    pub keep_runs_days: Option<u32>,
+    /// The same for what coders said while they wrote.
+    pub keep_transcripts_days: Option<u32>,
+    /// The same for what executions printed.
+    pub keep_logs_days: Option<u32>,
     /// Where notices go.
     pub notify: Vec<NotifyChannel>,
-    /// Where people reach this daemon from elsewhere, for example `https://builds.example.org`: notices of a gate
-    /// then carry links that decide.
-    pub public_url: Option<String>,
     /// Model providers and what each role uses; where nothing is said the machine is looked at.
     pub models: ModelsConfig,
     /// Who writes code where no foundation does.
@@ -93,20 +97,21 @@ impl Default for Settings {
         Self {
             store: "sqlite".into(),
             listen: None,
+            public_url: None,
             builds: 3,
             builds_per_organization: None,
             executions: 64,
             executions_per_organization: None,
             lease_s: 15,
-            base_path: "/".into(),
-            forwarded_prefix: false,
             log: LogLevel::Info,
             allow_process_tier: false,
             bwrap: PathBuf::from("/usr/bin/bwrap"),
             foundations: Vec::new(),
             artifacts_quota_mb: agentwright_store::ARTIFACTS_QUOTA_BYTES / 1_000_000,
+            keep_runs_days: None,
+            keep_transcripts_days: None,
+            keep_logs_days: None,
             notify: Vec::new(),
-            public_url: None,
             models: ModelsConfig::default(),
             coder: CoderConfig::default(),
             overseer: OverseerConfig::default(),
@@ -238,6 +243,21 @@ impl Config {
         }
     }
 
+    /// The path that a proxy puts before ours, without a slash at its end; usually empty.
+    pub(crate) fn prefix(&self) -> String {
+        let url = self.settings.public_url.as_deref();
+        let url = url.and_then(|text| url::Url::parse(text).ok());
+        url.map_or_else(String::new, |url| {
+            url.path().trim_end_matches('/').to_owned()
+        })
+    }
+
+    /// Whether browsers reach us over TLS.
+    pub(crate) fn is_https(&self) -> bool {
+        let url = self.settings.public_url.as_deref();
+        url.is_some_and(|text| text.starts_with("https://"))
+    }
+
     /// Where the socket is.
     pub fn socket(&self) -> PathBuf {
         self.data_dir.join("daemon.sock")
@@ -255,24 +275,14 @@ impl Config {
                 problem,
             })
         };
-        if let Some(address) = it.listen.filter(|address| !address.ip().is_loopback()) {
-            let problem = format!(
-                "is {address}, which others can reach: use a loopback address such as 127.0.0.1:{}",
-                address.port()
-            );
-            return wrong("listen", problem);
+        if let Some(problem) = it.public_url.as_deref().and_then(not_an_address) {
+            return wrong("public_url", problem);
         }
         let known = it.store == "sqlite"
             || it.store.starts_with("postgres://")
             || it.store.starts_with("postgresql://");
         if !known {
             return wrong("store", "must be sqlite or postgres://…".into());
-        }
-        let base = it.base_path.trim_matches('/');
-        if !base.is_empty() && !crate::pages::plain(base) {
-            let problem =
-                "must be a path of a-z, A-Z, 0-9, -, _, . and ~, for example /agentwright";
-            return wrong("base_path", problem.into());
         }
         for (key, value, min, max) in [
             ("builds", u64::from(it.builds), 1, 64),
@@ -290,6 +300,14 @@ impl Config {
                 u64::from(it.executions),
             ),
             ("lease_s", it.lease_s, 3, 300),
+            ("keep_runs_days", days(it.keep_runs_days), 1, DAYS_MAX),
+            (
+                "keep_transcripts_days",
+                days(it.keep_transcripts_days),
+                1,
+                DAYS_MAX,
+            ),
+            ("keep_logs_days", days(it.keep_logs_days), 1, DAYS_MAX),
             ("artifacts_quota_mb", it.artifacts_quota_mb, 10, 1 << 30),
         ] {
             if !(min..=max).contains(&value) {
@@ -308,10 +326,6 @@ impl Config {
         {
             return wrong("coder", "has a program that is not an absolute path".into());
         }
-        let web = |url: &String| url.starts_with("https://") || url.starts_with("http://");
-        if it.public_url.as_ref().is_some_and(|url| !web(url)) {
-            return wrong("public_url", "must begin with https:// or http://".into());
-        }
         if let Err(why) = it.price_table() {
             return wrong("prices", why);
         }
@@ -323,6 +337,25 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// What is not set is kept, which is no wrong number.
+fn days(set: Option<u32>) -> u64 {
+    set.map_or(1, u64::from)
+}
+
+/// What is wrong with a text that should be the address of a server.
+fn not_an_address(text: &str) -> Option<String> {
+    let read = url::Url::parse(text).ok();
+    let fits = read.is_some_and(|url| {
+        ["http", "https"].contains(&url.scheme())
+            && url.host_str().is_some()
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none()
+    });
+    (!fits).then(|| format!("is {text:?}: it must be like https://build.example.org or https://example.org/agentwright"))
 }
 
 fn worded(error: &figment::Error) -> String {

@@ -8,19 +8,21 @@ mod doors;
 mod log;
 mod patient;
 mod place;
+mod up;
 
 pub use detached::{DetachError, EXIT_RUNNING, Started, start_detached};
 pub use place::PlaceError;
+pub(crate) use place::user_name;
+pub use up::{Welcome, check, up};
 
 use crate::app::{App, StartError, Work};
 use crate::config::Config;
-use crate::extract::Who;
-use agentwright_domain::principal::{Principal, Role};
 use agentwright_domain::run::RunStatus;
 use agentwright_store::{OrgScope, RunFilter};
 use doors::Doors;
 use place::Held;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
@@ -56,6 +58,16 @@ pub enum DaemonError {
     /// The store, the sandbox, the foundations.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Others could reach it, and nobody could show that they may.
+    #[error(
+        "will not listen on {0}, which others can reach, while there is no key: make one first (agentwright key create NAME --role admin), or listen on 127.0.0.1:{port}", port = .0.port()
+    )]
+    Open(SocketAddr),
+    /// Another program listens there.
+    #[error(
+        "cannot listen on {0}: another program does (ss -ltnp shows which); end it, or choose another port"
+    )]
+    PortTaken(SocketAddr),
     /// The system refused something.
     #[error("cannot {attempted}: {source}")]
     Io {
@@ -72,7 +84,11 @@ impl DaemonError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Place(PlaceError::Running { .. }) => EXIT_RUNNING,
-            Self::Place(_) | Self::Start(_) | Self::Io { .. } => 1,
+            Self::Place(_)
+            | Self::Start(_)
+            | Self::Open(_)
+            | Self::PortTaken(_)
+            | Self::Io { .. } => 1,
         }
     }
 
@@ -87,6 +103,18 @@ impl DaemonError {
 /// # Errors
 /// [`DaemonError`]; the directory is left as it was found.
 pub fn run(config: Config, attachment: Attachment) -> Result<(), DaemonError> {
+    be(config, attachment, Opening::Plain)
+}
+
+/// What is done before the doors open, and told when they are.
+enum Opening<'a> {
+    /// Nothing.
+    Plain,
+    /// What a first start needs, and how to get in.
+    Up(&'a mut dyn FnMut(&Welcome)),
+}
+
+fn be(config: Config, attachment: Attachment, opening: Opening<'_>) -> Result<(), DaemonError> {
     if attachment == Attachment::Detached {
         // Fails only where it already leads a session: then it has its own.
         let _ = rustix::process::setsid();
@@ -97,14 +125,26 @@ pub fn run(config: Config, attachment: Attachment) -> Result<(), DaemonError> {
         .enable_all()
         .build()
         .map_err(DaemonError::io("start the async runtime"))?;
-    let ended = runtime.block_on(live(config, held, attachment));
+    let ended = runtime.block_on(live(config, held, attachment, opening));
     runtime.shutdown_timeout(Duration::from_millis(200));
     ended
 }
 
-async fn live(config: Config, held: Held, attachment: Attachment) -> Result<(), DaemonError> {
+async fn live(
+    config: Config,
+    held: Held,
+    attachment: Attachment,
+    opening: Opening<'_>,
+) -> Result<(), DaemonError> {
     let mut asked = Asked::listen().map_err(DaemonError::io("listen for signals"))?;
-    let daemon = Served::open(config, Work::Real, held).await?;
+    let daemon = match opening {
+        Opening::Plain => Served::open(config, Work::Real, held).await?,
+        Opening::Up(tell) => {
+            let (daemon, welcome) = up::open(config, Work::Real, held).await?;
+            tell(&welcome);
+            daemon
+        }
+    };
     if attachment == Attachment::Detached {
         // Whoever started it may be gone by now.
         let _ = writeln!(std::io::stdout(), "{READY}");
@@ -228,7 +268,11 @@ impl Served {
 
     async fn open(config: Config, work: Work, held: Held) -> Result<Self, DaemonError> {
         let app = App::start(config, work).await?;
-        let doors = match Doors::open(&app, &held).await {
+        Self::serve(app, held).await
+    }
+
+    async fn serve(app: App, held: Held) -> Result<Self, DaemonError> {
+        let doors = match Doors::open(&app).await {
             Ok(doors) => doors,
             Err(error) => {
                 app.stop(Duration::ZERO).await;
@@ -260,15 +304,5 @@ impl Served {
     pub async fn stop(self, grace: Duration) {
         tokio::join!(self.doors.close(), self.app.stop(grace));
         self.held.leave();
-    }
-}
-
-/// Who is at the other end of a unix socket.
-fn local(uid: u32) -> Who {
-    Who {
-        name: place::user_name(uid),
-        scope: OrgScope::local(),
-        role: Role::Admin,
-        principal: Principal::Owner,
     }
 }

@@ -83,7 +83,12 @@ pub(crate) async fn detail(
         before: None,
     };
     let executions = firing::page(app, who, &row.name, newest).await?.items;
-    let state_dir = app.layout().state(&row.name).display().to_string();
+    let state_dir = app
+        .layout()
+        .of(&who.scope)
+        .state(&row.name)
+        .display()
+        .to_string();
     let number = row.active_version;
     Ok(DeploymentDetail {
         deployment: worded(row, active),

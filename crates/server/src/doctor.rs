@@ -171,7 +171,7 @@ async fn clock(app: &App) -> Check {
     }
 }
 
-fn room(dir: &Path) -> Check {
+pub(crate) fn room(dir: &Path) -> Check {
     let Ok(stat) = rustix::fs::statvfs(dir) else {
         let detail = "cannot ask the file system of the data directory";
         return check("disk", CheckStatus::Warning, detail, None);

@@ -71,6 +71,14 @@ impl ApiError {
         }])
     }
 
+    /// One field is wrong.
+    pub(crate) fn invalid(at: &str, problem: &str) -> Self {
+        Self::Invalid(vec![FieldProblem {
+            at: at.to_owned(),
+            problem: problem.to_owned(),
+        }])
+    }
+
     pub(crate) fn problem(&self) -> Problem {
         let of = |status: StatusCode, code, title, detail: &str| {
             Problem::new(status.as_u16(), code, title, detail)

@@ -1,5 +1,6 @@
 //! What routes take out of a request: who asks, a checked body, a checked query, a path's segment.
 
+use crate::auth::{FIELDS, agrees};
 use crate::error::ApiError;
 use agentwright_api::{BODY_MAX_BYTES, FieldProblem, IDEMPOTENCY_HEADER, IDEMPOTENCY_MAX, code};
 use agentwright_domain::principal::{Principal, Role};
@@ -96,6 +97,7 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let is_json = media_type(request.headers());
+        let who = request.extensions().get::<Who>().cloned();
         let bytes = Bytes::from_request(request, state)
             .await
             .map_err(|rejection| unread(&rejection))?;
@@ -109,8 +111,39 @@ where
                 "the body must be JSON: send Content-Type: application/json".into(),
             ));
         }
-        checked(serde_json::from_slice(&bytes)).map(Self)
+        match who {
+            Some(who) if names_organization(&bytes) => {
+                checked(of_organization(&who, &bytes)?).map(Self)
+            }
+            Some(_) | None => checked(serde_json::from_slice(&bytes)).map(Self),
+        }
     }
+}
+
+fn names_organization(body: &[u8]) -> bool {
+    FIELDS.iter().any(|field| {
+        body.windows(field.len())
+            .any(|window| window == field.as_bytes())
+    })
+}
+
+/// A body may say for which organization it is, as header and query may; it must be the caller's.
+fn of_organization<T: DeserializeOwned>(
+    who: &Who,
+    body: &[u8],
+) -> Result<serde_json::Result<T>, ApiError> {
+    let mut value: serde_json::Value = match serde_json::from_slice(body) {
+        Ok(value) => value,
+        Err(error) => return Ok(Err(error)),
+    };
+    if let Some(fields) = value.as_object_mut() {
+        for field in FIELDS {
+            if let Some(named) = fields.remove(field) {
+                agrees(&who.scope, named.as_str().unwrap_or_default())?;
+            }
+        }
+    }
+    Ok(serde_json::from_value(value))
 }
 
 fn media_type(headers: &HeaderMap) -> bool {

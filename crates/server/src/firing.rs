@@ -98,7 +98,7 @@ pub(crate) async fn log(
             .artifact(&kept.digest)
             .await?
             .unwrap_or_default(),
-        None => app.runtime().live_log(name).await.into_bytes(),
+        None => app.runtime().live_log(&who.scope, name).await.into_bytes(),
     };
     let from = bytes.len().saturating_sub(LOG_MAX_BYTES);
     Ok(ExecutionLog {

@@ -5,6 +5,8 @@
 
 mod app;
 mod asking;
+mod auth;
+pub mod backup;
 pub mod boot;
 mod conditions;
 mod config;
@@ -25,6 +27,7 @@ mod openapi;
 mod pages;
 mod planned;
 mod rates;
+mod removal;
 mod replay;
 mod repository;
 mod router;

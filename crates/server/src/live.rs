@@ -11,7 +11,7 @@ mod socket;
 
 pub(crate) use feed::{Feeds, Follower, Turn};
 pub(crate) use organization::{Everything, Reader, everything};
-pub(crate) use socket::{Asked, ENDED, heard, same_origin, send, serve};
+pub(crate) use socket::{Asked, ENDED, REVOKED, heard, same_origin, send, serve};
 
 use crate::app::App;
 use crate::error::ApiError;
@@ -30,6 +30,8 @@ use std::time::Duration;
 
 /// A reader hears something at least this often.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The last event of a reader whose key was revoked, or whose session ended.
+const LOST: Bytes = Bytes::from_static(b"event: revoked\ndata: {}\n\n");
 /// The event after a run's last one. The name is the client's `END_EVENT`.
 const END: Bytes = Bytes::from_static(b"event: end\ndata: {}\n\n");
 /// Keeps a quiet stream open.
@@ -106,6 +108,7 @@ fn lines(follower: Follower) -> impl Stream<Item = Bytes> {
             Turn::Said(said) => Some((said.lines.clone(), Some(follower))),
             Turn::Quiet => Some((QUIET, Some(follower))),
             Turn::Over => Some((END, None)),
+            Turn::Revoked => Some((LOST, None)),
             // The reader comes back with what it has.
             Turn::Stopping => None,
         }

@@ -2,11 +2,13 @@
 
 use crate::app::App;
 use crate::asking;
+use crate::auth::{self, login};
 use crate::error::{ApiError, Cause, internal, respond};
 use crate::extract::Who;
 use crate::pages::{self, dress::RequestId, dress::dressed};
 use crate::routes::{
-    builds, decisions, deployments, executions, executor, files, hooks, plans, spending, system,
+    audit, builds, decisions, deployments, executions, executor, files, hooks, keys, organizations,
+    plans, spending, system,
 };
 use crate::{metrics, rates};
 use agentwright_api::executor::EXECUTOR_PREFIX;
@@ -16,7 +18,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use std::time::Duration;
 use tokio::time::Instant;
 use tower_http::CompressionLevel;
@@ -80,7 +82,21 @@ pub(crate) fn router(app: App) -> Router {
         .route("/executions/{id}", get(executions::show))
         .route("/executions/{id}/events", get(executions::events))
         .route("/events", get(system::events))
-        .route("/services", get(system::services));
+        .route("/services", get(system::services))
+        .route("/snapshots", post(system::snapshot))
+        .route("/me", get(keys::me))
+        .route("/keys", get(keys::list).post(keys::create))
+        .route("/keys/{id}", delete(keys::revoke))
+        .route("/login-codes", post(keys::login_code))
+        .route("/sessions", get(keys::sessions))
+        .route("/sessions/{id}", delete(keys::end_session))
+        .route(
+            "/organizations",
+            get(organizations::list).post(organizations::create),
+        )
+        .route("/organizations/{id}", delete(organizations::remove))
+        .route("/audit", get(audit::list))
+        .route("/audit/verify", get(audit::verify));
     Router::new()
         .nest(agentwright_api::PREFIX, v1)
         .nest(EXECUTOR_PREFIX, executor::routes())
@@ -91,11 +107,14 @@ pub(crate) fn router(app: App) -> Router {
             "/hooks/decide/{token}",
             get(hooks::show).post(hooks::decide),
         )
+        .route("/login", get(login::form).post(login::log_in))
+        .route("/logout", post(login::log_out))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
-        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
-        .layer(from_fn_with_state(app.clone(), dressed))
         .layer(from_fn_with_state(app.clone(), rates::limited))
+        .layer(from_fn_with_state(app.clone(), auth::guard))
+        .layer(from_fn_with_state(app.clone(), dressed))
+        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(from_fn_with_state(app.clone(), watched))
         .with_state(app)
@@ -125,8 +144,6 @@ async fn watched(State(app): State<App>, mut request: Request, next: Next) -> Re
     let (method, path) = (request.method().clone(), loggable(request.uri().path()));
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or("none", MatchedPath::as_str).to_owned();
-    let who = request.extensions().get::<Who>();
-    let who = who.map_or_else(String::new, |who| who.principal.label());
     let answered = tokio::time::timeout(REQUEST_MAX, next.run(request)).await;
     let mut response = answered.unwrap_or_else(|_| {
         tracing::error!(request = id, %method, path, "no answer within the time limit");
@@ -142,6 +159,8 @@ async fn watched(State(app): State<App>, mut request: Request, next: Next) -> Re
         }
     }
     let (status, took) = (response.status(), began.elapsed());
+    let who = response.extensions().get::<Who>();
+    let who = who.map_or_else(String::new, |who| who.principal.label());
     app.metrics()
         .answered(&method, &route, status.as_u16(), took);
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);

@@ -1,5 +1,6 @@
 //! One file per noun. A handler takes the request apart, makes one call, and shows what came of it.
 
+pub(crate) mod audit;
 pub(crate) mod builds;
 pub(crate) mod decisions;
 pub(crate) mod deployments;
@@ -7,6 +8,8 @@ pub(crate) mod executions;
 pub(crate) mod executor;
 pub(crate) mod files;
 pub(crate) mod hooks;
+pub(crate) mod keys;
+pub(crate) mod organizations;
 pub(crate) mod plans;
 pub(crate) mod spending;
 pub(crate) mod system;

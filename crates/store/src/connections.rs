@@ -4,6 +4,8 @@
 
 use crate::db::Conn;
 use crate::error::Error;
+use crate::scope::OrgScope;
+use crate::tenancy::TELL;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Postgres, Sqlite, SqliteConnection};
@@ -19,9 +21,10 @@ pub(crate) enum Db {
         writer: Arc<Mutex<Option<Writing>>>,
         readers: sqlx::SqlitePool,
     },
-    /// A pool.
+    /// Pools: for the engine and what concerns all organizations, and for one organization at a time.
     Postgres {
         pool: sqlx::PgPool,
+        tenants: sqlx::PgPool,
         options: Box<PgConnectOptions>,
     },
 }
@@ -108,6 +111,16 @@ impl Held {
     }
 }
 
+/// Told before anything else is said over it, whoever had it before.
+async fn told(tenants: &sqlx::PgPool, scope: &OrgScope) -> Result<Held, Error> {
+    let conn = tenants.acquire().await;
+    let mut held = conn
+        .map(pooled)
+        .map_err(|error| Error::of("taking a connection", &error))?;
+    held.conn().fetch(&TELL, &[scope.arg()]).await?;
+    Ok(held)
+}
+
 impl Db {
     /// A connection for reading.
     pub(crate) async fn reader(&self) -> Result<Held, Error> {
@@ -116,6 +129,22 @@ impl Db {
             Self::Postgres { pool, .. } => pool.acquire().await.map(pooled),
         }
         .map_err(|error| Error::of("taking a connection", &error))
+    }
+
+    /// A connection that sees one organization only (see `tenancy`); on SQLite any reader.
+    pub(crate) async fn reader_of(&self, scope: &OrgScope) -> Result<Held, Error> {
+        match self {
+            Self::Sqlite { .. } => self.reader().await,
+            Self::Postgres { tenants, .. } => told(tenants, scope).await,
+        }
+    }
+
+    /// A connection for writing that sees one organization only; on SQLite the only one.
+    pub(crate) async fn writer_of(&self, scope: &OrgScope) -> Result<Held, Error> {
+        match self {
+            Self::Sqlite { .. } => self.writer().await,
+            Self::Postgres { tenants, .. } => told(tenants, scope).await,
+        }
     }
 
     /// A connection for writing: on SQLite the only one.
@@ -149,7 +178,10 @@ impl Db {
                     let _ = writing.conn.close().await;
                 }
             }
-            Self::Postgres { pool, .. } => pool.close().await,
+            Self::Postgres { pool, tenants, .. } => {
+                pool.close().await;
+                tenants.close().await;
+            }
         }
     }
 }

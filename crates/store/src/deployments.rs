@@ -3,6 +3,7 @@
 //! A deployment row is guarded by its `revision`: whoever writes names the one that they saw.
 
 use crate::Store;
+use crate::connections::Held;
 use crate::db::{Arg, Conn, Row, json_text};
 use crate::error::Error;
 use crate::group::submit_within;
@@ -70,7 +71,7 @@ crate::db::statements! {
 impl Store {
     /// All deployments of one organization, by name.
     pub async fn deployments(&self, scope: &OrgScope) -> Result<Vec<DeploymentRow>, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let rows = held.conn().fetch(&LIST, &[scope.arg()]).await?;
         rows.iter().map(deployment).collect()
     }
@@ -93,7 +94,7 @@ impl Store {
         scope: &OrgScope,
         name: &Slug,
     ) -> Result<Option<DeploymentRow>, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(name.as_str())];
         let rows = held.conn().fetch(&ONE, &args).await?;
         rows.first().map(deployment).transpose()
@@ -105,7 +106,7 @@ impl Store {
         scope: &OrgScope,
         name: &Slug,
     ) -> Result<Vec<DeployedVersion>, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(name.as_str())];
         let rows = held.conn().fetch(&VERSIONS, &args).await?;
         rows.iter().map(|row| row.json("body")).collect()
@@ -118,7 +119,7 @@ impl Store {
         name: &Slug,
         version: u32,
     ) -> Result<Option<DeployedVersion>, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let number = Arg::Int(i64::from(version));
         let args = [scope.arg(), Arg::Text(name.as_str()), number];
         let rows = held.conn().fetch(&VERSION, &args).await?;
@@ -127,7 +128,7 @@ impl Store {
 
     /// The grants of a deployment, oldest first, revoked ones included.
     pub async fn grants(&self, scope: &OrgScope, name: &Slug) -> Result<Vec<Grant>, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(name.as_str())];
         let rows = held.conn().fetch(&GRANTS, &args).await?;
         rows.iter().map(grant).collect()
@@ -135,7 +136,7 @@ impl Store {
 
     /// One grant; look at `revoked_at_ms` before use.
     pub async fn grant(&self, scope: &OrgScope, id: &GrantId) -> Result<Option<Grant>, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(id.as_str())];
         let rows = held.conn().fetch(&GRANT, &args).await?;
         rows.first().map(grant).transpose()
@@ -144,7 +145,7 @@ impl Store {
     /// Takes a grant back. `false` when there is no live one of that id.
     pub async fn revoke_grant(&self, scope: &OrgScope, id: &GrantId) -> Result<bool, Error> {
         let now = Arg::Int(self.now_ms().await?);
-        let mut held = self.inner.db.writer().await?;
+        let mut held = self.inner.db.writer_of(scope).await?;
         let args = [scope.arg(), Arg::Text(id.as_str()), now];
         let changed = held.conn().execute(&REVOKE, &args).await?;
         Ok(changed == 1)
@@ -178,7 +179,7 @@ impl Store {
             Arg::Text(&active),
             now,
         ];
-        let mut held = self.inner.db.writer().await?;
+        let mut held = self.inner.db.writer_of(scope).await?;
         let changed = held.conn().execute(&SET_ACTIVITY, &args).await?;
         Ok(changed == 1)
     }
@@ -192,7 +193,7 @@ impl Store {
     ) -> Result<bool, Error> {
         let now = Arg::Int(self.now_ms().await?);
         let (name, endpoint) = (Arg::Text(name.as_str()), Arg::OptText(endpoint));
-        self.within(async |conn| {
+        self.within_of(scope, async |conn| {
             let args = [scope.arg(), name, endpoint, now];
             let changed = conn.execute(&SET_ENDPOINT, &args).await?;
             let args = [scope.arg(), name, endpoint];
@@ -214,7 +215,7 @@ impl Store {
         run: NewRun,
         next_due_at_ms: Option<i64>,
     ) -> Result<bool, Error> {
-        let mut held = self.inner.db.writer().await?;
+        let mut held = self.inner.db.writer_of(scope).await?;
         held.begin().await?;
         let fired = async {
             let mut conn = held.conn();
@@ -246,7 +247,7 @@ impl Store {
     pub async fn remove_deployment(&self, scope: &OrgScope, name: &Slug) -> Result<bool, Error> {
         let now = Arg::Int(self.now_ms().await?);
         let name = Arg::Text(name.as_str());
-        self.within(async |conn| {
+        self.within_of(scope, async |conn| {
             conn.execute(&REMOVE_VERSIONS, &[scope.arg(), name]).await?;
             conn.execute(&REMOVE_SERVICE, &[scope.arg(), name]).await?;
             conn.execute(&REVOKE_ALL, &[scope.arg(), name, now]).await?;
@@ -258,7 +259,7 @@ impl Store {
 
     /// The service directory, by name.
     pub async fn services(&self, scope: &OrgScope) -> Result<Vec<ServiceEntry>, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let rows = held.conn().fetch(&SERVICES, &[scope.arg()]).await?;
         rows.iter()
             .map(|row| {
@@ -277,15 +278,31 @@ impl Store {
     }
 
     /// Runs a few statements in one transaction.
+    pub(crate) async fn within_of<T>(
+        &self,
+        scope: &OrgScope,
+        work: impl AsyncFnOnce(&mut Conn<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let held = self.inner.db.writer_of(scope).await?;
+        in_transaction(held, work).await
+    }
+
+    /// The same for what concerns more than one organization.
     pub(crate) async fn within<T>(
         &self,
         work: impl AsyncFnOnce(&mut Conn<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut held = self.inner.db.writer().await?;
-        held.begin().await?;
-        let done = work(&mut held.conn()).await;
-        held.end(done).await
+        in_transaction(self.inner.db.writer().await?, work).await
     }
+}
+
+async fn in_transaction<T>(
+    mut held: Held,
+    work: impl AsyncFnOnce(&mut Conn<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    held.begin().await?;
+    let done = work(&mut held.conn()).await;
+    held.end(done).await
 }
 
 fn deployment(row: &Row) -> Result<DeploymentRow, Error> {

@@ -85,6 +85,24 @@ pub enum OpenError {
         /// The database.
         place: String,
     },
+    /// The key outside the database is not this database's.
+    #[error(
+        "{place} cannot be used: {detail}; put the file back from a backup of this data directory"
+    )]
+    Secret {
+        /// The file.
+        place: String,
+        /// What is wrong.
+        detail: &'static str,
+    },
+    /// Organizations would not be kept apart by the database.
+    #[error("{place} does not keep organizations apart: {detail}")]
+    NoWall {
+        /// The database.
+        place: String,
+        /// What is wrong and what to do.
+        detail: String,
+    },
     /// It does not answer.
     #[error("{place} does not answer ({detail}): check the address and that the server runs")]
     Unreachable {

@@ -110,7 +110,7 @@ impl Store {
             Order::Newest => &NEWEST,
             Order::Oldest => &OLDEST,
         };
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let rows = held.conn().fetch(statement, &args).await?;
         rows.iter().map(|row| run_row(row, now_ms)).collect()
     }
@@ -126,7 +126,7 @@ impl Store {
             Arg::Int(from_ms),
             Arg::Int(i64::from(ROWS_MAX)),
         ];
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let rows = held.conn().fetch(&ENDED_BUILDS, &args).await?;
         let read = |row: &crate::db::Row| {
             Ok(EndedRow {

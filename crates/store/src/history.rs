@@ -148,7 +148,7 @@ impl Store {
             Arg::Int(i64::from(filter.offset)),
         ];
         let now_ms = self.now_ms().await?;
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let rows = held.conn().fetch(&BUILDS, &args).await?;
         rows.iter().map(|row| build_row(row, now_ms)).collect()
     }
@@ -156,7 +156,7 @@ impl Store {
     /// One build with its lease.
     pub async fn build(&self, scope: &OrgScope, id: &RunId) -> Result<Option<BuildRow>, Error> {
         let now_ms = self.now_ms().await?;
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(id.as_str())];
         let rows = held.conn().fetch(&BUILD, &args).await?;
         rows.first().map(|row| build_row(row, now_ms)).transpose()
@@ -169,7 +169,7 @@ impl Store {
         ids: &[RunId],
     ) -> Result<HashMap<RunId, Vec<StageRow>>, Error> {
         let set = id_set(ids)?;
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(&set)];
         let rows = held.conn().fetch(&STAGES_OF, &args).await?;
         let mut of: HashMap<RunId, Vec<StageRow>> = HashMap::new();
@@ -191,7 +191,7 @@ impl Store {
 
     /// How far the stage is that a run works on now, 0 to 100; 0 when it has said nothing.
     pub async fn progress(&self, scope: &OrgScope, run: &Run) -> Result<u8, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [
             scope.arg(),
             Arg::Text(run.id.as_str()),
@@ -213,7 +213,7 @@ impl Store {
         scope: &OrgScope,
         limit: u32,
     ) -> Result<Vec<EndedBuild>, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Int(i64::from(limit.min(BUILDS_MAX)))];
         let rows = held.conn().fetch(&ENDED, &args).await?;
         rows.iter()
@@ -262,7 +262,7 @@ impl Store {
 
     /// The runs of an organization that have not ended, with their newest events' numbers.
     pub async fn open_runs(&self, scope: &OrgScope) -> Result<Vec<(RunId, i64)>, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let rows = held.conn().fetch(&OPEN_RUNS, &[scope.arg()]).await?;
         rows.iter()
             .map(|row| Ok((RunId::new(row.text("id")?), row.int("event_seq")?)))
@@ -276,7 +276,7 @@ impl Store {
         ids: &[RunId],
     ) -> Result<Vec<(RunId, String, String)>, Error> {
         let set = id_set(ids)?;
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(&set)];
         let rows = held.conn().fetch(&OF_ORGANIZATION, &args).await?;
         rows.iter()

@@ -42,7 +42,7 @@ impl Store {
     ) -> Result<Remembered, Error> {
         let now_ms = self.now_ms().await?;
         let key = Arg::Text(key);
-        self.within(async |conn| {
+        self.within_of(scope, async |conn| {
             conn.execute(&FORGET, &[Arg::Int(now_ms - KEPT_MS)]).await?;
             let args = [
                 scope.arg(),

@@ -6,6 +6,7 @@
 //! transition is, `domain` says. Start with [`Store::open`], then `group.rs`.
 
 mod artifacts;
+mod audit;
 mod connections;
 mod db;
 mod decision_tokens;
@@ -15,18 +16,24 @@ mod figures;
 mod group;
 mod history;
 mod idempotency;
+mod keys;
 mod migrate;
 mod open;
 mod organizations;
 mod outbox;
 mod queue;
+mod removal;
 mod rows;
 mod runs;
 mod scope;
+mod secret;
+mod sessions;
 mod spend;
+mod tenancy;
 mod watch;
 
 pub use artifacts::{ARTIFACT_MAX_BYTES, ARTIFACTS_QUOTA_BYTES};
+pub use audit::{AUDIT_PAGE_MAX, Actor, AuditRow, AuditVerdict, BrokenRow, Change};
 pub use db::Statement;
 pub use decision_tokens::DecisionToken;
 pub use error::{CommitError, Error, OpenError, SubmitError};
@@ -34,12 +41,18 @@ pub use figures::{EndedRow, Order, Search};
 pub use group::{Claim, Commit, Committed, KindLimit, Report, Submitted, Writer};
 pub use history::{BUILDS_MAX, BuildFilter, BuildRow, EndedBuild, Standing};
 pub use idempotency::Remembered;
+pub use keys::{
+    ApiKey, KEY_ORGANIZATIONS_MAX, KEY_PREFIX, KEYS_MAX, KeyCheck, NewKey, NewKeyError,
+};
 pub use open::{Location, Options, Time};
+pub use organizations::OrganizationRow;
 pub use outbox::{Delivery, OutboxRow};
 pub use queue::{Answer, Backlog, IDEAS_MAX, Idea, Look, RECEIPTS_MAX, Receipt};
+pub use removal::{Deleted, Retention, SWEEP_MAX};
 pub use rows::{DeploymentRow, Event, RunFilter, RunRow, TestResultRow, UsageTotals};
 pub use runs::EVENTS_MAX;
 pub use scope::OrgScope;
+pub use sessions::{LOGIN_CODE_MS, SESSION_MS, SESSIONS_MAX, Session};
 pub use spend::{Budgets, COSTS_MAX, CostRow, CostsBy, DAY_MS, Reserved};
 
 use std::sync::Arc;
@@ -63,15 +76,20 @@ pub fn statements() -> Vec<&'static Statement> {
     for of in [
         artifacts::STATEMENTS,
         decision_tokens::STATEMENTS,
+        audit::STATEMENTS,
         deployments::STATEMENTS,
         history::STATEMENTS,
         figures::STATEMENTS,
         idempotency::STATEMENTS,
+        keys::STATEMENTS,
         open::STATEMENTS,
         organizations::STATEMENTS,
         outbox::STATEMENTS,
         queue::STATEMENTS,
+        removal::STATEMENTS,
         runs::STATEMENTS,
+        secret::STATEMENTS,
+        sessions::STATEMENTS,
         spend::STATEMENTS,
     ] {
         all.extend(of);

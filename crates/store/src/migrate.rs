@@ -18,6 +18,11 @@ const ALL: &[(i64, &str, &str)] = &[
         include_str!("../migrations/0002_model_calls.sql"),
     ),
     (
+        3,
+        "keys, sessions and the audit trail",
+        include_str!("../migrations/0003_keys_sessions_audit.sql"),
+    ),
+    (
         4,
         "links that decide",
         include_str!("../migrations/0004_decision_tokens.sql"),

@@ -2,11 +2,14 @@
 
 use crate::Store;
 use crate::artifacts::{ARTIFACTS_QUOTA_BYTES, Artifacts};
+use crate::audit::Pending;
 use crate::connections::{Db, Writing};
 use crate::db::{Conn, Statement};
 use crate::error::{Class, Error, OpenError, class};
 use crate::group::Committers;
 use crate::migrate::{Dialect, NEWEST};
+use crate::secret::Secret;
+use crate::tenancy;
 use crate::watch::Watches;
 use sqlx::migrate::Migrate;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -71,6 +74,8 @@ pub struct Options {
     pub artifacts: PathBuf,
     /// How many bytes of them.
     pub artifacts_quota_bytes: u64,
+    /// The file with the key that lies outside the database; made where there is none.
+    pub secret: PathBuf,
     /// Which clock.
     pub time: Time,
 }
@@ -81,6 +86,7 @@ impl Options {
         Self {
             artifacts: data_dir.join("artifacts"),
             artifacts_quota_bytes: ARTIFACTS_QUOTA_BYTES,
+            secret: data_dir.join("auth.key"),
             time: Time::Database,
         }
     }
@@ -91,6 +97,8 @@ pub(crate) struct Inner {
     pub(crate) committers: Committers,
     pub(crate) watches: Arc<Watches>,
     pub(crate) artifacts: Artifacts,
+    pub(crate) secret: Secret,
+    pub(crate) pending_audit: Pending,
     pub(crate) time: Time,
 }
 
@@ -105,6 +113,13 @@ impl Store {
             Location::Sqlite(path) => open_sqlite(&path).await?,
             Location::Postgres(url) => open_postgres(&url).await?,
         };
+        let secret = match secret(&db, &options.secret).await {
+            Ok(secret) => secret,
+            Err(error) => {
+                db.close().await;
+                return Err(error);
+            }
+        };
         let watches = Arc::new(Watches::default());
         let count = match &db {
             Db::Sqlite { .. } => 1,
@@ -117,6 +132,8 @@ impl Store {
                 committers,
                 watches,
                 artifacts,
+                secret,
+                pending_audit: Pending::default(),
                 time: options.time,
             }),
         })
@@ -147,6 +164,33 @@ impl Store {
         matches!(self.inner.db, Db::Postgres { .. })
     }
 
+    /// Copies the whole database, as it is at one moment, into a file that is not there yet; durable when it
+    /// returns. Writers wait meanwhile for no longer than a checkpoint. `false` on PostgreSQL, which has its own
+    /// tools for this.
+    pub async fn snapshot(&self, to: &Path) -> Result<bool, Error> {
+        let doing = "copying the database";
+        let mut held = self.inner.db.reader().await?;
+        let Conn::Sqlite(conn) = held.conn() else {
+            return Ok(false);
+        };
+        sqlx::query("VACUUM INTO $1")
+            .bind(to.display().to_string())
+            .execute(conn)
+            .await
+            .map_err(|error| Error::of(doing, &error))?;
+        drop(held);
+        let synced = tokio::fs::File::open(to).await;
+        let synced = match synced {
+            Ok(file) => file.sync_all().await,
+            Err(error) => Err(error),
+        };
+        synced.map_err(|error| Error::Unavailable {
+            doing,
+            detail: error.to_string(),
+        })?;
+        Ok(true)
+    }
+
     /// Reads the whole database and says what is wrong with it; empty when nothing is. PostgreSQL
     /// has checksums of its own for this.
     pub async fn check(&self) -> Result<Vec<String>, Error> {
@@ -164,6 +208,15 @@ impl Store {
             .filter(|line| line != "ok")
             .collect())
     }
+}
+
+/// The key outside the database, when it is this database's.
+async fn secret(db: &Db, path: &Path) -> Result<Secret, OpenError> {
+    let secret = Secret::open(path)?;
+    let held = db.writer().await;
+    let mut held = held.map_err(|error| of_store(&path.display().to_string(), error))?;
+    secret.belongs(&mut held.conn(), path).await?;
+    Ok(secret)
 }
 
 crate::db::statements! {
@@ -410,13 +463,18 @@ async fn open_postgres(url: &str) -> Result<Db, OpenError> {
         .map_err(of)?;
     bring_up(&mut conn, &place).await?;
     conn.close().await.map_err(of)?;
-    let pool = PgPoolOptions::new()
-        .max_connections(POOL)
-        .test_before_acquire(false)
-        .acquire_timeout(CONNECT_TIMEOUT)
-        .connect_lazy_with(options.clone());
+    let pool = |told: &str| {
+        PgPoolOptions::new()
+            .max_connections(POOL)
+            .test_before_acquire(false)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .connect_lazy_with(options.clone().options([(tenancy::SETTING, told)]))
+    };
+    let (pool, tenants) = (pool(tenancy::WORKER), pool(tenancy::NOBODY));
+    let options = options.options([(tenancy::SETTING, tenancy::WORKER)]);
     Ok(Db::Postgres {
         pool,
+        tenants,
         options: Box::new(options),
     })
 }
@@ -433,7 +491,7 @@ async fn bring_up(conn: &mut PgConnection, place: &str) -> Result<(), OpenError>
     } else {
         0
     };
-    if applied == NEWEST {
+    if applied == NEWEST && tenancy::stands(conn).await.map_err(of)? {
         return Ok(());
     }
     // Two processes that start at once: the second waits, then finds the schema.
@@ -444,7 +502,8 @@ async fn bring_up(conn: &mut PgConnection, place: &str) -> Result<(), OpenError>
         conn.execute("CREATE SCHEMA IF NOT EXISTS agentwright")
             .await
             .map_err(of)?;
-        migrate(conn, Dialect::Postgres, place).await
+        migrate(conn, Dialect::Postgres, place).await?;
+        tenancy::raise(conn, place).await
     }
     .await;
     conn.execute("SELECT pg_advisory_unlock(7020677842031)")
@@ -454,7 +513,7 @@ async fn bring_up(conn: &mut PgConnection, place: &str) -> Result<(), OpenError>
 }
 
 /// A failure of our first writes, for whoever starts the program: a full disk is no damage.
-fn of_store(place: &str, error: Error) -> OpenError {
+pub(crate) fn of_store(place: &str, error: Error) -> OpenError {
     let place = place.to_owned();
     match error {
         Error::Full { .. } => OpenError::Full { place },
@@ -466,7 +525,7 @@ fn of_store(place: &str, error: Error) -> OpenError {
     }
 }
 
-fn of_sqlx(place: &str, error: &sqlx::Error) -> OpenError {
+pub(crate) fn of_sqlx(place: &str, error: &sqlx::Error) -> OpenError {
     let (place, detail) = (place.to_owned(), error.to_string());
     let sqlx::Error::Database(database) = error else {
         return OpenError::Unreachable { place, detail };

@@ -135,7 +135,7 @@ impl Store {
     /// The newest notices of an organization, for people.
     pub async fn notices(&self, scope: &OrgScope, limit: u32) -> Result<Vec<OutboxRow>, Error> {
         let limit = Arg::Int(i64::from(limit.min(NOTICES_MAX)));
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let rows = held.conn().fetch(&NOTICES, &[scope.arg(), limit]).await?;
         rows.iter().map(outbox_row).collect()
     }

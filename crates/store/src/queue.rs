@@ -240,7 +240,7 @@ struct Written<'a> {
 impl Store {
     /// The backlog of an organization.
     pub async fn backlog(&self, scope: &OrgScope) -> Result<Backlog, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         // The revision first: ideas that are newer than it fail the next write, and it is decided anew.
         let revision = held.conn().fetch(&REVISION, &[scope.arg()]).await?;
         let revision = revision
@@ -343,7 +343,7 @@ impl Store {
 
     /// The answers for one idea, newest first.
     pub async fn receipts(&self, scope: &OrgScope, label: &Slug) -> Result<Vec<Receipt>, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(label.as_str())];
         let rows = held.conn().fetch(&RECEIPTS, &args).await?;
         rows.iter()
@@ -353,7 +353,7 @@ impl Store {
 
     /// The newest answer for every idea that was ever asked about.
     pub async fn newest_receipts(&self, scope: &OrgScope) -> Result<Vec<Receipt>, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let rows = held.conn().fetch(&NEWEST, &[scope.arg()]).await?;
         rows.iter()
             .map(|row| receipt(row).map(|(receipt, _)| receipt))
@@ -362,7 +362,7 @@ impl Store {
 
     /// The last looks, newest first.
     pub async fn looks(&self, scope: &OrgScope) -> Result<Vec<Look>, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let rows = held
             .conn()
             .fetch(&LOOKS, &[scope.arg(), Arg::Int(LOOKS_SHOWN)])

@@ -99,7 +99,7 @@ crate::db::statements! {
 impl Store {
     /// One run, whole.
     pub async fn run(&self, scope: &OrgScope, id: &RunId) -> Result<Option<Run>, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(id.as_str())];
         let rows = held.conn().fetch(&RUN, &args).await?;
         rows.first().map(run_of).transpose()
@@ -112,7 +112,7 @@ impl Store {
         id: &RunId,
     ) -> Result<Option<(Run, RunRow)>, Error> {
         let now_ms = self.now_ms().await?;
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(id.as_str())];
         let rows = held.conn().fetch(&WHOLE, &args).await?;
         rows.first()
@@ -123,7 +123,7 @@ impl Store {
     /// One run as a line of a list.
     pub async fn run_row(&self, scope: &OrgScope, id: &RunId) -> Result<Option<RunRow>, Error> {
         let now_ms = self.now_ms().await?;
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(id.as_str())];
         let rows = held.conn().fetch(&ROW, &args).await?;
         rows.first().map(|row| run_row(row, now_ms)).transpose()
@@ -138,7 +138,7 @@ impl Store {
         text: &str,
     ) -> Result<Vec<RunId>, Error> {
         let kind = Arg::Text(kind.word());
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let mut found = Vec::new();
         if text.len() == ID_LENGTH {
             let args = [scope.arg(), Arg::Text(text), kind];
@@ -183,14 +183,14 @@ impl Store {
         } else {
             &LIST
         };
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let rows = held.conn().fetch(statement, &args).await?;
         rows.iter().map(|row| run_row(row, now_ms)).collect()
     }
 
     /// The number of a run's newest event; 0 for an unknown run.
     pub async fn event_seq(&self, scope: &OrgScope, id: &RunId) -> Result<i64, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(id.as_str())];
         let rows = held.conn().fetch(&EVENT_SEQ, &args).await?;
         rows.first().map_or(Ok(0), |row| row.int("event_seq"))
@@ -211,7 +211,7 @@ impl Store {
             Arg::Int(after_seq),
             limit,
         ];
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let rows = held.conn().fetch(&EVENTS, &args).await?;
         rows.iter()
             .map(|row| {
@@ -296,7 +296,7 @@ impl Store {
 
     /// What all executions of a deployment used.
     pub async fn usage_totals(&self, scope: &OrgScope, name: &Slug) -> Result<UsageTotals, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(name.as_str())];
         let rows = held.conn().fetch(&USAGE_TOTALS, &args).await?;
         let Some(row) = rows.first() else {
@@ -317,7 +317,7 @@ impl Store {
         id: &RunId,
         read: impl Fn(&Row) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let args = [scope.arg(), Arg::Text(id.as_str())];
         let rows = held.conn().fetch(statement, &args).await?;
         rows.iter().map(read).collect()

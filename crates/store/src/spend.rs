@@ -201,7 +201,7 @@ impl Store {
         call: &SettledCall,
     ) -> Result<(), Error> {
         let now_ms = self.now_ms().await?;
-        self.within(async |conn| {
+        self.within_of(scope, async |conn| {
             let args = [
                 scope.arg(),
                 Arg::Text(id),
@@ -225,7 +225,7 @@ impl Store {
 
     /// The limits as they hold for a build, or, without one, for any new build.
     pub async fn budgets(&self, scope: &OrgScope, run: Option<&RunId>) -> Result<Budgets, Error> {
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         budgets(&mut held.conn(), scope, run.map_or("", RunId::as_str)).await
     }
 
@@ -238,7 +238,7 @@ impl Store {
         stage: &str,
     ) -> Result<Amount, Error> {
         let now_ms = self.now_ms().await?;
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         spent(&mut held.conn(), scope, of, run, stage, now_ms).await
     }
 
@@ -253,7 +253,7 @@ impl Store {
     ) -> Result<(), Error> {
         let now_ms = self.now_ms().await?;
         let text = json_text(budget)?;
-        self.within(async |conn| {
+        self.within_of(scope, async |conn| {
             let args = [
                 scope.arg(),
                 Arg::Text(of.word()),
@@ -282,7 +282,7 @@ impl Store {
             Arg::OptText(run.map(RunId::as_str)),
             Arg::Int(COSTS_MAX),
         ];
-        let mut held = self.inner.db.reader().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
         let rows = held.conn().fetch(&COSTS, &args).await?;
         rows.iter()
             .map(|row| {

@@ -12,6 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// PostgreSQL refuses to run as root; this is Debian's `nobody`.
 const UNPRIVILEGED: u32 = 65_534;
 
+/// Owns the databases.
+const USER: &str = "agentwright";
+
 /// A running PostgreSQL.
 pub struct Cluster {
     dir: tempfile::TempDir,
@@ -82,9 +85,15 @@ impl Cluster {
             databases: AtomicU32::new(0),
         };
         crate::eventually("PostgreSQL answers", async || {
-            PgConnection::connect(&cluster.url("postgres")).await.ok()
+            PgConnection::connect(&cluster.url("postgres", "postgres"))
+                .await
+                .ok()
         })
         .await;
+        // As in production: row level security does not hold a superuser.
+        cluster
+            .execute(&format!("CREATE ROLE {USER} LOGIN NOSUPERUSER NOBYPASSRLS"))
+            .await;
         Some(cluster)
     }
 
@@ -94,14 +103,25 @@ impl Cluster {
     /// When it cannot be made.
     pub async fn database(&self) -> String {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        let mut conn = PgConnection::connect(&self.url("postgres"))
+        self.execute(&format!("CREATE DATABASE {name} OWNER {USER}"))
+            .await;
+        self.url(USER, &name)
+    }
+
+    /// The address of one of its databases for the superuser, whom row level security does not hold.
+    pub fn superuser(&self, database: &str) -> String {
+        let (address, _) = database.split_once('?').unwrap_or((database, ""));
+        let name = address.rsplit('/').next().unwrap_or_default();
+        self.url("postgres", name)
+    }
+
+    async fn execute(&self, sql: &str) {
+        let mut conn = PgConnection::connect(&self.url("postgres", "postgres"))
             .await
             .expect("a connection");
-        let sql = format!("CREATE DATABASE {name}");
         conn.execute(sqlx::AssertSqlSafe(sql))
             .await
-            .expect("a database");
-        self.url(&name)
+            .expect("the statement");
     }
 
     /// The same as a location.
@@ -109,9 +129,9 @@ impl Cluster {
         Location::Postgres(self.database().await)
     }
 
-    fn url(&self, database: &str) -> String {
+    fn url(&self, user: &str, database: &str) -> String {
         let host = self.dir.path().display();
-        format!("postgres://postgres@localhost/{database}?host={host}")
+        format!("postgres://{user}@localhost/{database}?host={host}")
     }
 }
 

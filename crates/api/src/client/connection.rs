@@ -1,6 +1,7 @@
 //! Connections to the daemon: made when needed, kept idle, reused.
 
 use super::{ClientError, REPLY_MAX_BYTES};
+use crate::access::ORGANIZATION_HEADER;
 use crate::socket::ReachableSocket;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, HOST};
@@ -58,16 +59,27 @@ pub(super) struct Reply {
     pub(super) body: Bytes,
 }
 
-#[derive(Debug)]
+#[derive(Clone)]
 enum Place {
     Unix(PathBuf),
-    Tcp { address: SocketAddr, token: String },
+    Tcp { address: SocketAddr, key: String },
+}
+
+/// Without the key.
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "Unix({})", path.display()),
+            Self::Tcp { address, .. } => write!(f, "Tcp({address})"),
+        }
+    }
 }
 
 /// The pool.
 #[derive(Debug)]
 pub(super) struct Connections {
     place: Place,
+    organization: Option<String>,
     idle: Mutex<Vec<Sender>>,
 }
 
@@ -75,13 +87,23 @@ impl Connections {
     pub(super) fn unix(socket: PathBuf) -> Self {
         Self {
             place: Place::Unix(socket),
+            organization: None,
             idle: Mutex::new(Vec::new()),
         }
     }
 
-    pub(super) fn tcp(address: SocketAddr, token: String) -> Self {
+    pub(super) fn tcp(address: SocketAddr, key: String) -> Self {
         Self {
-            place: Place::Tcp { address, token },
+            place: Place::Tcp { address, key },
+            organization: None,
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(super) fn for_organization(&self, organization: &str) -> Self {
+        Self {
+            place: self.place.clone(),
+            organization: Some(organization.to_owned()),
             idle: Mutex::new(Vec::new()),
         }
     }
@@ -163,8 +185,11 @@ impl Connections {
             .method(&ask.method)
             .uri(&ask.path)
             .header(HOST, "localhost");
-        if let Place::Tcp { token, .. } = &self.place {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        if let Place::Tcp { key, .. } = &self.place {
+            request = request.header(AUTHORIZATION, format!("Bearer {key}"));
+        }
+        if let Some(organization) = &self.organization {
+            request = request.header(ORGANIZATION_HEADER, organization);
         }
         for (name, value) in &ask.headers {
             request = request.header(*name, value);

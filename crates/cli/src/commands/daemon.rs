@@ -78,14 +78,20 @@ async fn start(app: &App, settings: DaemonSettings) -> Result<Exit, Fault> {
 }
 
 async fn stop(app: &App) -> Result<Exit, Fault> {
-    let gone = json!({ "running": false });
+    let ended = end(app).await?;
+    app.out.json(&json!({ "running": false }));
+    app.out.line(match ended {
+        Some(pid) => format!("the daemon (pid {pid}) has ended"),
+        None => "no daemon runs".to_owned(),
+    });
+    Ok(Exit::Done)
+}
+
+/// Asks the daemon to stop and waits for its end. Answers which process it was; `None` when there was none.
+pub(super) async fn end(app: &App) -> Result<Option<u32>, Fault> {
     let health = match app.data.client().stop_daemon().await {
         Ok(health) => health,
-        Err(ClientError::Unreachable { .. }) => {
-            app.out.json(&gone);
-            app.out.line("no daemon runs");
-            return Ok(Exit::Done);
-        }
+        Err(ClientError::Unreachable { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let ended = tokio::time::timeout(STOP_MAX, async {
@@ -101,10 +107,7 @@ async fn stop(app: &App) -> Result<Exit, Fault> {
         ))
         .hint("its log, daemon.log in the data directory, says what it waits for"));
     }
-    app.out.json(&gone);
-    app.out
-        .line(format!("the daemon (pid {}) has ended", health.pid));
-    Ok(Exit::Done)
+    Ok(Some(health.pid))
 }
 
 async fn status(app: &App) -> Result<Exit, Fault> {

@@ -163,7 +163,13 @@ async fn trial(work: &Work<'_>, spec: &Spec, installed: &Installed) -> Result<()
     let tried = work
         .builds
         .runtime()
-        .trial(spec, &installed.app, &scratch, &cancelled)
+        .trial(
+            work.handle.scope(),
+            spec,
+            &installed.app,
+            &scratch,
+            &cancelled,
+        )
         .await;
     match tried {
         Ok(_) => Ok(()),

@@ -329,7 +329,7 @@ async fn a_service_that_falls_is_started_anew_and_paused_when_it_keeps_falling()
     .await;
     assert_eq!((row.failures_in_a_row, row.endpoint), (2, None));
     assert_eq!(executions(&world).await, 2);
-    let log = world.runtime.live_log(&name()).await;
+    let log = world.runtime.live_log(&scope(), &name()).await;
     assert!(log.contains("up"), "{log}");
     let filter = RunFilter {
         label: Some(name()),

@@ -169,7 +169,7 @@ async fn a_service_that_does_not_become_well_is_not_deployed() {
     let cancelled = CancellationToken::new();
     let why = world
         .runtime
-        .trial(&spec, &app, &scratch, &cancelled)
+        .trial(&scope(), &spec, &app, &scratch, &cancelled)
         .await
         .unwrap_err();
     assert!(why.contains("exit code 3"), "{why}");

@@ -1,25 +1,22 @@
 //! Where requests come in: the unix socket, and TCP on loopback when asked for.
 //!
-//! Who may: on the socket, whoever the directory's mode lets reach it; on TCP, whoever shows the token.
+//! Who may is not decided here: each request is marked with its [`Door`], and `auth` sees to the rest.
 
+use super::DaemonError;
 use super::patient::Patient;
-use super::place::Held;
-use super::{DaemonError, local};
+use crate::StartError;
 use crate::app::App;
-use crate::error::ApiError;
-use crate::extract::Who;
+use crate::auth::Door;
 use agentwright_api::ReachableSocket;
-use agentwright_domain::principal::{Principal, Role};
-use agentwright_store::OrgScope;
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response, header};
-use axum::response::IntoResponse;
+use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -54,15 +51,6 @@ pub(crate) struct Doors {
 /// Device and inode.
 type FileId = (u64, u64);
 
-/// Who comes in through a door.
-#[derive(Clone)]
-enum Guard {
-    /// Somebody known already.
-    Known(Who),
-    /// Whoever shows this.
-    Token(Arc<str>),
-}
-
 #[derive(Clone)]
 struct Hall {
     router: Router,
@@ -73,7 +61,7 @@ struct Hall {
 
 impl Doors {
     /// Binds and serves. The lock is held, so a socket that is there is a dead daemon's.
-    pub(crate) async fn open(app: &App, held: &Held) -> Result<Self, DaemonError> {
+    pub(crate) async fn open(app: &App) -> Result<Self, DaemonError> {
         more_descriptors();
         let socket = app.config().socket();
         let attempted = format!("listen on {}", socket.display());
@@ -86,15 +74,8 @@ impl Doors {
             room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
         };
         if let Some(address) = app.config().settings.listen {
-            let listener = TcpListener::bind(address)
-                .await
-                .map_err(DaemonError::io(format!("listen on {address}")))?;
-            let token = held
-                .token()
-                .map_err(DaemonError::io("make the token for TCP"))?;
-            tracing::info!(%address, "listening");
-            hall.tasks
-                .spawn(hall.clone().serve_tcp(listener, token.into()));
+            let listener = listen(app, address).await?;
+            hall.tasks.spawn(hall.clone().serve_tcp(listener));
         }
         hall.tasks.spawn(hall.clone().serve_unix(listener));
         Ok(Self {
@@ -159,6 +140,26 @@ fn more_descriptors() {
     }
 }
 
+/// Listens on TCP; beyond loopback only where somebody could show a key.
+async fn listen(app: &App, address: SocketAddr) -> Result<TcpListener, DaemonError> {
+    if !address.ip().is_loopback() {
+        let (_, live) = app.store().count_keys().await.map_err(StartError::Keys)?;
+        if live == 0 {
+            return Err(DaemonError::Open(address));
+        }
+    }
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => DaemonError::PortTaken(address),
+            _ => DaemonError::io(format!("listen on {address}"))(error),
+        })?;
+    let bound = listener.local_addr().unwrap_or(address);
+    app.listens(bound);
+    tracing::info!(address = %bound, "listening");
+    Ok(listener)
+}
+
 fn file_id(path: &Path) -> Option<FileId> {
     let metadata = path.symlink_metadata().ok()?;
     Some((metadata.dev(), metadata.ino()))
@@ -191,14 +192,14 @@ impl Hall {
                     let Ok(peer) = stream.peer_cred() else {
                         continue;
                     };
-                    self.admit(stream, Guard::Known(local(peer.uid())), room);
+                    self.admit(stream, Door::Socket(peer.uid()), room);
                 }
                 Err(error) => refused(&error).await,
             }
         }
     }
 
-    async fn serve_tcp(self, listener: TcpListener, token: Arc<str>) {
+    async fn serve_tcp(self, listener: TcpListener) {
         loop {
             let Some(room) = self.next_room().await else {
                 return;
@@ -210,7 +211,7 @@ impl Hall {
             match accepted {
                 Ok((stream, _)) => {
                     let _: std::io::Result<()> = stream.set_nodelay(true);
-                    self.admit(stream, Guard::Token(token.clone()), room);
+                    self.admit(stream, Door::Tcp, room);
                 }
                 Err(error) => refused(&error).await,
             }
@@ -225,12 +226,12 @@ impl Hall {
         }
     }
 
-    fn admit<S>(&self, stream: S, guard: Guard, room: tokio::sync::OwnedSemaphorePermit)
+    fn admit<S>(&self, stream: S, door: Door, room: tokio::sync::OwnedSemaphorePermit)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (router, closing) = (self.router.clone(), self.closing.clone());
-        let service = service_fn(move |request| answer(router.clone(), guard.clone(), request));
+        let service = service_fn(move |request| answer(router.clone(), door, request));
         self.tasks.spawn(async move {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -260,43 +261,10 @@ async fn refused(error: &std::io::Error) {
 
 async fn answer(
     router: Router,
-    guard: Guard,
+    door: Door,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let mut request = request.map(Body::new);
-    let who = match guard {
-        Guard::Known(who) => who,
-        Guard::Token(token) if shows(&request, &token) => Who {
-            name: "token".to_owned(),
-            scope: OrgScope::local(),
-            role: Role::Admin,
-            principal: Principal::Owner,
-        },
-        // The token in the path is the key.
-        Guard::Token(_) if request.uri().path().starts_with(crate::asking::PATH) => {
-            return router.oneshot(request).await;
-        }
-        Guard::Token(_) => return Ok(ApiError::Unauthorized("show the token").into_response()),
-    };
-    request.extensions_mut().insert(who);
+    request.extensions_mut().insert(door);
     router.oneshot(request).await
-}
-
-fn shows(request: &Request<Body>, token: &str) -> bool {
-    let shown = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
-    shown.is_some_and(|shown| same(shown.trim().as_bytes(), token.as_bytes()))
-}
-
-/// Compares in a time that does not tell where the difference is.
-fn same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len()
-        && one
-            .iter()
-            .zip(other)
-            .fold(0, |difference, (a, b)| difference | (a ^ b))
-            == 0
 }

@@ -11,20 +11,18 @@ use std::path::{Path, PathBuf};
 
 /// Held exclusively by the daemon for its whole life; has its process id.
 const LOCK: &str = "daemon.lock";
+/// The settings.
+const CONFIG: &str = "config.toml";
 /// Who the daemon is, for programs that only read files.
 const CARD: &str = "daemon.json";
-/// The token for TCP.
-const TOKEN: &str = "token";
 /// A directory with one of these is ours.
 const MARKS: &[&str] = &[
     "agentwright.db",
     LOCK,
-    "config.toml",
+    CONFIG,
     "daemon.start.log",
-    "token",
+    "auth.key",
 ];
-/// Bytes of randomness in a token.
-const TOKEN_BYTES: usize = 32;
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +114,7 @@ impl Held {
         }
         write_pid(&mut lock).map_err(unwritable)?;
         close_to_others(dir).map_err(unwritable)?;
+        forget_snapshots(dir);
         Ok(Self {
             dir: dir.to_owned(),
             lock,
@@ -128,19 +127,13 @@ impl Held {
         self.write(CARD, &text)
     }
 
-    /// The token for TCP, made where there is none.
-    pub(crate) fn token(&self) -> io::Result<String> {
-        match std::fs::read_to_string(self.dir.join(TOKEN)) {
-            Ok(text) if text.trim().len() == TOKEN_BYTES * 2 => return Ok(text.trim().to_owned()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+    /// Writes the configuration of a first start, where there is none. Whether it did.
+    pub(crate) fn configure(&self, text: &str) -> io::Result<bool> {
+        if self.dir.join(CONFIG).exists() {
+            return Ok(false);
         }
-        let mut bytes = [0; TOKEN_BYTES];
-        getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-        let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.write(TOKEN, format!("{token}\n").as_bytes())?;
-        Ok(token)
+        self.write(CONFIG, text.as_bytes())?;
+        Ok(true)
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -196,6 +189,44 @@ fn check(dir: &Path) -> Result<(), PlaceError> {
         Ok(())
     } else {
         Err(PlaceError::NotOurs(dir.to_owned()))
+    }
+}
+
+/// Whether a daemon could start here, without touching anything: what it would find.
+pub(crate) fn look(dir: &Path) -> Result<Found, PlaceError> {
+    if !dir.exists() {
+        return Ok(Found::Nothing);
+    }
+    check(dir)?;
+    let Ok(mut lock) = File::open(dir.join(LOCK)) else {
+        return Ok(Found::Ours);
+    };
+    match flock(&lock, FlockOperation::NonBlockingLockShared) {
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(PlaceError::Running {
+            dir: dir.to_owned(),
+            pid: read_pid(&mut lock),
+        }),
+        // Given back when the file is closed, on return.
+        Ok(()) | Err(_) => Ok(Found::Ours),
+    }
+}
+
+/// What is in a place.
+pub(crate) enum Found {
+    /// It would be made.
+    Nothing,
+    /// A data directory, or an empty one.
+    Ours,
+}
+
+/// Copies of the database whose backup was given up.
+fn forget_snapshots(dir: &Path) {
+    let all = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for entry in all {
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with(crate::backup::SNAPSHOT) {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::{KEEP_ALIVE, Of};
 use crate::app::App;
+use crate::auth::Standing;
 use crate::extract::Who;
 use crate::view;
 use agentwright_api::{CloudEvent, Event};
@@ -106,6 +107,7 @@ impl Feeds {
         });
         Follower {
             app: app.clone(),
+            standing: Standing::of(app, who),
             news: feed.news.subscribe(),
             feed: Arc::clone(feed),
             after,
@@ -184,6 +186,7 @@ async fn turn(app: &App, feed: &Feed, at: &mut Option<i64>) -> Result<bool, Erro
 /// Where one reader is.
 pub(crate) struct Follower {
     app: App,
+    standing: Standing,
     feed: Arc<Feed>,
     news: watch::Receiver<News>,
     after: i64,
@@ -198,6 +201,8 @@ pub(crate) enum Turn {
     Quiet,
     /// Nothing more, ever.
     Over,
+    /// Nothing more for this reader: its key was revoked, or its session ended.
+    Revoked,
     /// The daemon stops, or the store fails: come back.
     Stopping,
 }
@@ -215,6 +220,14 @@ impl Follower {
     /// The next event after the last one.
     pub(crate) async fn next(&mut self) -> Turn {
         loop {
+            match self.standing.lost().await {
+                Ok(false) => {}
+                Ok(true) => return Turn::Revoked,
+                Err(error) => {
+                    tracing::warn!(run = %self.feed.of.run, %error, "a live stream ends early");
+                    return Turn::Stopping;
+                }
+            }
             if let Some(said) = self.read.pop_front() {
                 self.after = said.event.seq;
                 return Turn::Said(said);
@@ -239,6 +252,7 @@ impl Follower {
                     Ok(Err(_)) => return Turn::Stopping,
                     Err(_) => return Turn::Quiet,
                 },
+                () = self.standing.told() => {}
                 () = stopping.cancelled() => return Turn::Stopping,
             }
         }

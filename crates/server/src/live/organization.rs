@@ -7,6 +7,7 @@
 
 use super::{KEEP_ALIVE, QUIET, streamed};
 use crate::app::App;
+use crate::auth::Standing;
 use crate::extract::Who;
 use crate::view;
 use agentwright_api::CloudEvent;
@@ -60,7 +61,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// `GET /events`: from now on, or after the message of that id.
 pub(crate) fn everything(app: &App, who: &Who, after: Option<&str>) -> Response {
-    let reader = app.everything().follow(app, &who.scope, after);
+    let reader = app.everything().follow(app, who, after);
     let lines = stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
         match reader.next().await {
@@ -80,8 +81,8 @@ impl Everything {
     }
 
     /// A reader of everything from now on, or after the message of that id.
-    pub(crate) fn follow(&self, app: &App, scope: &OrgScope, after: Option<&str>) -> Reader {
-        let (feed, newest) = self.feed(app, scope);
+    pub(crate) fn follow(&self, app: &App, who: &Who, after: Option<&str>) -> Reader {
+        let (feed, newest) = self.feed(app, &who.scope);
         let head = newest.borrow().unwrap_or(0);
         let known = after.map(|after| {
             let (name, number) = after.rsplit_once('.')?;
@@ -95,6 +96,8 @@ impl Everything {
         };
         Reader {
             app: app.clone(),
+            standing: Standing::of(app, who),
+            lost: false,
             feed,
             newest,
             after,
@@ -158,6 +161,9 @@ impl Feed {
 /// Where one reader is.
 pub(crate) struct Reader {
     app: App,
+    standing: Standing,
+    /// Its key was revoked, or its session ended, and it was told.
+    lost: bool,
     feed: Arc<Feed>,
     newest: watch::Receiver<Option<u64>>,
     after: u64,
@@ -168,6 +174,13 @@ impl Reader {
     /// The next lines of the stream; `None` when it ends. Can be given up and asked again.
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if self.lost {
+                return None;
+            }
+            if self.standing.lost().await.ok()? {
+                self.lost = true;
+                return Some(self.word("revoked"));
+            }
             if let Some(word) = self.first.take() {
                 return Some(self.word(word));
             }
@@ -187,6 +200,7 @@ impl Reader {
                     Ok(changed) => changed.ok()?,
                     Err(_) => return Some(QUIET),
                 },
+                () = self.standing.told() => {}
                 () = stopping.cancelled() => return None,
             }
         }

@@ -19,6 +19,8 @@ const SEND_MAX: Duration = Duration::from_secs(20);
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// Why a stream ends well.
 pub(crate) const ENDED: &str = "the run has ended";
+/// Why a stream ends whose key was revoked, or whose session ended.
+pub(crate) const REVOKED: &str = "access was lost";
 /// What a reader may send at once, in bytes: it has nothing to say.
 const HEARD_MAX_BYTES: usize = 4 << 10;
 /// The room that a socket has for reading and for writing, in bytes; thousands of idle ones must be cheap.
@@ -99,6 +101,7 @@ async fn tell(socket: &mut WebSocket, follower: &mut Follower) -> Option<&'stati
             Turn::Said(said) => send(socket, Message::Text(said.text.clone())).await?,
             Turn::Quiet => send(socket, Message::Ping(Bytes::new())).await?,
             Turn::Over => return Some(ENDED),
+            Turn::Revoked => return Some(REVOKED),
             Turn::Stopping => return None,
         }
     }
@@ -120,6 +123,7 @@ where
         tasks.track_future(async move {
             let (mut socket, ended) = talk(socket).await;
             let (code, reason) = match ended {
+                Some(REVOKED) => (close_code::POLICY, REVOKED),
                 Some(reason) => (close_code::NORMAL, reason),
                 None => (close_code::RESTART, "come back"),
             };

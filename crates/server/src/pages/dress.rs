@@ -26,11 +26,12 @@ pub(crate) async fn dressed(State(app): State<App>, request: Request, next: Next
     let for_program = !wants_page(request.uri().path(), request.headers());
     let get = request.method() == Method::GET;
     let id = request.extensions().get::<RequestId>().cloned();
-    let who = request.extensions().get::<Who>().cloned();
     let (parts, body) = request.into_parts();
     let place = Place::of(&app, &parts);
     let mut response = next.run(Request::from_parts(parts, body)).await;
     if is(&response, "application/problem+json") && !for_program {
+        let who = response.extensions().get::<Who>().cloned();
+        let place = place.of_session(&response);
         response = as_page(&app, &place, who, id, response).await;
     }
     if is(&response, "text/html") {

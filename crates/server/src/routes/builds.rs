@@ -1,6 +1,7 @@
 //! Builds: creating, listing, showing, and what they left.
 
 use crate::app::App;
+use crate::auth::{Trail, digest};
 use crate::conditions::tagged;
 use crate::error::ApiError;
 use crate::extract::{Body, IdempotencyKey, Named, Query, Who, well_formed};
@@ -25,6 +26,7 @@ const PAGES_MAX: u32 = 20;
 pub(crate) async fn create(
     State(app): State<App>,
     who: Who,
+    trail: Trail,
     key: IdempotencyKey,
     Body(request): Body<CreateBuild>,
 ) -> Result<(StatusCode, Json<Build>), ApiError> {
@@ -35,6 +37,7 @@ pub(crate) async fn create(
     }
     let wish = Wish::of(&app, request, &who).await;
     let build = submit::build(&app, &who, key, wish).await?;
+    trail.says(build.id.as_str(), None, digest(&build));
     Ok((StatusCode::ACCEPTED, Json(build)))
 }
 

@@ -1,6 +1,7 @@
 //! Deployments: listing, showing, and what people do to them.
 
 use crate::app::App;
+use crate::auth::{Trail, digest};
 use crate::conditions::{IfMatch, tagged};
 use crate::error::ApiError;
 use crate::extract::{Body, Named, Who};
@@ -49,17 +50,20 @@ async fn unchanged(
 pub(crate) async fn run_now(
     State(app): State<App>,
     who: Who,
+    trail: Trail,
     Named(name): Named,
 ) -> Result<(StatusCode, Json<Execution>), ApiError> {
     let row = find::deployment(&app, &who, &name).await?;
     let run = deployed::run_now(&app, &who, &row.name).await?;
     let execution = firing::one(&app, &who, &run).await?;
+    trail.says(row.name.as_str(), None, digest(&execution));
     Ok((StatusCode::ACCEPTED, Json(execution)))
 }
 
 pub(crate) async fn pause(
     State(app): State<App>,
     who: Who,
+    trail: Trail,
     Named(name): Named,
     seen: IfMatch,
     Body(request): Body<PauseRequest>,
@@ -68,68 +72,93 @@ pub(crate) async fn pause(
     let reason = request
         .reason
         .unwrap_or_else(|| format!("paused by {}", who.name));
-    deployed::act(&app, &who, &name, &Action::Pause { reason })
-        .await
-        .map(Json)
+    act(&app, &who, &trail, &name, &Action::Pause { reason }).await
 }
 
 pub(crate) async fn resume(
     State(app): State<App>,
     who: Who,
+    trail: Trail,
     Named(name): Named,
     seen: IfMatch,
 ) -> Result<Json<Deployment>, ApiError> {
     unchanged(&app, &who, &name, &seen).await?;
-    deployed::act(&app, &who, &name, &Action::Resume)
-        .await
-        .map(Json)
+    act(&app, &who, &trail, &name, &Action::Resume).await
 }
 
 pub(crate) async fn stop(
     State(app): State<App>,
     who: Who,
+    trail: Trail,
     Named(name): Named,
     seen: IfMatch,
 ) -> Result<Json<Deployment>, ApiError> {
     unchanged(&app, &who, &name, &seen).await?;
-    deployed::act(&app, &who, &name, &Action::Stop)
-        .await
-        .map(Json)
+    act(&app, &who, &trail, &name, &Action::Stop).await
 }
 
 pub(crate) async fn rollback(
     State(app): State<App>,
     who: Who,
+    trail: Trail,
     Named(name): Named,
     seen: IfMatch,
     Body(request): Body<RollbackRequest>,
 ) -> Result<Json<Deployment>, ApiError> {
-    let row = unchanged(&app, &who, &name, &seen).await?;
+    unchanged(&app, &who, &name, &seen).await?;
+    let before = now(&app, &who, &name).await?;
     app.runtime()
-        .rollback(&who.scope, &row.name, request.to)
+        .rollback(&who.scope, &before.name, request.to)
         .await?;
-    let row = find::deployment(&app, &who, &name).await?;
-    deployed::one(&app, &who, row).await.map(Json)
+    let after = now(&app, &who, &name).await?;
+    trail.says(&name, digest(&before), digest(&after));
+    Ok(Json(after))
 }
 
 pub(crate) async fn export(
     State(app): State<App>,
     who: Who,
+    trail: Trail,
     Named(name): Named,
     Body(request): Body<ExportRequest>,
 ) -> Result<Json<Export>, ApiError> {
     // It writes anywhere on this machine.
     who.require_instance_admin()?;
     let row = find::deployment(&app, &who, &name).await?;
-    deployed::export(&app, &who, &row, &request).await.map(Json)
+    let export = deployed::export(&app, &who, &row, &request).await?;
+    trail.says(row.name.as_str(), None, digest(&export));
+    Ok(Json(export))
 }
 
 pub(crate) async fn remove(
     State(app): State<App>,
     who: Who,
+    trail: Trail,
     Named(name): Named,
     seen: IfMatch,
 ) -> Result<Json<Removed>, ApiError> {
-    let row = unchanged(&app, &who, &name, &seen).await?;
-    deployed::remove(&app, &who, row).await.map(Json)
+    unchanged(&app, &who, &name, &seen).await?;
+    let before = now(&app, &who, &name).await?;
+    let row = find::deployment(&app, &who, &name).await?;
+    let removed = deployed::remove(&app, &who, row).await?;
+    trail.says(&name, digest(&before), None);
+    Ok(Json(removed))
+}
+
+async fn now(app: &App, who: &Who, name: &str) -> Result<Deployment, ApiError> {
+    let row = find::deployment(app, who, name).await?;
+    deployed::one(app, who, row).await
+}
+
+async fn act(
+    app: &App,
+    who: &Who,
+    trail: &Trail,
+    name: &str,
+    action: &Action,
+) -> Result<Json<Deployment>, ApiError> {
+    let before = now(app, who, name).await?;
+    let after = deployed::act(app, who, name, action).await?;
+    trail.says(name, digest(&before), digest(&after));
+    Ok(Json(after))
 }

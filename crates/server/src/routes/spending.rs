@@ -1,6 +1,7 @@
 //! Costs and budgets.
 
 use crate::app::App;
+use crate::auth::{Trail, digest};
 use crate::error::ApiError;
 use crate::extract::{Body, Named, Query, Who};
 use crate::find;
@@ -70,6 +71,7 @@ pub(crate) async fn budgets(
 pub(crate) async fn set(
     State(app): State<App>,
     who: Who,
+    trail: Trail,
     Named(scope): Named,
     Body(request): Body<SetBudget>,
 ) -> Result<Json<Page<BudgetNow>>, ApiError> {
@@ -82,9 +84,15 @@ pub(crate) async fn set(
     let run = named(&app, &who, request.build.as_deref()).await?;
     let id = run.as_ref().map(|run| &run.id);
     tracing::info!(by = who.name, scope = scope.word(), budget = ?request.budget, build = ?id, "budget set");
+    let before = *app.store().budgets(&who.scope, id).await?.get(scope);
     app.store()
         .set_budget(&who.scope, scope, id, &request.budget, &who.name)
         .await?;
+    let target = id.map_or_else(
+        || scope.word().to_owned(),
+        |id| format!("{} of {id}", scope.word()),
+    );
+    trail.says(&target, digest(&before), digest(&request.budget));
     now(&app, &who, run.as_ref()).await.map(Json)
 }
 

@@ -6,7 +6,7 @@ use crate::error::ApiError;
 use crate::extract::{Query, Who};
 use crate::live;
 use crate::view;
-use agentwright_api::{Cursor, Doctor, FollowQuery, Health, Page, Service};
+use agentwright_api::{Cursor, Doctor, FollowQuery, Health, Page, Service, Snapshot, Time, code};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -53,6 +53,25 @@ pub(crate) async fn events(
     }
     let after = live::resumed(&headers).or(query.after.as_deref());
     live::everything(&app, &who, after)
+}
+
+/// A copy of the database for a backup; the rest of the data directory is files.
+pub(crate) async fn snapshot(
+    State(app): State<App>,
+    who: Who,
+) -> Result<(StatusCode, Json<Snapshot>), ApiError> {
+    who.require_instance_admin()?;
+    let name = format!("{}{}.db", crate::backup::SNAPSHOT, app.store().new_id());
+    let file = app.config().data_dir.join(name);
+    let made_at = Time::from_ms(app.now_ms());
+    if !app.store().snapshot(&file).await? {
+        return Err(ApiError::Conflict(
+            code::UNAVAILABLE,
+            "the tables are in PostgreSQL: dump them with pg_dump, and copy the data directory beside it".into(),
+        ));
+    }
+    let file = file.display().to_string();
+    Ok((StatusCode::CREATED, Json(Snapshot { file, made_at })))
 }
 
 pub(crate) async fn services(

@@ -4,7 +4,6 @@ use crate::support::World;
 use agentwright_api::{Client, ClientError, Health};
 use agentwright_server::daemon::{DaemonError, EXIT_RUNNING, PlaceError, Served};
 use agentwright_server::{Config, NotifyChannel, StartError, Work};
-use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
@@ -134,26 +133,20 @@ async fn a_long_data_path_works_for_both_sides() {
     assert!(!data.join("daemon.sock").exists());
 }
 
-/// A port that was free a moment ago.
-fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
-
 #[tokio::test]
-async fn over_tcp_nobody_gets_in_without_the_token() {
-    let address = free_address();
-    let world = World::with(|config| config.settings.listen = Some(address)).await;
-    let file = world.data().join("token");
-    assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
-    let token = std::fs::read_to_string(&file).unwrap().trim().to_owned();
-    for wrong in ["", "wrong", &token[1..], &token.to_uppercase()] {
-        let refused = Client::tcp(address, wrong).health().await.unwrap_err();
-        assert_eq!(refused.problem().unwrap().status, 401, "{wrong}");
-    }
-    let health = Client::tcp(address, &*token).health().await.unwrap();
-    assert_eq!(health.listen, Some(address.to_string()));
-    world.end().await;
+async fn beyond_loopback_it_listens_only_when_there_is_a_key() {
+    let dir = TempDir::new().unwrap();
+    let mut config = Config::plain(&dir.path().join("data"));
+    config.settings.listen = Some("0.0.0.0:0".parse().unwrap());
+    let start = || Served::start(config.clone(), Work::Given(Vec::new()));
+    let Err(error) = start().await else {
+        panic!("it started");
+    };
+    assert!(matches!(error, DaemonError::Open(_)), "{error:?}");
+    assert!(
+        error.to_string().contains("agentwright key create"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -166,6 +159,7 @@ async fn a_port_in_use_is_refused_by_its_address() {
     let Err(error) = Served::start(config, Work::Given(Vec::new())).await else {
         panic!("it started");
     };
+    assert!(matches!(error, DaemonError::PortTaken(_)), "{error:?}");
     assert!(error.to_string().contains(&address.to_string()), "{error}");
 }
 

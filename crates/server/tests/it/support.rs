@@ -12,12 +12,13 @@ use agentwright_domain::spec::Spec;
 use agentwright_engine::{Executor, Handle};
 use agentwright_server::daemon::Served;
 use agentwright_server::{Config, Work};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 
 /// What an app ends within, when nothing holds it.
@@ -319,6 +320,15 @@ pub(crate) fn spec() -> Spec {
 
 pub(crate) fn digest(byte: u8) -> Digest {
     Digest::from_sha256([byte; 32])
+}
+
+/// The same over TCP.
+pub(crate) async fn answer(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// Sends exactly these bytes over the socket and reads until the other side closes.

@@ -8,6 +8,7 @@ use agentwright_store::{
     Claim, Commit, CommitError, Committed, KindLimit, Location, Options, OrgScope, Store, Writer,
 };
 use agentwright_testkit::{Cluster, TestClock, build_run, temp_dir};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use std::sync::Arc;
 
 /// Where every test's clock begins.
@@ -23,6 +24,7 @@ pub(crate) struct Bed {
     pub(crate) clock: TestClock,
     pub(crate) scope: OrgScope,
     dir: Arc<tempfile::TempDir>,
+    location: Location,
 }
 
 impl Bed {
@@ -46,9 +48,9 @@ impl Bed {
         let store = Store::open(location.clone(), options.clone())
             .await
             .unwrap();
-        let other = match location {
+        let other = match &location {
             Location::Sqlite(_) => store.clone(),
-            Location::Postgres(_) => Store::open(location, options).await.unwrap(),
+            Location::Postgres(_) => Store::open(location.clone(), options).await.unwrap(),
         };
         Self {
             store,
@@ -56,7 +58,86 @@ impl Bed {
             clock,
             scope: OrgScope::local(),
             dir: Arc::new(dir),
+            location,
         }
+    }
+
+    /// Runs SQL behind the store's back.
+    pub(crate) async fn sql(&self, sql: &str) {
+        match &self.location {
+            Location::Sqlite(_) => {
+                let mut conn = self.sqlite_conn().await;
+                conn.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+                conn.close().await.unwrap();
+            }
+            Location::Postgres(url) => {
+                let mut conn = postgres_conn(url).await;
+                conn.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+            }
+        }
+    }
+
+    /// The one number that SQL answers.
+    pub(crate) async fn count(&self, sql: &str) -> i64 {
+        let query = sqlx::AssertSqlSafe(sql.to_owned());
+        match &self.location {
+            Location::Sqlite(_) => {
+                let mut conn = self.sqlite_conn().await;
+                sqlx::query_scalar(query)
+                    .fetch_one(&mut conn)
+                    .await
+                    .unwrap()
+            }
+            Location::Postgres(url) => {
+                let mut conn = postgres_conn(url).await;
+                sqlx::query_scalar(query)
+                    .fetch_one(&mut conn)
+                    .await
+                    .unwrap()
+            }
+        }
+    }
+
+    /// Every table whose rows belong to an organization.
+    pub(crate) async fn tables_of_tenants(&self) -> Vec<String> {
+        match &self.location {
+            Location::Sqlite(_) => {
+                let sql =
+                    "SELECT m.name FROM sqlite_schema AS m JOIN pragma_table_info(m.name) AS c
+                           ON c.name = 'organization_id' WHERE m.type = 'table'";
+                let mut conn = self.sqlite_conn().await;
+                sqlx::query_scalar(sql).fetch_all(&mut conn).await.unwrap()
+            }
+            Location::Postgres(url) => {
+                let sql = "SELECT table_name::text FROM information_schema.columns
+                           WHERE table_schema = 'agentwright' AND column_name = 'organization_id'";
+                let mut conn = postgres_conn(url).await;
+                sqlx::query_scalar(sql).fetch_all(&mut conn).await.unwrap()
+            }
+        }
+    }
+
+    async fn sqlite_conn(&self) -> sqlx::SqliteConnection {
+        let options = sqlx::sqlite::SqliteConnectOptions::new();
+        let options = options.filename(self.dir.path().join("a.db"));
+        options.connect().await.unwrap()
+    }
+
+    /// Changes the audit tables, looks, and puts them back.
+    pub(crate) async fn tampered<T>(&self, sql: &str, look: impl AsyncFnOnce() -> T) -> T {
+        self.sql(
+            "CREATE TABLE rows_copy AS SELECT * FROM audit;
+             CREATE TABLE heads_copy AS SELECT * FROM audit_heads",
+        )
+        .await;
+        self.sql(sql).await;
+        let seen = look().await;
+        self.sql(
+            "DELETE FROM audit; INSERT INTO audit SELECT * FROM rows_copy; DROP TABLE rows_copy;
+             DELETE FROM audit_heads; INSERT INTO audit_heads SELECT * FROM heads_copy; DROP TABLE heads_copy",
+        )
+        .await;
+        seen
     }
 
     pub(crate) fn dir(&self) -> &std::path::Path {
@@ -178,4 +259,20 @@ pub(crate) fn of_organization(organization: &str, mut new: NewRun) -> NewRun {
 
 pub(crate) fn digest(n: u8) -> Digest {
     Digest::from_sha256([n; 32])
+}
+
+async fn postgres_conn(url: &str) -> sqlx::PgConnection {
+    let mut conn = sqlx::PgConnection::connect(url).await.unwrap();
+    conn.execute("SET search_path TO agentwright; SET agentwright.organization TO '*'")
+        .await
+        .unwrap();
+    conn
+}
+
+/// Who changes things here.
+pub(crate) fn actor() -> agentwright_store::Actor {
+    agentwright_store::Actor {
+        name: "anna".to_owned(),
+        principal: "owner".to_owned(),
+    }
 }

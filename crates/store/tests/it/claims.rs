@@ -56,7 +56,11 @@ pub(crate) async fn they_keep_the_global_limit(bed: Bed) {
 
 pub(crate) async fn they_keep_the_limit_of_an_organization_and_pass_over_it(bed: Bed) {
     let others = OrganizationId::new("others");
-    bed.store.add_organization(&others, "Others").await.unwrap();
+    let by = crate::bed::actor();
+    bed.store
+        .add_organization(&others, "Others", &by)
+        .await
+        .unwrap();
     for at in 0..30 {
         bed.submit(&format!("run{at}")).await;
     }

@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "which case it was, when one fails")]
 #![expect(clippy::too_many_lines, reason = "a case tells its story in one piece")]
 
+mod access;
 mod bed;
 mod claims;
 mod commits;
@@ -17,6 +18,7 @@ mod queue;
 mod reading;
 mod spending;
 mod telling;
+mod tenancy;
 
 use bed::Bed;
 use std::future::Future;
@@ -79,6 +81,14 @@ const CASES: &[Case] = cases![
     spending::costs_are_added_up_by_build_day_role_and_model,
     spending::a_build_without_budget_waits_and_goes_on_when_resumed,
     telling::a_link_that_decides_is_kept_by_its_digest_and_used_up_with_its_gate,
+    access::a_key_holds_until_it_expires_or_is_revoked,
+    access::a_service_key_acts_for_its_list_only,
+    access::a_login_code_is_used_once_and_in_time,
+    access::a_session_ends_with_its_key_or_when_it_is_ended,
+    access::an_audit_trail_is_one_chain_for_each_organization,
+    access::what_was_tampered_with_is_named,
+    access::a_deleted_organization_leaves_nothing_and_takes_nothing_along,
+    access::what_is_older_than_it_is_kept_goes_and_the_rest_stays,
     telling::notices_are_due_once_and_parked_when_settled_so,
     telling::a_call_given_up_half_way_leaves_nothing_open_behind,
     telling::a_repeated_key_answers_the_first_id,

@@ -139,7 +139,9 @@ pub(crate) async fn an_answer_is_counted_while_it_is_the_same_and_old_ones_are_f
 
 pub(crate) async fn backlogs_of_other_organizations_are_not_seen(bed: Bed) {
     let other = OrganizationId::new("other");
-    bed.store.add_organization(&other, "other").await.unwrap();
+    let by = crate::bed::actor();
+    let added = bed.store.add_organization(&other, "other", &by).await;
+    assert!(added.unwrap().is_some());
     let other = OrgScope::authenticated(other);
     assert!(
         bed.store

@@ -108,8 +108,11 @@ pub(crate) async fn running_is_said_only_while_the_lease_is_live(bed: Bed) {
 
 pub(crate) async fn another_organization_sees_nothing(bed: Bed) {
     let others = OrganizationId::new("others");
-    assert!(bed.store.add_organization(&others, "Others").await.unwrap());
-    assert!(!bed.store.add_organization(&others, "Others").await.unwrap());
+    let by = crate::bed::actor();
+    for made in [true, false] {
+        let added = bed.store.add_organization(&others, "Others", &by).await;
+        assert_eq!(added.unwrap().is_some(), made);
+    }
     let seen = deployed(&bed, 1..=1).await;
     let run = bed.held("mine").await;
     bed.commit(&run, &done(&run), Writer::Holder).await.unwrap();

@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{Named, Query, Who};
 use crate::jobs;
-use crate::live::{Asked, ENDED, Follower, Of, Turn, heard, same_origin, send, serve};
+use crate::live::{Asked, ENDED, Follower, Of, REVOKED, Turn, heard, same_origin, send, serve};
 use agentwright_api::executor::{StreamQuery, Translator};
 use axum::body::Bytes;
 use axum::extract::State;
@@ -57,6 +57,7 @@ impl Teller {
                     continue;
                 }
                 Turn::Over => return Some(ENDED),
+                Turn::Revoked => return Some(REVOKED),
                 Turn::Stopping => return None,
             };
             let next = if Translator::needs_next(&said.event) {
