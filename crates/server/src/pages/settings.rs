@@ -1,7 +1,7 @@
 //! The instance: what the doctor finds, what is limited, who may come in, and who changed what.
 
-use super::frame::{Frame, html, html_as};
 use super::frame::Fields;
+use super::frame::{Frame, html, html_as};
 use crate::app::App;
 use crate::auth::Trail;
 use crate::doctor;
@@ -40,7 +40,10 @@ async fn settings(app: &App, frame: &Frame) -> Result<Settings, ApiError> {
             name: here.to_owned(),
             current: true,
         };
-        page = page.with_keys(found.items.into_iter().map(line).collect(), vec![organization]);
+        page = page.with_keys(
+            found.items.into_iter().map(line).collect(),
+            vec![organization],
+        );
     }
     Ok(page)
 }
@@ -73,7 +76,10 @@ pub(super) async fn make_key(
         expires_in_days: None,
     };
     if let Err(ApiError::Invalid(errors)) = checked_value(&request) {
-        let words: Vec<String> = errors.into_iter().map(|one| format!("{} {}", one.at, one.problem)).collect();
+        let words: Vec<String> = errors
+            .into_iter()
+            .map(|one| format!("{} {}", one.at, one.problem))
+            .collect();
         let problem = format!("No key was made: {}.", words.join("; "));
         let page = settings(&app, &frame).await?.saying(None, Some(problem));
         return html_as(StatusCode::UNPROCESSABLE_ENTITY, &page);
@@ -113,12 +119,20 @@ pub(super) async fn audit(
     let Json(found) = trails::list(State(app.clone()), frame.who.clone(), Query(query)).await?;
     let next = found.next.and_then(|next| next.parse().ok());
     let lines = found.items.into_iter().map(|entry| {
-        let short = |digest: &str| digest.trim_start_matches("sha256:").chars().take(12).collect::<String>();
+        let short = |digest: &str| {
+            digest
+                .trim_start_matches("sha256:")
+                .chars()
+                .take(12)
+                .collect::<String>()
+        };
         let detail = match (&entry.before, &entry.after) {
             (None, None) => String::new(),
             (None, Some(after)) => format!("became {}", short(after)),
             (Some(before), None) => format!("was {}", short(before)),
-            (Some(before), Some(after)) => format!("was {}, became {}", short(before), short(after)),
+            (Some(before), Some(after)) => {
+                format!("was {}, became {}", short(before), short(after))
+            }
         };
         AuditLine {
             seq: entry.seq,
@@ -129,7 +143,12 @@ pub(super) async fn audit(
             detail,
         }
     });
-    let page = AuditPage::new(frame.shell(&app).await?, lines.collect(), next, asked.before.is_some());
+    let page = AuditPage::new(
+        frame.shell(&app).await?,
+        lines.collect(),
+        next,
+        asked.before.is_some(),
+    );
     html(&page)
 }
 
@@ -145,7 +164,10 @@ fn limits(app: &App) -> Vec<(String, String)> {
         line("Builds at once", it.builds.to_string()),
         line("of one organization", it.organization_builds().to_string()),
         line("Executions at once", it.executions.to_string()),
-        line("of one organization", it.organization_executions().to_string()),
+        line(
+            "of one organization",
+            it.organization_executions().to_string(),
+        ),
         line("Kept files", format!("{} MB", it.artifacts_quota_mb)),
         line("Walls", walls.to_owned()),
     ]

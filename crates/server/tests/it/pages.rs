@@ -456,9 +456,19 @@ async fn behind_a_proxy_every_link_is_under_its_path() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_made_shown_once_and_revoked_by_forms() {
     let world = World::new().await;
-    let none = post(&world, "/settings/keys", &[("name", ""), ("role", "viewer")]).await;
+    let none = post(
+        &world,
+        "/settings/keys",
+        &[("name", ""), ("role", "viewer")],
+    )
+    .await;
     assert_eq!(none.status, 422, "{}", none.body);
-    let made = post(&world, "/settings/keys", &[("name", "ci <b>"), ("role", "operator")]).await;
+    let made = post(
+        &world,
+        "/settings/keys",
+        &[("name", "ci <b>"), ("role", "operator")],
+    )
+    .await;
     assert_eq!(made.status, 200, "{}", made.body);
     assert!(made.body.contains("id=\"new-key\">aw_") && made.body.contains("ci &#60;b&#62;"));
     let page = get(&world, "/settings").await;

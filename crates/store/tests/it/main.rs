@@ -69,6 +69,7 @@ const CASES: &[Case] = cases![
     queue::an_answer_is_counted_while_it_is_the_same_and_old_ones_are_forgotten,
     queue::backlogs_of_other_organizations_are_not_seen,
     reading::lists_are_newest_first_and_filtered,
+    reading::builds_are_found_by_words_in_either_order,
     reading::a_run_is_found_by_label_and_by_the_beginning_of_its_id,
     reading::running_is_said_only_while_the_lease_is_live,
     reading::another_organization_sees_nothing,
