@@ -35,16 +35,16 @@ function draw(figure) {
   const top = Math.max(0, ...sums.flat());
   const whole = figure.dataset.unit === "count";
   const font = "12px system-ui, sans-serif";
-  const axis = { stroke: ink, font, grid: { stroke: grid, width: 1 }, ticks: { show: false } };
+  const axis = { stroke: ink, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, gap: 4 };
   canvas.uplot?.destroy();
   canvas.replaceChildren();
   canvas.uplot = new uPlot({
-    width: canvas.clientWidth || 320, height: 200, padding: [12, 8, 0, 0],
+    width: canvas.clientWidth || 320, height: names.length > 1 ? 200 : 228, padding: [12, 8, 0, 0],
     cursor: { y: false, points: { show: kind === "lines" } },
     legend: { show: names.length > 1, live: false, markers: { width: 0, fill: (_, i) => tones[order[i - 1]] } },
     scales: { x: { time: false, range: [-0.6, days.length - 0.4] }, y: { range: [0, top > 0 ? top * 1.1 : 1] } },
     axes: [
-      { ...axis, grid: { show: false }, values: (_, ticks) => ticks.map((i) => Number.isInteger(i) && days[i] ? days[i].slice(5) : ""), space: 56 },
+      { ...axis, grid: { show: false }, values: (_, ticks) => ticks.map((i) => Number.isInteger(i) && days[i] ? days[i].slice(5) : ""), space: 56, size: 26 },
       { ...axis, size: 62, values: (_, ticks) => ticks.map((v) => whole && !Number.isInteger(v) ? "" : unit(v)) },
     ],
     series: [{}, ...order.map((i) => ({

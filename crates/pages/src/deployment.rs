@@ -114,6 +114,13 @@ impl DeploymentPage {
         }
     }
 
+    fn failures(&self) -> String {
+        match self.deployment.failures_in_a_row {
+            1 => "Its last run failed.".to_owned(),
+            n => format!("Its last {n} runs failed."),
+        }
+    }
+
     fn active(&self) -> bool {
         self.paused.is_none()
     }

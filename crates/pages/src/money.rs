@@ -199,7 +199,7 @@ fn range(page: &'static str, days: u32) -> Range {
 
 /// An amount as it is typed into a form: `1.25`.
 fn plain_usd(micro: i64) -> String {
-    words::usd(micro).replace('$', "")
+    words::exact_usd(micro).replace('$', "")
 }
 
 fn dollars(micro: i64) -> f64 {

@@ -61,8 +61,19 @@ pub(crate) fn bytes(n: u64) -> String {
     }
 }
 
-/// Millionths of a dollar as money; small amounts keep their digits.
+/// Millionths of a dollar as money, to the cent from a dollar on; smaller amounts keep their digits.
 pub(crate) fn usd(micro: i64) -> String {
+    const DOLLAR: i64 = 1_000_000;
+    const CENT: i64 = 10_000;
+    let shown = match micro.saturating_abs() {
+        ..DOLLAR => micro,
+        _ => micro.saturating_add(micro.signum() * CENT / 2) / CENT * CENT,
+    };
+    exact_usd(shown)
+}
+
+/// The same to the last digit.
+pub(crate) fn exact_usd(micro: i64) -> String {
     let text = agentwright_domain::spend::usd(micro);
     let number = text.strip_suffix(" USD").unwrap_or(&text);
     match number.strip_prefix('-') {

@@ -61,11 +61,6 @@ pub struct Settings {
     pub executions_per_organization: Option<u32>,
     /// How long a worker's lease lasts, seconds, 3 to 300.
     pub lease_s: u64,
-    /// The path that a reverse proxy serves the pages under and takes away before it asks here, for example
-    /// `/agentwright`.
-    pub base_path: String,
-    /// Whether the proxy's `X-Forwarded-Prefix` says that path. Only behind a proxy that sets it itself.
-    pub forwarded_prefix: bool,
     /// How much is logged.
     pub log: LogLevel,
     /// Whether generated code may run in the weaker sandbox tier `process` where `full` is not possible.
@@ -112,8 +107,6 @@ impl Default for Settings {
             executions: 64,
             executions_per_organization: None,
             lease_s: 15,
-            base_path: "/".into(),
-            forwarded_prefix: false,
             log: LogLevel::Info,
             allow_process_tier: false,
             bwrap: PathBuf::from("/usr/bin/bwrap"),
@@ -339,12 +332,6 @@ impl Config {
             || it.store.starts_with("postgresql://");
         if !known {
             return wrong("store", "must be sqlite or postgres://…".into());
-        }
-        let base = it.base_path.trim_matches('/');
-        if !base.is_empty() && !crate::pages::plain(base) {
-            let problem =
-                "must be a path of a-z, A-Z, 0-9, -, _, . and ~, for example /agentwright";
-            return wrong("base_path", problem.into());
         }
         for (key, value, min, max) in [
             ("builds", u64::from(it.builds), 1, 64),

@@ -23,7 +23,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 pub(crate) use files::Kept;
-pub(crate) use frame::plain;
+pub(crate) use frame::{Place, html_as};
 
 /// Every page and every form.
 pub(crate) fn router() -> Router<App> {
@@ -53,6 +53,9 @@ pub(crate) fn router() -> Router<App> {
         .route("/costs/budgets/{scope}", post(money::set))
         .route("/insights", get(money::insights))
         .route("/settings", get(settings::page))
+        .route("/settings/keys", post(settings::make_key))
+        .route("/settings/keys/{id}/revoke", post(settings::revoke_key))
+        .route("/audit", get(settings::audit))
         .route("/live", get(live::stream))
         .route("/assets/{hash}/{*name}", get(assets::get))
         .route("/favicon.ico", get(assets::icon))

@@ -11,13 +11,9 @@ use agentwright_store::RunFilter;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
-/// Set by a proxy that serves us under a path; believed only where the configuration says so.
-const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
-/// The longest prefix that is believed, in bytes.
-const PREFIX_MAX: usize = 200;
 /// Builds that wait, counted for the navigation; more are shown as so many.
 const WAITING_MAX: u32 = 99;
 
@@ -31,7 +27,7 @@ pub(crate) struct Frame {
 
 /// Where a request is, as its page's links need it.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     base: String,
     here: String,
     csrf: Option<String>,
@@ -44,7 +40,7 @@ impl Place {
         let path = parts.uri.path_and_query();
         let here = path.map_or("", |path| path.as_str().trim_start_matches('/'));
         Self {
-            base: base(app, &parts.headers),
+            base: format!("{}/", app.config().prefix()),
             here: here.to_owned(),
             csrf: parts.extensions.get().map(|it: &Session| it.csrf.clone()),
             cursor: String::new(),
@@ -58,12 +54,22 @@ impl Place {
         self
     }
 
+    /// For a page that needs nobody.
+    pub(crate) fn outside(app: &App) -> Self {
+        Self {
+            base: format!("{}/", app.config().prefix()),
+            here: "login".to_owned(),
+            csrf: None,
+            cursor: String::new(),
+        }
+    }
+
     /// A path relative to the base, as a browser is sent there.
     pub(super) fn to(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
 
-    pub(super) fn shell(&self, app: &App, who: &str, waiting: usize) -> Shell {
+    pub(crate) fn shell(&self, app: &App, who: &str, waiting: usize) -> Shell {
         Shell {
             base: self.base.clone(),
             here: self.here.clone(),
@@ -76,30 +82,6 @@ impl Place {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
-}
-
-/// The path that everything is under: from the configuration, or from the proxy where that is believed.
-fn base(app: &App, headers: &HeaderMap) -> String {
-    let settings = &app.config().settings;
-    let forwarded = headers
-        .get(FORWARDED_PREFIX)
-        .and_then(|value| value.to_str().ok());
-    let prefix = forwarded
-        .filter(|_| settings.forwarded_prefix)
-        .unwrap_or(&settings.base_path);
-    let prefix = prefix.trim_matches('/');
-    if prefix.is_empty() || prefix.len() > PREFIX_MAX || !plain(prefix) {
-        return "/".to_owned();
-    }
-    format!("/{prefix}/")
-}
-
-/// Whether a text is a path of plain segments.
-pub(crate) fn plain(path: &str) -> bool {
-    path.split('/').all(|part| {
-        let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
-        !part.is_empty() && part != "." && part != ".." && part.bytes().all(fits)
-    })
 }
 
 impl FromRequestParts<App> for Frame {
@@ -220,29 +202,5 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
                 .map(|(name, value)| (name.into_owned(), value.into_owned()))
                 .collect(),
         ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::plain;
-
-    #[test]
-    fn a_prefix_is_a_path_of_plain_segments() {
-        for good in ["aw", "tools/agentwright", "~ann/a.b_c-1"] {
-            assert!(plain(good), "{good}");
-        }
-        for bad in [
-            "",
-            "a//b",
-            "../a",
-            "a/..",
-            "a\"><script>",
-            "a b",
-            "ä",
-            "javascript:x",
-        ] {
-            assert!(!plain(bad), "{bad}");
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::frame::{Fields, Frame, html, html_as};
 use crate::app::App;
+use crate::auth::Trail;
 use crate::error::ApiError;
 use crate::extract::{IdempotencyKey, Query, checked_value};
 use crate::planned;
@@ -57,8 +58,11 @@ pub(super) async fn page(
 pub(super) async fn matched(
     State(app): State<App>,
     frame: Frame,
+    trail: Trail,
     fields: Fields,
 ) -> Result<Response, ApiError> {
+    // It is a POST because a sentence may be long; it changes nothing.
+    trail.written();
     let asked = asked(&fields);
     match plan_of(&app, &frame, &asked).await {
         Ok(Some((plan, forecast))) => html(&Matched::new(plan.0, plan.1, &asked, forecast)),
@@ -70,10 +74,12 @@ pub(super) async fn matched(
 pub(super) async fn create(
     State(app): State<App>,
     frame: Frame,
+    trail: Trail,
     fields: Fields,
 ) -> Result<Response, ApiError> {
     let asked = asked(&fields);
     if fields.ticked("plan") {
+        trail.written();
         return planned(&app, &frame, asked, StatusCode::OK, None, Vec::new()).await;
     }
     let (request, mut problems) = request(&asked, &fields);

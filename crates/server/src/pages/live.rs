@@ -37,14 +37,15 @@ pub(super) async fn stream(
     frame: Frame,
     Query(query): Query<LiveQuery>,
 ) -> Result<Response, ApiError> {
+    let who = frame.who;
     let watched = if query.run.is_empty() {
         let after = (!query.after.is_empty()).then_some(query.after.as_str());
-        Watched::All(app.everything().follow(&app, &frame.who, after))
+        Watched::All(app.everything().follow(&app, &who, after))
     } else {
         Watched::Run(RunId::new(query.run), query.after.parse().unwrap_or(0))
     };
     let watcher = Watcher {
-        scope: frame.who.scope,
+        scope: who.scope,
         watched,
         turn: Turn::Hello,
         app,

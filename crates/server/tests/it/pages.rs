@@ -80,6 +80,7 @@ async fn every_page_answers_guarded_and_with_nothing_inline() {
         "/costs?days=7",
         "/insights",
         "/settings",
+        "/audit",
         &of_build,
         &of_label,
     ] {
@@ -439,25 +440,45 @@ async fn files_are_kept_for_good_under_the_name_of_their_content() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_a_proxy_every_link_is_under_its_path() {
-    let world = World::with(|config| config.settings.base_path = "/tools/aw".into()).await;
+    let world = World::with(|config| {
+        config.settings.public_url = Some("https://example.org/tools/aw".into());
+    })
+    .await;
     let page = get_with(&world, "/", "x-forwarded-prefix: /evil\r\n").await;
-    assert!(
-        page.body.contains("<base href=\"/tools/aw/\">"),
-        "only a configured path is believed"
-    );
+    assert!(page.body.contains("<base href=\"/tools/aw/\">"));
     let id = world.settled(&wish("notes")).await.build.id;
     let sent = post(&world, &format!("/builds/{id}/cancel"), &[]).await;
-    assert!(
-        sent.header("location")
-            .unwrap()
-            .starts_with("/tools/aw/builds/")
-    );
+    let to = sent.header("location").unwrap();
+    assert!(to.starts_with("/tools/aw/builds/"), "{to}");
     world.end().await;
-    let world = World::with(|config| config.settings.forwarded_prefix = true).await;
-    let page = get_with(&world, "/", "x-forwarded-prefix: /x/\r\n").await;
-    assert!(page.body.contains("<base href=\"/x/\">"));
-    let page = get_with(&world, "/", "x-forwarded-prefix: /\"><script>\r\n").await;
-    assert!(page.body.contains("<base href=\"/\">"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_made_shown_once_and_revoked_by_forms() {
+    let world = World::new().await;
+    let none = post(
+        &world,
+        "/settings/keys",
+        &[("name", ""), ("role", "viewer")],
+    )
+    .await;
+    assert_eq!(none.status, 422, "{}", none.body);
+    let made = post(
+        &world,
+        "/settings/keys",
+        &[("name", "ci <b>"), ("role", "operator")],
+    )
+    .await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    assert!(made.body.contains("id=\"new-key\">aw_") && made.body.contains("ci &#60;b&#62;"));
+    let page = get(&world, "/settings").await;
+    assert!(!page.body.contains("id=\"new-key\""), "shown once");
+    let (_, rest) = page.body.split_once("action=\"settings/keys/").unwrap();
+    let path = format!("/settings/keys/{}", rest.split('"').next().unwrap());
+    assert_eq!(post(&world, &path, &[]).await.status, 303);
+    assert!(get(&world, "/settings").await.body.contains("Revoked"));
+    let trail = get(&world, "/audit").await;
+    assert!(trail.body.contains("key"), "{}", trail.body);
     world.end().await;
 }
 

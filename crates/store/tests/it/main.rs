@@ -74,6 +74,7 @@ const CASES: &[Case] = cases![
     history::the_last_call_of_a_provider_tells_how_it_ended,
     history::every_commit_of_this_process_is_heard_in_order,
     reading::lists_are_newest_first_and_filtered,
+    reading::builds_are_found_by_words_in_either_order,
     reading::a_run_is_found_by_label_and_by_the_beginning_of_its_id,
     reading::running_is_said_only_while_the_lease_is_live,
     reading::another_organization_sees_nothing,

@@ -4,7 +4,7 @@ use crate::bed::{Bed, LEASE_MS, START_MS, cancel, done, of_organization};
 use crate::deployments::deployed;
 use agentwright_domain::ids::{GrantId, OrganizationId, RunId};
 use agentwright_domain::run::{RunKind, RunStatus};
-use agentwright_store::{OrgScope, RunFilter, Writer};
+use agentwright_store::{Order, OrgScope, RunFilter, Search, Writer};
 use agentwright_testkit::{build_run, execution_run, slug};
 use std::time::Duration;
 
@@ -51,6 +51,66 @@ pub(crate) async fn lists_are_newest_first_and_filtered(bed: Bed) {
         ..builds
     };
     assert_eq!(list(page).await, ids[3..5]);
+}
+
+pub(crate) async fn builds_are_found_by_words_in_either_order(bed: Bed) {
+    let mut ids = Vec::new();
+    for label in ["notes-zip", "url-watch", "notes-again"] {
+        ids.push(bed.submit(label).await);
+    }
+    let execution = execution_run(&bed.store.new_id(), "notes-zip");
+    bed.store.submit(execution).await.unwrap();
+    let find = async |search: Search| {
+        let rows = bed.store.search_builds(&bed.scope, &search).await.unwrap();
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    let words = |words: &str| Search {
+        words: words.to_owned(),
+        limit: 50,
+        ..Search::default()
+    };
+    let newest = [ids[2].clone(), ids[1].clone(), ids[0].clone()];
+    assert_eq!(find(words("")).await, newest);
+    assert_eq!(
+        find(words(" NOTES")).await,
+        [ids[2].clone(), ids[0].clone()]
+    );
+    assert_eq!(find(words(ids[1].as_str())).await, [ids[1].clone()]);
+    for nothing in ["%", "_otes", "~", "\"", "no such words"] {
+        assert_eq!(find(words(nothing)).await, [], "{nothing}");
+    }
+    let oldest = Search {
+        order: Order::Oldest,
+        after: Some(ids[0].clone()),
+        ..words("")
+    };
+    assert_eq!(find(oldest).await, ids[1..]);
+    let page = Search {
+        after: Some(ids[2].clone()),
+        limit: 1,
+        ..words("")
+    };
+    assert_eq!(find(page).await, [ids[1].clone()]);
+    bed.commit(&bed.run(&ids[1]).await, &cancel(), Writer::Outsider)
+        .await
+        .unwrap();
+    let cancelled = Search {
+        status: Some(RunStatus::Cancelled),
+        ..words("")
+    };
+    assert_eq!(find(cancelled).await, [ids[1].clone()]);
+    let ended = bed.store.ended_since(&bed.scope, 0).await.unwrap();
+    assert_eq!(
+        (ended.len(), ended[0].status, ended[0].generated),
+        (1, RunStatus::Cancelled, 0)
+    );
+    let later = ended[0].ended_at_ms + 1;
+    assert_eq!(bed.store.ended_since(&bed.scope, later).await.unwrap(), []);
+    let foreign = OrgScope::authenticated(OrganizationId::new("other"));
+    assert_eq!(
+        bed.store.search_builds(&foreign, &words("")).await.unwrap(),
+        []
+    );
 }
 
 pub(crate) async fn a_run_is_found_by_label_and_by_the_beginning_of_its_id(bed: Bed) {
