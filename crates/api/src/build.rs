@@ -4,11 +4,11 @@ use crate::event::Event;
 use crate::plan::PlanRequest;
 use crate::time::Time;
 use agentwright_domain::approval::{Gate, GateReason, Subject};
-use agentwright_domain::build::{ApprovalMode, FailureClass, INTENT_MAX_CHARS};
+use agentwright_domain::build::{ApprovalMode, FailureClass, INTENT_MAX_CHARS, Mends};
 use agentwright_domain::digest::Digest;
 use agentwright_domain::evidence::{Level, Verdict};
 use agentwright_domain::ids::{ApprovalId, RunId, Slug};
-use agentwright_domain::spec::Spec;
+use agentwright_domain::spec::{REPAIR_BUILDS_MAX, Spec};
 use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub(crate) const INPUTS_MAX: usize = 64;
 /// The longest name or text of a person, in characters.
 pub(crate) const BY_MAX_CHARS: usize = 1_000;
 /// The longest notes of a decision, in characters.
-const NOTES_MAX_CHARS: usize = 4_000;
+pub const NOTES_MAX_CHARS: usize = 4_000;
 /// The longest path, in bytes (Linux `PATH_MAX`).
 const PATH_MAX_BYTES: usize = 4_096;
 /// The most extra foundation directories.
@@ -83,6 +83,11 @@ pub struct CreateBuild {
     #[serde(default = "yes")]
     #[garde(skip)]
     pub wait_for_quota: bool,
+    /// Repair builds that failures of the deployed result may start in a row, each through its own gates; as the spec or
+    /// the deployed version has it where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(range(max = REPAIR_BUILDS_MAX)))]
+    pub repair_failing: Option<u32>,
     /// Lower goes first.
     #[serde(default)]
     #[garde(range(min = -PRIORITY_MAX, max = PRIORITY_MAX))]
@@ -114,6 +119,7 @@ impl CreateBuild {
             production: false,
             repairs: None,
             wait_for_quota: true,
+            repair_failing: None,
             priority: 0,
             changes: plan.changes,
             foundations: plan.foundations,
@@ -171,6 +177,9 @@ pub struct Build {
     /// The build whose result it deploys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deploys: Option<RunId>,
+    /// The failed execution that started it, and whose version it mends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mends: Option<Mends>,
     /// What it deployed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployed: Option<Deployed>,

@@ -4,6 +4,7 @@
 
 mod access;
 mod connection;
+mod queue;
 mod spending;
 mod stream;
 

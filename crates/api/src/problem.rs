@@ -107,6 +107,10 @@ pub mod code {
     pub const NOT_SPENT: &str = "run.not_spent";
     /// What waits is no longer what was decided on.
     pub const STALE: &str = "decision.stale";
+    /// A link that decides was used, or its gate was decided with another one.
+    pub const LINK_USED: &str = "decision.link_used";
+    /// A link that decides has expired.
+    pub const LINK_EXPIRED: &str = "decision.link_expired";
     /// A live build has this label.
     pub const LABEL_TAKEN: &str = "build.label_taken";
     /// The idempotency key was used for another request.
@@ -119,6 +123,10 @@ pub mod code {
     pub const REFUSED: &str = "intent.refused";
     /// The machine lacks something; the detail says what and how to get it.
     pub const UNAVAILABLE: &str = "machine.unavailable";
+    /// The database does not answer now.
+    pub const STORE_AWAY: &str = "store.unavailable";
+    /// The disk of the data directory is full.
+    pub const STORE_FULL: &str = "store.full";
     /// The daemon is stopping.
     pub const STOPPING: &str = "daemon.stopping";
     /// Too many requests are being worked on.

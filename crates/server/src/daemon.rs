@@ -266,6 +266,15 @@ impl Served {
         Self::open(config, work, held).await
     }
 
+    /// The same as `agentwright up` does it: see [`up()`].
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub async fn up(config: Config, work: Work) -> Result<(Self, Welcome), DaemonError> {
+        let held = Held::take(&config.data_dir)?;
+        up::open(config, work, held).await
+    }
+
     async fn open(config: Config, work: Work, held: Held) -> Result<Self, DaemonError> {
         let app = App::start(config, work).await?;
         Self::serve(app, held).await

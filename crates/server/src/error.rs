@@ -36,6 +36,8 @@ pub(crate) enum ApiError {
     Changed(String),
     /// Too many requests; again after so many seconds: 429.
     TooMany(u64),
+    /// It was there, and is over: 410.
+    Gone(&'static str, String),
     /// The machine or the daemon cannot now: 503.
     Unavailable(&'static str, String),
     /// A fault of ours: 500.
@@ -77,7 +79,7 @@ impl ApiError {
         }])
     }
 
-    fn problem(&self) -> Problem {
+    pub(crate) fn problem(&self) -> Problem {
         let of = |status: StatusCode, code, title, detail: &str| {
             Problem::new(status.as_u16(), code, title, detail)
         };
@@ -124,6 +126,7 @@ impl ApiError {
                 "Too many requests",
                 &format!("too many requests with this key: try again in {seconds} s"),
             ),
+            Self::Gone(code, detail) => of(StatusCode::GONE, code, "No longer valid", detail),
             Self::Unavailable(code, detail) => of(
                 StatusCode::SERVICE_UNAVAILABLE,
                 code,
@@ -197,7 +200,8 @@ impl IntoResponse for ApiError {
             | Self::NotFound(_)
             | Self::NoRoute
             | Self::Method
-            | Self::Conflict(..) => {}
+            | Self::Conflict(..)
+            | Self::Gone(..) => {}
         }
         response
     }
@@ -208,11 +212,11 @@ impl From<agentwright_store::Error> for ApiError {
         use agentwright_store::Error;
         match error {
             Error::Unavailable { .. } => Self::Unavailable(
-                code::UNAVAILABLE,
+                code::STORE_AWAY,
                 "the database does not answer now: try again".into(),
             ),
             Error::Full { .. } => Self::Unavailable(
-                code::UNAVAILABLE,
+                code::STORE_FULL,
                 "no room left on the disk of the data directory: free some and try again".into(),
             ),
             Error::Corrupt { .. } | Error::Refused { .. } => Self::Internal(error.into()),

@@ -4,6 +4,7 @@
 //! Start at [`daemon::run`], then [`App::start`] (the wiring) and `router.rs` (the list of all routes).
 
 mod app;
+mod asking;
 mod auth;
 pub mod backup;
 pub mod boot;
@@ -23,7 +24,9 @@ mod later;
 mod live;
 mod metrics;
 mod openapi;
+mod pages;
 mod planned;
+mod queue;
 mod rates;
 mod removal;
 mod replay;
@@ -35,5 +38,5 @@ mod submit;
 mod view;
 
 pub use app::{App, Executors, StartError, Work};
-pub use config::{Config, ConfigError, Flags, LogLevel, NotifyChannel, Settings};
+pub use config::{Config, ConfigError, Flags, LogLevel, NotifyChannel, QueueSettings, Settings};
 pub use openapi::text as openapi;

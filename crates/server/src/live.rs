@@ -10,7 +10,7 @@ mod organization;
 mod socket;
 
 pub(crate) use feed::{Feeds, Follower, Turn};
-pub(crate) use organization::{Everything, everything};
+pub(crate) use organization::{Everything, Reader, everything};
 pub(crate) use socket::{Asked, End, heard, same_origin, send, serve};
 
 use crate::app::App;
@@ -35,7 +35,7 @@ const END: Bytes = Bytes::from_static(b"event: end\ndata: {}\n\n");
 /// The last event of a reader whose key was revoked, or whose session ended.
 const REVOKED: Bytes = Bytes::from_static(b"event: revoked\ndata: {}\n\n");
 /// Keeps a quiet stream open.
-const QUIET: Bytes = Bytes::from_static(b":\n\n");
+pub(crate) const QUIET: Bytes = Bytes::from_static(b":\n\n");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Which run's events, and from where.

@@ -18,6 +18,8 @@ const GIT_MAX: Duration = Duration::from_secs(20);
 pub(crate) const FILE_MAX_BYTES: usize = 8 << 20;
 /// The longest difference that is shown, in bytes; the rest is cut.
 const DIFF_MAX_BYTES: usize = 2 << 20;
+/// What the patches of all commits may take, in bytes.
+const PATCHES_MAX_BYTES: usize = 4 << 20;
 /// What a list of files may take, in bytes.
 const LIST_MAX_BYTES: usize = 8 << 20;
 /// The most commits that are listed: all tries of all stages are far fewer.
@@ -57,6 +59,31 @@ impl Repository {
             .await?;
         let text = String::from_utf8_lossy(&output.bytes);
         Ok(text.lines().filter_map(commit).collect())
+    }
+
+    /// The newest commits, oldest first, each as a whole patch against the one before, with whole files as context:
+    /// one git for everything that a page shows. Cut after [`PATCHES_MAX_BYTES`]; empty before the first commit.
+    pub(crate) async fn patches(&self) -> Result<String, ApiError> {
+        let log = [
+            "log",
+            "--reverse",
+            "--root",
+            "--patch",
+            "--unified=1000000",
+            "--no-renames",
+            "--no-color",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--format=%x00%h %s",
+            "--max-count=40",
+        ];
+        let (_, output) = self.run(&log, PATCHES_MAX_BYTES).await?;
+        Ok(String::from_utf8_lossy(&output.bytes).into_owned())
+    }
+
+    /// The newest commit's name as it stands in the repository, without asking git; empty before the first one.
+    pub(crate) fn head(&self) -> String {
+        std::fs::read_to_string(self.path.join(".git/refs/heads/main")).unwrap_or_default()
     }
 
     /// The files at a commit, by path.

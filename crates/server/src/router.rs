@@ -1,12 +1,14 @@
 //! The list of all routes, and what holds for each of them.
 
 use crate::app::App;
+use crate::asking;
 use crate::auth::{self, login};
 use crate::error::{ApiError, Cause, internal, respond};
 use crate::extract::Who;
+use crate::pages::{self, dress::RequestId, dress::dressed};
 use crate::routes::{
-    audit, builds, decisions, deployments, executions, executor, files, keys, organizations, plans,
-    spending, system,
+    audit, builds, decisions, deployments, executions, executor, files, hooks, keys, organizations,
+    plans, queue, spending, system,
 };
 use crate::{metrics, rates};
 use agentwright_api::executor::EXECUTOR_PREFIX;
@@ -61,6 +63,11 @@ pub(crate) fn router(app: App) -> Router {
         )
         .route("/builds/{id}/retry", post(decisions::retry))
         .route("/builds/{id}/deploy", post(decisions::deploy))
+        .route("/queue", get(queue::list).post(queue::add))
+        .route("/queue/import", post(queue::import))
+        .route("/queue/{label}", get(queue::why).post(queue::change))
+        .route("/queue/{label}/remove", post(queue::remove))
+        .route("/heartbeat", get(queue::heartbeat).post(queue::beat))
         .route("/costs", get(spending::costs))
         .route("/budgets", get(spending::budgets))
         .route("/budgets/{scope}", post(spending::set))
@@ -99,13 +106,19 @@ pub(crate) fn router(app: App) -> Router {
         .nest(agentwright_api::PREFIX, v1)
         .nest(EXECUTOR_PREFIX, executor::routes())
         .merge(executor::contract_routes())
+        .merge(pages::router())
         .route("/metrics", get(metrics::show))
+        .route(
+            "/hooks/decide/{token}",
+            get(hooks::show).post(hooks::decide),
+        )
         .route("/login", get(login::form).post(login::log_in))
         .route("/logout", post(login::log_out))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(app.clone(), rates::limited))
         .layer(from_fn_with_state(app.clone(), auth::guard))
+        .layer(from_fn_with_state(app.clone(), dressed))
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(from_fn_with_state(app.clone(), watched))
@@ -120,11 +133,20 @@ async fn no_method() -> ApiError {
     ApiError::Method
 }
 
+/// A path without what is secret in it.
+fn loggable(path: &str) -> String {
+    if path.starts_with(asking::PATH) {
+        return format!("{}…", asking::PATH);
+    }
+    path.to_owned()
+}
+
 /// Gives each request an id and a time limit, counts and logs it, and logs the cause of each 500 under that id.
-async fn watched(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn watched(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = given_id(request.headers()).unwrap_or_else(|| app.request_id());
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let (method, path) = (request.method().clone(), loggable(request.uri().path()));
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or("none", MatchedPath::as_str).to_owned();
     let answered = tokio::time::timeout(REQUEST_MAX, next.run(request)).await;
@@ -134,13 +156,16 @@ async fn watched(State(app): State<App>, request: Request, next: Next) -> Respon
     });
     if let Some(Cause(cause)) = response.extensions().get::<Cause>() {
         tracing::error!(request = id, %method, path, cause = format!("{cause:#}"), "request failed");
-        let mut problem = internal();
-        problem.request_id = Some(id.clone());
-        response = respond(&problem);
+        // A page says so itself, with the same id.
+        if !pages::dress::is(&response, "text/html") {
+            let mut problem = internal();
+            problem.request_id = Some(id.clone());
+            response = respond(&problem);
+        }
     }
+    let (status, took) = (response.status(), began.elapsed());
     let who = response.extensions().get::<Who>();
     let who = who.map_or_else(String::new, |who| who.principal.label());
-    let (status, took) = (response.status(), began.elapsed());
     app.metrics()
         .answered(&method, &route, status.as_u16(), took);
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);

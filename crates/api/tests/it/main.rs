@@ -35,6 +35,7 @@ fn build(state: BuildState) -> Build {
         repeats: None,
         changes: None,
         deploys: None,
+        mends: None,
         deployed: None,
     }
 }

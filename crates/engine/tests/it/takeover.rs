@@ -29,11 +29,17 @@ async fn victim() {
         clippy::disallowed_methods,
         reason = "what the test that starts it says"
     )]
-    let Ok(url) = std::env::var(VICTIM) else {
+    let Ok(said) = std::env::var(VICTIM) else {
         return;
     };
+    // Processes of one database share the key that lies outside it.
+    let (secret, url) = said.split_once('|').unwrap();
     let dir = temp_dir();
-    let store = Store::open(Location::Postgres(url), Options::new(dir.path()))
+    let options = Options {
+        secret: secret.into(),
+        ..Options::new(dir.path())
+    };
+    let store = Store::open(Location::Postgres(url.into()), options)
         .await
         .unwrap();
     let endless = scripted(|run, handle| async move {
@@ -63,7 +69,10 @@ async fn a_killed_worker_s_run_is_taken_over_within_its_lease_and_a_second() {
     #[expect(clippy::disallowed_methods, reason = "a process to kill")]
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "takeover::victim", "--nocapture"])
-        .env(VICTIM, url)
+        .env(
+            VICTIM,
+            format!("{}|{url}", dir.path().join("auth.key").display()),
+        )
         .stdout(Stdio::null())
         .spawn()
         .unwrap();

@@ -80,7 +80,8 @@ impl Everything {
         format!("{}.{newest}", feed.name)
     }
 
-    fn follow(&self, app: &App, who: &Who, after: Option<&str>) -> Reader {
+    /// A reader of everything from now on, or after the message of that id.
+    pub(crate) fn follow(&self, app: &App, who: &Who, after: Option<&str>) -> Reader {
         let (feed, newest) = self.feed(app, &who.scope);
         let head = newest.borrow().unwrap_or(0);
         let known = after.map(|after| {
@@ -158,7 +159,7 @@ impl Feed {
 }
 
 /// Where one reader is.
-struct Reader {
+pub(crate) struct Reader {
     app: App,
     standing: Standing,
     over: bool,
@@ -169,7 +170,8 @@ struct Reader {
 }
 
 impl Reader {
-    async fn next(&mut self) -> Option<Bytes> {
+    /// The next lines of the stream; `None` when it ends. Can be given up and asked again.
+    pub(crate) async fn next(&mut self) -> Option<Bytes> {
         loop {
             if self.over {
                 return None;

@@ -16,6 +16,7 @@ pub(super) fn all() -> Vec<Operation> {
     all.extend(builds());
     all.extend(made());
     all.extend(deployments());
+    all.extend(queue());
     all.extend(rest());
     all.extend(access());
     all
@@ -338,5 +339,45 @@ fn rest() -> Vec<Operation> {
         post("/api/v1/budgets/{scope}", "Sets a budget")
             .body::<wire::SetBudget>()
             .answers::<wire::Page<wire::BudgetNow>>(200),
+    ]
+}
+
+fn queue() -> Vec<Operation> {
+    vec![
+        get(
+            "/api/v1/queue",
+            "The queue of builds that start by themselves",
+        )
+        .answers::<wire::Page<wire::QueueItem>>(200),
+        post("/api/v1/queue", "Adds items to the queue; all or none")
+            .body::<wire::QueueAdds>()
+            .refuses(409)
+            .answers::<wire::Page<wire::QueueItem>>(201),
+        post("/api/v1/queue/import", "Adds the items of a file")
+            .body::<wire::QueueImport>()
+            .refuses(409)
+            .answers::<wire::QueueImported>(201),
+        get("/api/v1/queue/{label}", "Why an item started or did not")
+            .refuses(404)
+            .answers::<wire::QueueWhy>(200),
+        post("/api/v1/queue/{label}", "Changes an item")
+            .body::<wire::QueueChange>()
+            .refuses(404)
+            .refuses(409)
+            .answers::<wire::QueueItem>(200),
+        post(
+            "/api/v1/queue/{label}/remove",
+            "Removes an item; its build goes on",
+        )
+        .refuses(404)
+        .answers::<wire::QueueItem>(200),
+        get(
+            "/api/v1/heartbeat",
+            "When the queue is looked at, and the last looks",
+        )
+        .answers::<wire::Heartbeat>(200),
+        post("/api/v1/heartbeat", "Looks at the queue now")
+            .body::<wire::BeatRequest>()
+            .answers::<wire::Beat>(200),
     ]
 }

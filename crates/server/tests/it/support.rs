@@ -40,6 +40,13 @@ impl World {
         Self::on(Arc::new(TempDir::new().unwrap()), change).await
     }
 
+    /// On a data directory that is there already.
+    pub(crate) async fn at(data: &Path) -> Self {
+        let data = data.to_owned();
+        let change = |config: &mut Config| config.data_dir = data;
+        Self::on(Arc::new(TempDir::new().unwrap()), change).await
+    }
+
     async fn on(dir: Arc<TempDir>, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::plain(&dir.path().join("data"));
         change(&mut config);
@@ -65,6 +72,10 @@ impl World {
 
     pub(crate) async fn end(mut self) {
         self.served.take().unwrap().stop(GRACE).await;
+    }
+
+    pub(crate) fn store(&self) -> agentwright_store::Store {
+        self.served.as_ref().unwrap().app().store().clone()
     }
 
     pub(crate) fn data(&self) -> PathBuf {
