@@ -12,6 +12,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+/// The statuses of refusals.
+const REFUSALS: [u16; 12] = [400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 500, 503];
+
 /// Makes a schema, or a reference to one.
 type Make = fn(&mut SchemaGenerator) -> Schema;
 
@@ -151,19 +154,13 @@ impl Operation {
         for (status, answer) in &self.answers {
             let told = answer.document(generator);
             let known = answers.entry(status.to_string()).or_insert(told.clone());
-            if let (Some(content), Some(more)) = (
-                known["content"].as_object_mut(),
-                told["content"].as_object(),
-            ) {
+            let content = known.get_mut("content").and_then(Value::as_object_mut);
+            if let (Some(content), Some(more)) = (content, told["content"].as_object()) {
                 content.extend(more.clone());
             }
         }
-        let problem = generator.subschema_for::<Problem>();
         for status in self.statuses() {
-            let refusal = json!({
-                "description": refusal(status),
-                "content": { "application/problem+json": { "schema": problem } },
-            });
+            let refusal = json!({ "$ref": format!("#/components/responses/{status}") });
             answers.entry(status.to_string()).or_insert(refusal);
         }
         let id = format!("{}{}", self.method.as_str().to_lowercase(), self.path)
@@ -203,9 +200,13 @@ impl Operation {
             for (name, field) in fields.unwrap_or_default() {
                 let needed = required.contains(&json!(name));
                 let (about, field) = present(field);
-                all.push(json!({
-                    "name": name, "in": "query", "required": needed, "description": about, "schema": field,
-                }));
+                let mut told = json!({
+                    "name": name, "in": "query", "required": needed, "schema": field,
+                });
+                if let Some(about) = about {
+                    told["description"] = about;
+                }
+                all.push(told);
             }
         }
         for name in &self.headers {
@@ -235,32 +236,41 @@ impl Answer {
     }
 }
 
-/// A query's field is absent or there, never null; its description stands beside the schema.
-fn present(mut field: Value) -> (Value, Value) {
+/// A query's field is absent or there, never null and never a default; its description stands beside the schema.
+fn present(field: Value) -> (Option<Value>, Value) {
+    let Value::Object(mut field) = field else {
+        return (None, field);
+    };
     let null = json!("null");
-    if let Some(kinds) = field["type"].as_array_mut() {
+    let about = field.remove("description");
+    field.remove("default");
+    if let Some(Value::Array(kinds)) = field.get_mut("type") {
         kinds.retain(|kind| *kind != null);
         if let [only] = kinds.as_slice() {
-            field["type"] = only.clone();
+            let only = only.clone();
+            field.insert("type".into(), only);
         }
     }
-    if let Some(choices) = field["anyOf"].as_array_mut() {
+    if let Some(Value::Array(choices)) = field.get_mut("anyOf") {
         choices.retain(|choice| choice["type"] != null);
         if let [only] = choices.as_slice() {
-            let only = only.clone();
-            let about = field["description"].clone();
-            return (about, only);
+            return (about, only.clone());
         }
     }
-    if let Some(object) = field.as_object_mut() {
-        object.remove("default");
-        object
-            .remove("type")
-            .map(|kind| (!kind.is_null()).then(|| object.insert("type".into(), kind)));
-        let about = object.remove("description").unwrap_or_default();
-        return (about, field);
-    }
-    (Value::Null, field)
+    (about, Value::Object(field))
+}
+
+/// Each refusal once, for all operations.
+fn refusals(generator: &mut SchemaGenerator) -> Value {
+    let problem = generator.subschema_for::<Problem>();
+    let all = REFUSALS.map(|status| {
+        let refusal = json!({
+            "description": refusal(status),
+            "content": { "application/problem+json": { "schema": problem } },
+        });
+        (status.to_string(), refusal)
+    });
+    Value::Object(all.into_iter().collect())
 }
 
 fn refusal(status: u16) -> &'static str {
@@ -269,7 +279,6 @@ fn refusal(status: u16) -> &'static str {
         401 => "A key is needed",
         403 => "Not allowed",
         404 => "Not found",
-        405 => "Method not allowed",
         409 => "Not in this state",
         412 => "It has changed since it was looked at",
         413 => "Too large",
@@ -293,6 +302,7 @@ pub(crate) fn document() -> Value {
         let known = paths.entry(path).or_insert_with(|| json!({}));
         known[operation.method.as_str().to_lowercase()] = told;
     }
+    let refusals = refusals(&mut generator);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -304,6 +314,7 @@ pub(crate) fn document() -> Value {
         "paths": paths,
         "components": {
             "schemas": generator.take_definitions(true),
+            "responses": refusals,
             "securitySchemes": { "key": { "type": "http", "scheme": "bearer" } },
         },
     })
@@ -382,15 +393,11 @@ mod tests {
                 assert!(names.insert(id.to_owned()), "{method} {path}");
                 for (status, answer) in operation["responses"].as_object().unwrap() {
                     let refused = status.starts_with(['4', '5']);
-                    let content = answer["content"].as_object();
-                    let problem = content
-                        .is_some_and(|content| content.contains_key("application/problem+json"));
-                    let healthy = path.ends_with("/health");
-                    assert_eq!(
-                        refused && !healthy,
-                        problem && !healthy,
-                        "{method} {path} {status}"
-                    );
+                    let problem = answer["$ref"] == format!("#/components/responses/{status}");
+                    let told = path.ends_with("/health") && status == "500";
+                    assert_eq!(refused && !told, problem, "{method} {path} {status}");
+                    let known = &document["components"]["responses"][status];
+                    assert!(!problem || known.is_object(), "{status}");
                 }
             }
         }

@@ -15,10 +15,13 @@ use axum::body::Bytes;
 use axum::extract::ws::Utf8Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Events kept for followers who are almost up to date.
 const KEPT: usize = 256;
+/// Where the store does not answer now it is asked again after so long.
+const PAUSE: Duration = Duration::from_millis(500);
 /// The number before the pump has looked.
 const UNREAD: i64 = -1;
 /// Events read, and taken by a follower, at once.
@@ -135,6 +138,10 @@ async fn pump(app: App, feeds: Feeds, feed: Arc<Feed>) {
         match turn(&app, &feed, &mut at).await {
             Ok(true) => {}
             Ok(false) => break,
+            Err(error) if error.passing() && !app.stops() => {
+                tracing::warn!(run = %feed.of.run, %error, "live streams of a run wait");
+                tokio::time::sleep(PAUSE).await;
+            }
             Err(error) => {
                 tracing::warn!(run = %feed.of.run, %error, "live streams of a run end early");
                 break;
@@ -156,17 +163,22 @@ async fn turn(app: &App, feed: &Feed, at: &mut Option<i64>) -> Result<bool, Erro
     let row = store.run_row(scope, run).await?;
     let (ended, newest) = row.map_or((true, 0), |row| (row.status.ended(), row.event_seq));
     let mut after = at.unwrap_or(newest);
-    let rows = store.events(scope, run, after, PAGE).await?;
-    {
-        let mut kept = locked(&feed.kept);
+    let mut read = VecDeque::new();
+    loop {
+        let rows = store.events(scope, run, after, PAGE).await?;
+        let all = rows.len() < PAGE as usize;
         for row in rows {
             after = row.seq;
-            kept.push_back(Arc::new(Said::new(&feed.of, row)));
-            if kept.len() > KEPT {
-                kept.pop_front();
-            }
+            read.push_back(Arc::new(Said::new(&feed.of, row)));
+        }
+        let spare = read.len().saturating_sub(KEPT);
+        read.drain(..spare);
+        if all {
+            break;
         }
     }
+    // All at once, so that what is kept never ends within a commit.
+    keep(&feed.kept, read);
     *at = Some(after);
     let over = ended && newest <= after;
     feed.news.send_replace(News {
@@ -181,6 +193,19 @@ async fn turn(app: &App, feed: &Feed, at: &mut Option<i64>) -> Result<bool, Erro
         changed = changed => changed.map(|_| true),
         () = app.stopping().cancelled() => Ok(false),
     }
+}
+
+/// What was kept stays without gaps: beyond [`KEPT`] the oldest go.
+fn keep(kept: &Mutex<VecDeque<Arc<Said>>>, read: VecDeque<Arc<Said>>) {
+    let mut kept = locked(kept);
+    let next = kept.back().map(|said| said.event.seq + 1);
+    let first = read.front().map(|said| said.event.seq);
+    if first.is_some() && next.is_some() && first != next {
+        kept.clear();
+    }
+    kept.extend(read);
+    let spare = kept.len().saturating_sub(KEPT);
+    kept.drain(..spare);
 }
 
 /// Where one reader is.
@@ -208,11 +233,11 @@ pub(crate) enum Turn {
 }
 
 impl Follower {
-    /// The event after the last one, where it is committed; it stays the next.
+    /// The event after the last one, where it is committed; it stays the next. What is kept and what the tables
+    /// show end with a commit.
     pub(crate) async fn peek(&mut self) -> Option<Arc<Said>> {
-        if self.read.is_empty() && !self.refill().await.ok()? {
-            // What is kept may end within a commit.
-            self.read_tables().await.ok()?;
+        if self.read.is_empty() {
+            self.refill().await.ok()?;
         }
         self.read.front().cloned()
     }
@@ -237,6 +262,10 @@ impl Follower {
                     State::Closed => return Turn::Stopping,
                     State::Ended | State::Open => {}
                 },
+                Err(error) if error.passing() && !self.app.stops() => {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
                 Err(error) => {
                     tracing::warn!(run = %self.feed.of.run, %error, "a live stream ends early");
                     return Turn::Stopping;

@@ -259,14 +259,21 @@ impl Pump {
 
     async fn work(&mut self, everything: &Everything) -> Result<(), Error> {
         self.begin().await?;
+        // What could not be read is read at the next tick.
+        let mut behind = false;
         loop {
-            match self.heard().await {
-                Heard::Commit(run, seq) => self.committed(run, seq).await?,
-                Heard::Look => self.look().await?,
+            let (looked, done) = match self.heard().await {
+                Heard::Commit(run, seq) => (false, self.committed(run, seq).await),
+                Heard::Look => (true, self.look().await),
                 Heard::Tick if self.lonely(everything) => return Ok(()),
-                Heard::Tick if self.app.store().shared() => self.look().await?,
-                Heard::Tick => {}
+                Heard::Tick if behind || self.app.store().shared() => (true, self.look().await),
+                Heard::Tick => continue,
                 Heard::Stop => return Ok(()),
+            };
+            match done {
+                Ok(()) => behind &= !looked,
+                Err(error) if error.passing() && !self.app.stops() => behind = true,
+                Err(error) => return Err(error),
             }
         }
     }
