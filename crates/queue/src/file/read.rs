@@ -22,14 +22,13 @@ pub struct Parsed {
 /// Reads a file. Never fails: what cannot be read is a problem, and everything else is there.
 pub fn parse(text: &str) -> Parsed {
     let scan = Scan::new(text);
-    let mut items: Vec<Item> = Vec::with_capacity(scan.placed.len());
-    for section in [Section::Active, Section::Completed] {
-        let of = scan
-            .placed
-            .iter()
-            .filter(|placed| placed.section == section);
-        items.extend(of.map(|placed| placed.item.clone()));
-    }
+    let active = |placed: &Placed| placed.section == Section::Active;
+    let (active, completed): (Vec<Placed>, Vec<Placed>) = scan.placed.into_iter().partition(active);
+    let items = active
+        .into_iter()
+        .chain(completed)
+        .map(|placed| placed.item)
+        .collect();
     Parsed {
         items,
         problems: scan.problems,
