@@ -12,8 +12,8 @@ use agentwright_domain::principal::{KeyKind, Principal, Role};
 use agentwright_domain::run::{Run, RunKind, RunStatus};
 use agentwright_queue::needs::{Understood, missing};
 use agentwright_queue::start::{
-    Assessment, Candidate, Decision, RETRIES, Reason, Running, Standing, Started, World,
-    decide_start, known, tick,
+    Assessment, Candidate, Decision, RETRIES, Reason, Running, Standing, Started, World, known,
+    tick,
 };
 use agentwright_store::{Answer, Look, OrgScope, RunFilter};
 use std::collections::HashMap;
