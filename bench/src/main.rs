@@ -12,6 +12,7 @@
 
 mod cheats;
 mod limit;
+mod llm;
 mod load;
 mod served;
 
@@ -34,6 +35,8 @@ enum What {
     W3(Load),
     /// One such build after the other.
     One(Load),
+    /// A call of a model beside a bare HTTP round trip.
+    Llm(llm::Options),
     /// Programs that lie and programs that do not, judged by review and verify.
     Cheats(cheats::Options),
     /// The server (started by the others).
@@ -91,6 +94,7 @@ fn main() -> anyhow::Result<ExitCode> {
             What::W1(load) => load::w1(&load).await?,
             What::W3(load) => load::w3(&load).await?,
             What::One(load) => load::one(&load).await?,
+            What::Llm(options) => llm::run(&options).await?.to_string(),
             What::Cheats(options) => {
                 let (line, reached) = cheats::run(&options).await?;
                 println!("{line}");
