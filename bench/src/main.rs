@@ -94,7 +94,7 @@ fn main() -> anyhow::Result<ExitCode> {
             What::W1(load) => load::w1(&load).await?,
             What::W3(load) => load::w3(&load).await?,
             What::One(load) => load::one(&load).await?,
-            What::Llm(options) => llm::run(&options).await?.to_string(),
+            What::Llm(options) => llm::run(&options).await?,
             What::Cheats(options) => {
                 let (line, reached) = cheats::run(&options).await?;
                 println!("{line}");
