@@ -200,7 +200,7 @@ async fn lists_counts_and_cursors_show_ones_own_only() {
         before: Some(before.to_owned()),
         ..BuildQuery::default()
     };
-    let before = |id: &str| client.builds(&query(id));
+    let before = async |id: &str| client.builds(&query(id)).await;
     let older = before(theirs.id.as_str()).await;
     assert_eq!(older.unwrap().items, []);
     let all = before(later.id.as_str()).await.unwrap().items;
