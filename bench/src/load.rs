@@ -40,7 +40,7 @@ async fn build(client: &Client, label: usize) -> Result<Duration> {
 }
 
 /// So many builds, so many at a time; answers each one's latency.
-async fn run(client: &Client, n: usize, clients: usize) -> Result<Vec<Duration>> {
+pub(crate) async fn run(client: &Client, n: usize, clients: usize) -> Result<Vec<Duration>> {
     let next = Arc::new(AtomicUsize::new(0));
     let tasks: Vec<_> = (0..clients)
         .map(|_| {
@@ -65,15 +65,15 @@ async fn run(client: &Client, n: usize, clients: usize) -> Result<Vec<Duration>>
     Ok(took)
 }
 
-fn ms(time: Duration) -> f64 {
+pub(crate) fn ms(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e5).round() / 100.0
 }
 
-fn round(value: f64) -> f64 {
+pub(crate) fn round(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
 
-fn percentile(sorted: &[Duration], percent: usize) -> f64 {
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> f64 {
     let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
     sorted.get(at).map_or(0.0, |time| ms(*time))
 }

@@ -11,6 +11,7 @@
 )]
 
 mod cheats;
+mod front;
 mod limit;
 mod load;
 mod served;
@@ -34,8 +35,22 @@ enum What {
     W3(Load),
     /// One such build after the other.
     One(Load),
+    /// The newest hundred of many builds (`--n 10000`).
+    List(Load),
+    /// Many followers (`--n 1000`) of one build's events.
+    Events(Load),
+    /// Cold start, and memory at rest without and with builds (`--n 10000`).
+    Start(Load),
     /// Programs that lie and programs that do not, judged by review and verify.
     Cheats(cheats::Options),
+    /// A bare axum server (started by the others).
+    #[command(hide = true)]
+    Bare {
+        #[arg(long)]
+        socket: PathBuf,
+        #[arg(long)]
+        page: PathBuf,
+    },
     /// The server (started by the others).
     #[command(hide = true)]
     Serve {
@@ -91,6 +106,13 @@ fn main() -> anyhow::Result<ExitCode> {
             What::W1(load) => load::w1(&load).await?,
             What::W3(load) => load::w3(&load).await?,
             What::One(load) => load::one(&load).await?,
+            What::List(load) => front::list(&load).await?,
+            What::Events(load) => front::events(&load).await?,
+            What::Start(load) => front::start(&load).await?,
+            What::Bare { socket, page } => {
+                front::bare(&socket, &page).await?;
+                return Ok(ExitCode::SUCCESS);
+            }
             What::Cheats(options) => {
                 let (line, reached) = cheats::run(&options).await?;
                 println!("{line}");

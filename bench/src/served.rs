@@ -3,7 +3,7 @@
 use crate::Engine;
 use agentwright_api::Client;
 use agentwright_domain::build::StageOutcome;
-use agentwright_domain::run::{Run, RunKind, RunState, Signal};
+use agentwright_domain::run::{Run, RunInput, RunKind, RunState, Signal};
 use agentwright_engine::{Executor, Handle};
 use agentwright_server::daemon::Served;
 use agentwright_server::{Config, Work};
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// Builds at once.
 const BUILDS: u32 = 64;
+/// How long followers may take to come.
+const GATHERING: Duration = Duration::from_secs(5);
 /// How long a start may take.
 const START: Duration = Duration::from_secs(30);
 
@@ -26,7 +28,10 @@ struct Empty {
 
 #[async_trait::async_trait]
 impl Executor for Empty {
-    async fn execute(&self, run: &Run, _: &Handle) -> Signal {
+    async fn execute(&self, run: &Run, handle: &Handle) -> Signal {
+        if let Some((ticks, per_s)) = ticks(run) {
+            tick(handle, ticks, per_s).await;
+        }
         if !self.stage.is_zero() {
             tokio::time::sleep(self.stage).await;
         }
@@ -44,8 +49,31 @@ impl Executor for Empty {
     }
 }
 
+/// How often a build is to say something, at its first stage, and how often per second: `ticks 100 10`.
+fn ticks(run: &Run) -> Option<(u32, u32)> {
+    let RunInput::Build(request) = &run.input else {
+        return None;
+    };
+    let mut words = request.intent.strip_prefix("ticks ")?.split(' ');
+    let numbers = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    (run.state.stage() == "spec").then_some(numbers)
+}
+
+/// Says the time so often, once all followers have had the time to come.
+async fn tick(handle: &Handle, ticks: u32, per_s: u32) {
+    tokio::time::sleep(GATHERING).await;
+    for _ in 0..ticks {
+        let said = format!("tick {}", crate::front::now_us());
+        if handle.progress(1, &said).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1) / per_s).await;
+    }
+}
+
 /// Serves until it is killed.
 pub(crate) async fn serve(data: &Path, store: &str, stage_ms: u64) -> Result<()> {
+    crate::front::more_files();
     let mut config = Config::plain(data);
     store.clone_into(&mut config.settings.store);
     config.settings.builds = BUILDS;
@@ -118,16 +146,34 @@ impl Server {
         self.answering().await
     }
 
+    pub(crate) fn socket(&self) -> PathBuf {
+        Config::plain(self.dir.path()).socket()
+    }
+
+    /// The memory that it holds now, MB.
+    pub(crate) fn resident_mb(&self) -> Result<f64> {
+        resident_mb(self.process.id())
+    }
+
     /// The most memory that it has held, MB.
     pub(crate) fn rss_mb(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let kib: f64 = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok())
-            .context("VmHWM")?;
-        Ok((kib / 1024.0 * 10.0).round() / 10.0)
+        memory_mb(self.process.id(), "VmHWM:")
     }
+}
+
+/// The memory that a process holds now, MB.
+pub(crate) fn resident_mb(pid: u32) -> Result<f64> {
+    memory_mb(pid, "VmRSS:")
+}
+
+fn memory_mb(pid: u32, which: &'static str) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib: f64 = status
+        .lines()
+        .find_map(|line| line.strip_prefix(which))
+        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok())
+        .context(which)?;
+    Ok((kib / 1024.0 * 10.0).round() / 10.0)
 }
 
 impl Drop for Server {
@@ -143,5 +189,14 @@ fn spawn(dir: &Path, store: &str, stage_ms: u64) -> Result<Child> {
         .args(["--stage-ms", &stage_ms.to_string()])
         .arg("--data")
         .arg(dir)
+        .spawn()?)
+}
+
+pub(crate) fn spawn_bare(socket: &Path, page: &Path) -> Result<Child> {
+    Ok(Command::new(std::env::current_exe()?)
+        .args(["bare", "--socket"])
+        .arg(socket)
+        .arg("--page")
+        .arg(page)
         .spawn()?)
 }

@@ -1,6 +1,6 @@
 //! Claude Code over bidirectional stream-json, its permission prompts answered by our policy.
 //!
-//! Its model calls go to a [`Relay`]; it knows no key, no settings of the user and no network. What it says counts for
+//! Its model calls go to a relay ([`Metered`]); it knows no key, no settings of the user and no network. What it says counts for
 //! nothing but an error. Start at [`Claude`].
 
 use std::path::PathBuf;
@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::coder::{Coder, Progress, Task, Workspace, Written};
 use crate::error::{CoderError, CoderLimit};
+use crate::metered::Metered;
 use crate::permission::{self, Deed};
 use crate::program::Program;
 use crate::prompt;
 use crate::protected::Protected;
-use crate::relay::{Relay, RelayLimits, Traffic, Upstream};
-use crate::talk::{Bounds, Heard, Stop, Talk};
+use crate::relay::{Traffic, Upstream};
+use crate::talk::{Heard, Stop, Talk};
 use crate::transcript::Transcript;
 
 /// The tools it is given.
@@ -96,13 +97,14 @@ impl Coder for Claude {
         report: &dyn Progress,
         cancel: &CancellationToken,
     ) -> Result<Written, CoderError> {
-        let program = Program::find(&self.program)?;
-        let relay = Relay::start(self.upstream.clone(), RelayLimits::of(&task.limits)).await?;
-        let mut secrets = work.secrets.clone();
-        secrets.extend(self.upstream.secrets.iter().cloned());
-        secrets.push(relay.token().clone());
-        let mut transcript = Transcript::new(secrets, report);
-        let mut policy = program.policy(work, &task.limits, relay.network())?;
+        let agent = (self.program.as_path(), &self.upstream);
+        let Metered {
+            program,
+            relay,
+            mut policy,
+            bounds,
+            mut transcript,
+        } = Metered::begin(agent, task, work, report, cancel).await?;
         policy.env.extend(
             ENVIRONMENT
                 .iter()
@@ -115,19 +117,13 @@ impl Coder for Claude {
             "ANTHROPIC_API_KEY".into(),
             relay.token().expose().to_owned(),
         );
-        let bounds = Bounds::new(task.limits.wall, cancel, relay.over());
         let argv = self.argv(&program, task, work);
         transcript.step("starts");
         let talk = Talk::start(&work.sandbox, policy, argv, bounds).await?;
         let (spoken, ended) = converse(talk, task, work, &mut transcript).await;
         let traffic = relay.finish().await;
         let says = judge(&program, spoken, &*ended?, &traffic, &transcript)?;
-        Ok(Written {
-            says: transcript.last_words(&says),
-            transcript: transcript.finish(),
-            turns: traffic.calls,
-            usage: traffic.usage,
-        })
+        Ok(transcript.written(&says, &traffic))
     }
 }
 

@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::coder::{Coder, Progress, Task, Workspace, Written};
 use crate::error::{CoderError, CoderLimit};
+use crate::metered::Metered;
 use crate::program::Program;
 use crate::prompt;
-use crate::relay::{Relay, RelayLimits, Traffic, Upstream};
-use crate::talk::{Bounds, Heard, Stop, Talk};
+use crate::relay::{Relay, Traffic, Upstream};
+use crate::talk::{Heard, Stop, Talk};
 use crate::transcript::Transcript;
 
 /// Where it finds the relay's token; kept from the commands that it runs.
@@ -80,17 +81,17 @@ impl Coder for Codex {
         report: &dyn Progress,
         cancel: &CancellationToken,
     ) -> Result<Written, CoderError> {
-        let program = Program::find(&self.program)?;
-        let relay = Relay::start(self.upstream.clone(), RelayLimits::of(&task.limits)).await?;
-        let mut secrets = work.secrets.clone();
-        secrets.extend(self.upstream.secrets.iter().cloned());
-        secrets.push(relay.token().clone());
-        let mut transcript = Transcript::new(secrets, report);
-        let mut policy = program.policy(work, &task.limits, relay.network())?;
+        let agent = (self.program.as_path(), &self.upstream);
+        let Metered {
+            program,
+            relay,
+            mut policy,
+            bounds,
+            mut transcript,
+        } = Metered::begin(agent, task, work, report, cancel).await?;
         policy
             .env
             .insert(TOKEN.into(), relay.token().expose().to_owned());
-        let bounds = Bounds::new(task.limits.wall, cancel, relay.over());
         let argv = self.argv(&program, &relay);
         transcript.step("starts");
         let mut talk = Talk::start(&work.sandbox, policy, argv, bounds).await?;
@@ -102,12 +103,7 @@ impl Coder for Codex {
         };
         let traffic = relay.finish().await;
         let says = judge(&program, heard, &*ended?, &traffic, &transcript)?;
-        Ok(Written {
-            says: transcript.last_words(&says),
-            transcript: transcript.finish(),
-            turns: traffic.calls,
-            usage: traffic.usage,
-        })
+        Ok(transcript.written(&says, &traffic))
     }
 }
 

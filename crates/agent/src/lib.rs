@@ -14,6 +14,7 @@ mod coder;
 mod codex;
 mod error;
 mod files;
+mod metered;
 mod oneshot;
 mod paths;
 mod permission;

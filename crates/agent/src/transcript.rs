@@ -5,7 +5,8 @@
 use agentwright_llm::{Secret, redact::redact};
 use serde_json::{Value, json};
 
-use crate::coder::Progress;
+use crate::coder::{Progress, Written};
+use crate::relay::Traffic;
 
 /// Bytes kept of one transcript; what comes later is counted.
 pub const MAX_TRANSCRIPT_BYTES: usize = 4 * 1024 * 1024;
@@ -67,6 +68,16 @@ impl<'a> Transcript<'a> {
     /// A coder's last words, bounded.
     pub(crate) fn last_words(&self, text: &str) -> String {
         cut(&self.redacted(text), MAX_SAYS_BYTES)
+    }
+
+    /// What an agent leaves when it ended well.
+    pub(crate) fn written(self, says: &str, traffic: &Traffic) -> Written {
+        Written {
+            says: self.last_words(says),
+            transcript: self.finish(),
+            turns: traffic.calls,
+            usage: traffic.usage,
+        }
     }
 
     pub(crate) fn finish(mut self) -> Vec<u8> {

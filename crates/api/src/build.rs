@@ -4,11 +4,11 @@ use crate::event::Event;
 use crate::plan::PlanRequest;
 use crate::time::Time;
 use agentwright_domain::approval::{Gate, GateReason, Subject};
-use agentwright_domain::build::{ApprovalMode, FailureClass, INTENT_MAX_CHARS};
+use agentwright_domain::build::{ApprovalMode, FailureClass, INTENT_MAX_CHARS, Mends};
 use agentwright_domain::digest::Digest;
 use agentwright_domain::evidence::{Level, Verdict};
 use agentwright_domain::ids::{ApprovalId, RunId, Slug};
-use agentwright_domain::spec::Spec;
+use agentwright_domain::spec::{REPAIR_BUILDS_MAX, Spec};
 use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub(crate) const INPUTS_MAX: usize = 64;
 /// The longest name or text of a person, in characters.
 pub(crate) const BY_MAX_CHARS: usize = 1_000;
 /// The longest notes of a decision, in characters.
-const NOTES_MAX_CHARS: usize = 4_000;
+pub const NOTES_MAX_CHARS: usize = 4_000;
 /// The longest path, in bytes (Linux `PATH_MAX`).
 const PATH_MAX_BYTES: usize = 4_096;
 /// The most extra foundation directories.
@@ -45,9 +45,11 @@ pub struct CreateBuild {
     /// Inputs given beside the sentence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[garde(custom(few_inputs))]
+    #[schemars(extend("maxProperties" = INPUTS_MAX))]
     pub inputs: BTreeMap<String, Value>,
     /// The directory that relative paths are meant from; absolute.
     #[garde(custom(absolute))]
+    #[schemars(regex(pattern = "^/"), length(max = PATH_MAX_BYTES))]
     pub base_dir: String,
     /// The person's time zone, IANA.
     #[garde(custom(short_zone))]
@@ -75,11 +77,17 @@ pub struct CreateBuild {
     /// Repairs of code that does not hold; 0 to 9, 9 where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(range(max = REPAIRS_MAX)))]
+    #[schemars(range(max = REPAIRS_MAX))]
     pub repairs: Option<u32>,
     /// Whether it may wait for a model's quota to come back.
     #[serde(default = "yes")]
     #[garde(skip)]
     pub wait_for_quota: bool,
+    /// Repair builds that failures of the deployed result may start in a row, each through its own gates; as the spec or
+    /// the deployed version has it where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(range(max = REPAIR_BUILDS_MAX)))]
+    pub repair_failing: Option<u32>,
     /// Lower goes first.
     #[serde(default)]
     #[garde(range(min = -PRIORITY_MAX, max = PRIORITY_MAX))]
@@ -91,6 +99,7 @@ pub struct CreateBuild {
     /// Extra foundation directories, absolute.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[garde(custom(few_foundations))]
+    #[schemars(length(max = FOUNDATIONS_MAX), inner(regex(pattern = "^/")))]
     pub foundations: Vec<String>,
 }
 
@@ -110,6 +119,7 @@ impl CreateBuild {
             production: false,
             repairs: None,
             wait_for_quota: true,
+            repair_failing: None,
             priority: 0,
             changes: plan.changes,
             foundations: plan.foundations,
@@ -167,6 +177,9 @@ pub struct Build {
     /// The build whose result it deploys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deploys: Option<RunId>,
+    /// The failed execution that started it, and whose version it mends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mends: Option<Mends>,
     /// What it deployed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployed: Option<Deployed>,
@@ -573,6 +586,16 @@ pub struct BuildQuery {
     pub before: Option<String>,
 }
 
+/// The query of `GET /approvals`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct WaitingQuery {
+    /// At most so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(range(min = 1, max = crate::LIST_MAX))]
+    pub limit: Option<u32>,
+}
+
 /// Yes or no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -607,6 +630,7 @@ pub struct CancelRequest {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(custom(by_text)))]
+    #[schemars(length(max = BY_MAX_CHARS))]
     pub reason: Option<String>,
 }
 

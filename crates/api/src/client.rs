@@ -4,6 +4,7 @@
 
 mod access;
 mod connection;
+mod queue;
 mod spending;
 mod stream;
 
@@ -17,7 +18,7 @@ use crate::deployment::{
     Deployment, DeploymentDetail, Export, ExportRequest, PauseRequest, Removed, RollbackRequest,
     Service,
 };
-use crate::event::{Event, EventQuery};
+use crate::event::{CloudEvent, Event, EventQuery};
 use crate::execution::{Execution, ExecutionLog, ExecutionQuery, LogQuery};
 use crate::plan::{Plan, PlanRequest};
 use crate::problem::Problem;
@@ -225,8 +226,11 @@ impl Client {
         id: &str,
         query: &EventQuery,
     ) -> Result<Page<Event>, ClientError> {
-        self.read(&format!("/builds/{}/events", escaped(id)), query)
-            .await
+        let path = format!("/builds/{}/events", escaped(id));
+        let page: Page<CloudEvent> = self.read(&path, query).await?;
+        let items = page.items.into_iter().map(|event| event.data).collect();
+        let next = page.next;
+        Ok(Page { items, next })
     }
 
     /// Everything that a build said.

@@ -102,6 +102,7 @@ pub struct PauseRequest {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(custom(by_text)))]
+    #[schemars(length(max = crate::build::BY_MAX_CHARS))]
     pub reason: Option<String>,
 }
 

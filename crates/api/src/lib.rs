@@ -10,8 +10,11 @@ mod client;
 mod deployment;
 mod event;
 mod execution;
+pub mod executor;
+mod files;
 mod plan;
 mod problem;
+mod queue;
 mod socket;
 mod spending;
 mod system;
@@ -25,19 +28,26 @@ pub use access::{
 pub use build::{
     Approval, Artifact, Build, BuildDetail, BuildQuery, BuildState, BuildStatus, BuildSummary,
     CancelRequest, CreateBuild, Decide, DecisionRequest, DeployBuild, Deployed, Digests,
-    LevelResult, Log, LogLine, Replayed, RetryBuild, ShowQuery, StageResult, Until, View,
+    LevelResult, Log, LogLine, NOTES_MAX_CHARS, Replayed, RetryBuild, ShowQuery, StageResult,
+    Until, View, WaitingQuery,
 };
 pub use client::{Client, ClientError, EventStream, REPLY_MAX_BYTES};
 pub use deployment::{
     ActivityNow, Deployment, DeploymentDetail, Export, ExportRequest, PauseRequest, Removed,
     RollbackRequest, Service, Version,
 };
-pub use event::{Event, EventQuery};
+pub use event::{CloudEvent, Cursor, Event, EventQuery, FollowQuery};
 pub use execution::{
     Execution, ExecutionLog, ExecutionQuery, ExecutionStatus, LogQuery, WaitQuery,
 };
+pub use files::{ChangedFile, Commit, Diff, DiffQuery, FILES_MAX, FileEntry, FilesQuery};
 pub use plan::{Choice, Difference, Missing, Plan, PlanRequest, PlanVerdict};
 pub use problem::{FieldProblem, Problem, code};
+pub use queue::{
+    Beat, BeatMode, BeatRequest, Heartbeat, HeartbeatLook, QUEUE_ADD_MAX, QUEUE_LINES_MAX,
+    QUEUE_TEXT_MAX, QueueAdd, QueueAdds, QueueChange, QueueImport, QueueImported, QueueItem,
+    QueuePriority, QueueWhy, Receipt,
+};
 pub use socket::ReachableSocket;
 pub use spending::{BudgetNow, BudgetQuery, COST_DAYS_MAX, Cost, CostQuery, CostsBy, SetBudget};
 pub use system::{Check, CheckStatus, Doctor, Health, Snapshot, Supervision};

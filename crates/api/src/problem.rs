@@ -75,6 +75,18 @@ pub mod code {
     pub const CSRF: &str = "auth.csrf";
     /// The login code is unknown, used or too old.
     pub const LOGIN_CODE: &str = "auth.login_code";
+    /// The path takes a WebSocket only.
+    pub const UPGRADE: &str = "request.upgrade";
+    /// A browser's page of another origin asks for a stream.
+    pub const ORIGIN: &str = "request.origin";
+    /// It has changed since the caller looked (`If-Match`).
+    pub const CHANGED: &str = "request.changed";
+    /// Too many requests with this key.
+    pub const RATE: &str = "rate.limited";
+    /// A command without a signature.
+    pub const UNSIGNED: &str = "message.unsigned";
+    /// The message's signature is not that of the key.
+    pub const SIGNATURE: &str = "message.signature";
     /// There are as many of this as there may be.
     pub const TOO_MANY: &str = "too_many";
     /// There is, or was, an organization with this id.
@@ -95,6 +107,10 @@ pub mod code {
     pub const NOT_SPENT: &str = "run.not_spent";
     /// What waits is no longer what was decided on.
     pub const STALE: &str = "decision.stale";
+    /// A link that decides was used, or its gate was decided with another one.
+    pub const LINK_USED: &str = "decision.link_used";
+    /// A link that decides has expired.
+    pub const LINK_EXPIRED: &str = "decision.link_expired";
     /// A live build has this label.
     pub const LABEL_TAKEN: &str = "build.label_taken";
     /// The idempotency key was used for another request.
@@ -107,6 +123,10 @@ pub mod code {
     pub const REFUSED: &str = "intent.refused";
     /// The machine lacks something; the detail says what and how to get it.
     pub const UNAVAILABLE: &str = "machine.unavailable";
+    /// The database does not answer now.
+    pub const STORE_AWAY: &str = "store.unavailable";
+    /// The disk of the data directory is full.
+    pub const STORE_FULL: &str = "store.full";
     /// The daemon is stopping.
     pub const STOPPING: &str = "daemon.stopping";
     /// Too many requests are being worked on.

@@ -33,10 +33,12 @@ pub struct CostQuery {
     /// Only the last so many days; everything when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[garde(inner(range(min = 1, max = COST_DAYS_MAX)))]
+    #[schemars(range(min = 1, max = COST_DAYS_MAX))]
     pub days: Option<u32>,
     /// Only one build: its id, the beginning of it, or its label.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(chars, max = 200)))]
+    #[schemars(length(max = 200))]
     pub build: Option<String>,
 }
 
@@ -82,6 +84,7 @@ pub struct BudgetQuery {
     /// As they hold for one build: its id, the beginning of it, or its label.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(chars, max = 200)))]
+    #[schemars(length(max = 200))]
     pub build: Option<String>,
 }
 
@@ -92,6 +95,7 @@ pub struct SetBudget {
     /// Only for one build: its id, the beginning of it, or its label.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(chars, max = 200)))]
+    #[schemars(length(max = 200))]
     pub build: Option<String>,
     /// The limits.
     #[garde(custom(not_negative))]

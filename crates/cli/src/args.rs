@@ -4,6 +4,7 @@ mod access;
 mod builds;
 mod deployments;
 mod machine;
+mod queue;
 mod spending;
 
 pub(crate) use access::{
@@ -12,13 +13,14 @@ pub(crate) use access::{
 };
 pub(crate) use builds::{
     Approve, Build, Cancel, Change, Deploy, How, List, Logs, Mode, Reject, Retry, Show, Status,
-    Watch,
+    WaitForQuota, Watch,
 };
 pub(crate) use deployments::{Export, Pause, Remove, Rollback, RunNow};
 pub(crate) use machine::{
     DaemonCommand, DaemonSettings, FoundationCommand, SandboxRun, SchemaName, ServiceCommand,
 };
 
+pub(crate) use queue::{Heartbeat, Priority, QueueAdd, QueueCommand, QueueStatus};
 pub(crate) use spending::{BudgetCommand, BudgetSet, By, Costs, Scope};
 
 use clap::{Args, Parser, Subcommand};
@@ -138,6 +140,22 @@ pub(crate) enum Command {
     /// Show and set what models may cost
     #[command(subcommand, after_help = spending::BUDGET_HELP)]
     Budget(BudgetCommand),
+    /// The queue of builds that start by themselves
+    #[command(subcommand, after_help = queue::QUEUE_HELP)]
+    Queue(QueueCommand),
+    /// Look at the queue now, and start what may start
+    #[command(after_help = queue::HEARTBEAT_HELP)]
+    Heartbeat(Heartbeat),
+    /// Say why an item of the queue started or did not
+    #[command(after_help = "Examples:\n  agentwright why spotify")]
+    Why {
+        /// Its label or name
+        #[arg(value_name = "ITEM")]
+        item: String,
+    },
+    /// What is being built, what waits, what is done
+    #[command(after_help = queue::STATUS_HELP)]
+    Status(QueueStatus),
     /// Be the server with its pages, in the foreground
     #[command(after_help = access::UP_HELP)]
     Up(Up),
@@ -238,6 +256,31 @@ mod tests {
                 help.is_some_and(|text| text.contains(&format!("agentwright {name}"))),
                 "{name} has no example"
             );
+        }
+    }
+
+    #[test]
+    fn how_models_are_used_is_said_within_bounds() {
+        let said = |more: &[&str]| {
+            let words = ["agentwright", "build", "a wish"];
+            Cli::try_parse_from(words.iter().chain(more))
+        };
+        let how = |more: &[&str]| match said(more).unwrap().command {
+            Command::Build(build) => {
+                let how = build.how;
+                (how.repairs, how.wait_for_quota, how.repair_failing)
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(how(&[]), (None, WaitForQuota::Yes, None));
+        let all = how(&["--repairs=2", "--wait-for-quota=no", "--repair-failing=1"]);
+        assert_eq!(all, (Some(2), WaitForQuota::No, Some(1)));
+        for beyond in [
+            "--repairs=10",
+            "--wait-for-quota=maybe",
+            "--repair-failing=4",
+        ] {
+            assert!(said(&[beyond]).is_err(), "{beyond}");
         }
     }
 

@@ -12,6 +12,7 @@ mod finish;
 mod foundation;
 mod logs;
 mod plan;
+mod queue;
 mod run_now;
 mod sandbox;
 mod schema;
@@ -130,6 +131,10 @@ async fn carry_out(app: &App, command: Command) -> Result<Exit, Fault> {
         Command::Remove(args) => deployments::remove(app, args).await,
         Command::Costs(args) => spending::costs(app, args).await,
         Command::Budget(command) => spending::budget(app, command).await,
+        Command::Queue(command) => queue::queue(app, command).await,
+        Command::Heartbeat(args) => queue::heartbeat(app, args).await,
+        Command::Why { item } => queue::why(app, &item).await,
+        Command::Status(args) => queue::status(app, args).await,
         // Carried out before there is a runtime.
         Command::Up(args) => up::up(app, &args),
         Command::Login(args) => up::login(app, args).await,

@@ -152,6 +152,8 @@ mod tests {
         for (word, exit) in [
             (code::REFUSED, 4),
             (code::UNAVAILABLE, 4),
+            (code::STORE_FULL, 1),
+            (code::STORE_AWAY, 1),
             (code::STALE, 1),
             (code::NOT_FOUND, 1),
         ] {

@@ -60,6 +60,43 @@ pub struct BuildRequest {
     /// An ended build whose recorded answers take the place of the models; nothing is deployed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replays: Option<RunId>,
+    /// What a caller of `/executor` calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub droplet: Option<Droplet>,
+    /// A failed execution: this build mends the version that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mends: Option<Mends>,
+    /// Repair builds that failures of the result may start; nothing said leaves it as the spec or the deployed
+    /// version has it ([`crate::spec::FailurePolicy::repairs`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repairs_failing: Option<u32>,
+}
+
+/// A caller's own number and name for what is built: kept and given back, never interpreted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Droplet {
+    /// The number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<i64>,
+    /// The name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// What a repair build makes up for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Mends {
+    /// The execution that failed.
+    pub execution: RunId,
+    /// The version that it ran.
+    pub version: u32,
+    /// Why it failed, in one line, without secrets.
+    pub reason: String,
+    /// Digest of the failure without times and made-up values: the same failure has the same one.
+    pub failure: Digest,
+    /// What was mended before in the same row of repair builds, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<Digest>,
 }
 
 /// The fixed steps of a build.

@@ -174,6 +174,32 @@ pub struct NewRun {
     pub repeats: Option<RunId>,
 }
 
+impl NewRun {
+    /// The run as it is when it was just submitted.
+    pub fn submitted(self, at_ms: i64) -> Run {
+        Run {
+            organization: self.organization,
+            id: self.id,
+            kind: self.state.kind(),
+            label: self.label,
+            priority: self.priority,
+            status: RunStatus::Ready,
+            state: self.state,
+            input: self.input,
+            epoch: 0,
+            definition: crate::build::DEFINITION,
+            claims: 0,
+            worked_ms: 0,
+            attempt_started_at_ms: at_ms,
+            repeats: self.repeats,
+            created_at_ms: at_ms,
+            started_at_ms: None,
+            progress_at_ms: at_ms,
+            ended_at_ms: None,
+        }
+    }
+}
+
 impl RunState {
     /// The kind.
     pub fn kind(&self) -> RunKind {

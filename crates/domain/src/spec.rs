@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 pub const SPEC_FORMAT: u32 = 1;
 /// The largest spec accepted, in bytes of JSON.
 pub const SPEC_MAX_BYTES: usize = 1 << 20;
+/// The most repair builds that failures may start in a row.
+pub const REPAIR_BUILDS_MAX: u32 = 3;
 
 /// One automation, completely described.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -269,6 +271,14 @@ pub struct FailurePolicy {
     pub backoff_s: u64,
     /// The automation is paused after so many failed executions in a row; 0 means never.
     pub pause_after: u32,
+    /// Repair builds that failures may start in a row, each through its own gates; 0 means none, at most
+    /// [`REPAIR_BUILDS_MAX`].
+    #[serde(skip_serializing_if = "is_zero")]
+    pub repairs: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Default for FailurePolicy {
@@ -277,6 +287,7 @@ impl Default for FailurePolicy {
             retries: 2,
             backoff_s: 60,
             pause_after: 5,
+            repairs: 0,
         }
     }
 }
@@ -300,6 +311,12 @@ impl Spec {
             found.add(
                 "/format",
                 format!("this version reads format {SPEC_FORMAT}"),
+            );
+        }
+        if self.on_failure.repairs > REPAIR_BUILDS_MAX {
+            found.add(
+                "/on_failure/repairs",
+                format!("at most {REPAIR_BUILDS_MAX} repair builds in a row"),
             );
         }
         if self.purpose.trim().is_empty() {

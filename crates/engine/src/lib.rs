@@ -86,7 +86,7 @@ impl Engine {
     /// Submits a run; durable when it returns. Submitting the same id again changes nothing.
     pub async fn submit(&self, new: NewRun) -> Result<Submitted, SubmitError> {
         let submitted = self.shared.store.submit(new.clone()).await?;
-        if !submitted.repeated {
+        if !submitted.repeated() {
             journal::submitted(&new);
         }
         self.shared.wake.notify_one();
@@ -135,17 +135,6 @@ impl Engine {
             .store
             .changed(scope, id, after_seq, timeout)
             .await
-    }
-
-    /// Waits until the run has ended or waits for a person, or until `timeout`. Whoever only wants
-    /// the end is woken once, not at every event.
-    pub async fn settled(
-        &self,
-        scope: &OrgScope,
-        id: &RunId,
-        timeout: Duration,
-    ) -> Result<(), Error> {
-        self.shared.store.settled(scope, id, timeout).await
     }
 
     /// A hint that a run may be claimed at that time, ms. May come twice, late or never: the queue

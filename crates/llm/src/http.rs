@@ -169,7 +169,12 @@ impl Endpoint {
                     connect = error.is_connect(),
                     "no answer"
                 );
-                return Err(timed(Kind::Connect));
+                let mut failed = timed(Kind::Connect);
+                if error.is_connect() {
+                    // No connection, so no byte of the question went out: it cost nothing.
+                    failed.usage = Usage::NOTHING;
+                }
+                return Err(failed);
             }
         };
         if response.status().is_success() {

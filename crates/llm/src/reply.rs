@@ -80,6 +80,16 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Of a call that never reached its provider.
+    pub const NOTHING: Self = Self {
+        input: Some(0),
+        output: Some(0),
+        cache_read: None,
+        cache_write_5m: None,
+        cache_write_1h: None,
+        reasoning: None,
+    };
+
     /// Takes what a later snapshot knows; what it does not mention stays. Never adds.
     pub fn overwrite(&mut self, later: &Self) {
         for (field, new) in [

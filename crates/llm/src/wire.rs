@@ -6,9 +6,11 @@ mod ollama;
 mod openai_chat;
 mod openai_responses;
 
-use crate::{Caps, Event, Kind, Request, SchemaSupport, Stop, ToolCall, Usage};
+use crate::{
+    Caps, Event, Kind, Message, Part, Request, SchemaSupport, Speaker, Stop, ToolCall, Usage,
+};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Ollama's least and most context where nothing else is said. Always sent: its own default cuts without a
 /// word. Powers of two between them, because a new size loads the model again.
@@ -200,6 +202,52 @@ fn object<const N: usize>(pairs: [(&str, Option<Value>); N]) -> Map<String, Valu
         .into_iter()
         .filter_map(|(key, value)| Some((key.to_owned(), value?)))
         .collect()
+}
+
+/// A message as turns of a chat, where what a tool said is a turn of its own: `call` writes a call, `result` what a tool
+/// said, by the call's id and the tool's name.
+fn chat_turns(
+    message: &Message,
+    call: impl Fn(&ToolCall) -> Value,
+    result: impl Fn(&str, &str, String) -> Value,
+) -> Vec<Value> {
+    let mut turns = Vec::new();
+    let mut calls = Vec::new();
+    for part in &message.parts {
+        match part {
+            Part::Text(_) => {}
+            Part::ToolCall(it) => calls.push(call(it)),
+            Part::ToolResult {
+                id,
+                name,
+                content,
+                is_error,
+            } => turns.push(result(id, name, told(content, *is_error))),
+        }
+    }
+    let words = message.text();
+    if !words.is_empty() || !calls.is_empty() {
+        let role = match message.role {
+            Speaker::User => "user",
+            Speaker::Assistant => "assistant",
+        };
+        let calls = (!calls.is_empty()).then(|| json!(calls));
+        turns.push(Value::Object(object([
+            ("role", Some(json!(role))),
+            ("content", Some(json!(words))),
+            ("tool_calls", calls),
+        ])));
+    }
+    turns
+}
+
+/// What a tool said, in the forms that have no mark for a failure.
+fn told(content: &str, is_error: bool) -> String {
+    if is_error {
+        format!("error: {content}")
+    } else {
+        content.to_owned()
+    }
 }
 
 /// A temperature without the noise of its binary form: 0.2 and not 0.20000000298.

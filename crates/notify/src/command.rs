@@ -58,7 +58,7 @@ impl Command {
                 ErrorKind::NotFound | ErrorKind::PermissionDenied => {
                     SendError::Never(format!("{program}: {error}"))
                 }
-                _ => SendError::Later(format!("{program}: {error}")),
+                _ => SendError::later(format!("{program}: {error}")),
             })
     }
 }
@@ -97,7 +97,7 @@ impl Channel for Command {
             }
             (child.wait().await, complaint)
         };
-        let late = |_| SendError::Later(format!("took longer than {:?}", self.timeout));
+        let late = |_| SendError::later(format!("took longer than {:?}", self.timeout));
         let (ended, complaint) = tokio::time::timeout(self.timeout, talk)
             .await
             .map_err(late)?;
@@ -105,9 +105,9 @@ impl Channel for Command {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => {
                 let complaint = String::from_utf8_lossy(&complaint);
-                Err(SendError::Later(format!("{status}: {}", complaint.trim())))
+                Err(SendError::later(format!("{status}: {}", complaint.trim())))
             }
-            Err(error) => Err(SendError::Later(error.to_string())),
+            Err(error) => Err(SendError::later(error.to_string())),
         }
     }
 }
@@ -115,7 +115,7 @@ impl Channel for Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::message;
+    use crate::message::tests::message;
     use rustix::process::test_kill_process;
 
     fn shell(script: &str) -> Command {
@@ -142,7 +142,7 @@ mod tests {
             .await
             .unwrap_err();
         assert!(
-            matches!(&error, SendError::Later(said) if said.contains("no paper")),
+            matches!(&error, SendError::Later { said, .. } if said.contains("no paper")),
             "{error}"
         );
     }
@@ -168,7 +168,7 @@ mod tests {
             .send(&message())
             .await
             .unwrap_err();
-        assert!(matches!(error, SendError::Later(_)));
+        assert!(matches!(error, SendError::Later { .. }));
         let pid: i32 = std::fs::read_to_string(to).unwrap().trim().parse().unwrap();
         let pid = Pid::from_raw(pid).unwrap();
         // Killed; whoever adopts it reaps it soon.

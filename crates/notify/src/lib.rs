@@ -1,56 +1,62 @@
 //! How notices reach people: one [`Channel`] per way.
 //!
 //! A channel tries once and says how it went; when to try again is the outbox's business
-//! (`engine`). The same notice may come twice after a crash: its id is the same.
+//! (`engine`). The same notice may come twice after a crash: its id is the same. Start with [`open`], which
+//! makes channels out of the configuration; `when.rs` says which notices a channel wants, and when.
 
 mod command;
+mod config;
+mod discord;
+mod http;
+mod mail;
+mod message;
+mod ntfy;
+mod secret;
+mod slack;
+#[cfg(test)]
+mod testing;
+mod text;
 mod webhook;
+mod when;
 
 pub use command::Command;
-pub use webhook::{Webhook, WebhookError};
+pub use config::{ChannelConfig, MailSecurity, OpenError, open};
+pub use discord::Discord;
+pub use mail::{Mail, MailConfig};
+pub use message::{Action, Does, Message};
+pub use ntfy::{Ntfy, NtfyConfig};
+pub use secret::Resolve;
+pub use slack::Slack;
+pub use webhook::Webhook;
+pub use when::{Due, QuietConfig, Recent, When, WhenConfig};
 
-use agentwright_domain::run::Notice;
-use serde_json::{Value, json};
-
-/// A notice on its way out.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Message {
-    /// The same for every try: the receiver's idempotency key.
-    pub id: String,
-    /// Whose.
-    pub organization: String,
-    /// The run that it is about.
-    pub run: String,
-    /// When it was written, ms.
-    pub at_ms: i64,
-    /// What is said.
-    pub notice: Notice,
-}
-
-impl Message {
-    /// What channels send: the same JSON for all of them (docs/formats.md, "Notices").
-    pub fn to_json(&self) -> Value {
-        json!({
-            "id": self.id,
-            "type": self.notice.topic,
-            "organization": self.organization,
-            "run": self.run,
-            "at_ms": self.at_ms,
-            "title": self.notice.title,
-            "body": self.notice.body,
-        })
-    }
-}
+use std::sync::LazyLock;
+use std::time::Duration;
 
 /// Why a message did not arrive.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// Another try may work.
-    #[error("{0}")]
-    Later(String),
+    #[error("{said}")]
+    Later {
+        /// What went wrong.
+        said: String,
+        /// How long the receiver asked to be left alone.
+        wait: Option<Duration>,
+    },
     /// No try can work: it is parked.
     #[error("{0}")]
     Never(String),
+}
+
+impl SendError {
+    /// Another try may work, at any time.
+    pub fn later(said: impl Into<String>) -> Self {
+        Self::Later {
+            said: said.into(),
+            wait: None,
+        }
+    }
 }
 
 /// One way to reach people.
@@ -60,24 +66,9 @@ pub trait Channel: Send + Sync {
     fn name(&self) -> &str;
     /// Tries once.
     async fn send(&self, message: &Message) -> Result<(), SendError>;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Message;
-    use agentwright_domain::run::Notice;
-
-    pub(crate) fn message() -> Message {
-        Message {
-            id: "run-1-0".to_owned(),
-            organization: "local".to_owned(),
-            run: "run".to_owned(),
-            at_ms: 12_345,
-            notice: Notice {
-                topic: "build.failed".to_owned(),
-                title: "backup failed at verify".to_owned(),
-                body: "the archive is empty".to_owned(),
-            },
-        }
+    /// Which notices it wants, and when.
+    fn when(&self) -> &When {
+        static ALWAYS: LazyLock<When> = LazyLock::new(When::default);
+        &ALWAYS
     }
 }

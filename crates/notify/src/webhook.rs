@@ -1,58 +1,49 @@
-//! A notice as an HTTP POST, with the headers of Standard Webhooks (standardwebhooks.com):
-//! `webhook-id` is the receiver's idempotency key, `webhook-timestamp` when the notice was written.
+//! A notice as a signed HTTP POST, as Standard Webhooks 1.0 has it (standardwebhooks.com): `webhook-id` is the
+//! receiver's idempotency key, `webhook-timestamp` when this try is made, `webhook-signature` an HMAC over both
+//! and the body.
 
-use crate::{Channel, Message, SendError};
-use reqwest::{Client, StatusCode, Url, redirect};
-use std::time::Duration;
+use crate::http::{Post, Poster};
+use crate::secret::{Address, Secret};
+use crate::{Channel, Message, Resolve, SendError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use sha2::Sha256;
 
-/// How long the receiver may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Before the Base64 of a secret.
+const SECRET_PREFIX: &str = "whsec_";
+/// Signatures of one message: one for each secret, while one replaces the other.
+const SECRETS_MAX: usize = 4;
 
 /// Posts to one address.
 pub struct Webhook {
     name: String,
-    url: Url,
-    client: Client,
-}
-
-/// Why an address cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum WebhookError {
-    /// It is no address.
-    #[error("the webhook {name} needs an http:// or https:// address")]
-    Address {
-        /// Which channel.
-        name: String,
-    },
-    /// No client can be made.
-    #[error("the webhook {name} cannot be set up: {detail}")]
-    Client {
-        /// Which channel.
-        name: String,
-        /// Why.
-        detail: String,
-    },
+    url: Address,
+    secret: Option<Secret>,
+    poster: Poster,
 }
 
 impl Webhook {
-    /// A channel that posts to `url`. The address is never logged: it may hold a token.
-    pub fn new(name: &str, url: &str) -> Result<Self, WebhookError> {
-        let name = name.to_owned();
-        let url = Url::parse(url)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .ok_or_else(|| WebhookError::Address { name: name.clone() })?;
-        // Fails only when another part of the process was first: the same provider.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .timeout(TIMEOUT)
-            .redirect(redirect::Policy::none())
-            .build()
-            .map_err(|error| WebhookError::Client {
-                name: name.clone(),
-                detail: error.without_url().to_string(),
-            })?;
-        Ok(Self { name, url, client })
+    /// A channel that posts to `url` (or to what the reference names) and signs with what `secret` names. The
+    /// address is never told: it may hold a token.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, in words.
+    pub fn new(
+        name: &str,
+        url: &str,
+        secret: Option<&str>,
+        resolve: &Resolve,
+    ) -> Result<Self, String> {
+        Ok(Self {
+            name: name.to_owned(),
+            url: Address::new(url, resolve)?,
+            secret: secret
+                .map(|secret| Secret::new(secret, resolve))
+                .transpose()?,
+            poster: Poster::new()?,
+        })
     }
 }
 
@@ -63,106 +54,127 @@ impl Channel for Webhook {
     }
 
     async fn send(&self, message: &Message) -> Result<(), SendError> {
-        let answer = self
-            .client
-            .post(self.url.clone())
-            .header("webhook-id", &message.id)
-            .header("webhook-timestamp", (message.at_ms / 1_000).to_string())
-            .json(&message.to_json())
-            .send()
-            .await
-            .map_err(|error| SendError::Later(error.without_url().to_string()))?;
-        let status = answer.status();
-        if status.is_success() {
-            return Ok(());
+        let body = message.to_json().to_string();
+        let timestamp = message.sent_at_ms.div_euclid(1_000).to_string();
+        let mut headers = HeaderMap::new();
+        let mut put = |name: &'static str, value: &str| {
+            let value = HeaderValue::from_str(value)
+                .map_err(|_| SendError::Never(format!("its {name} fits no header")))?;
+            headers.insert(HeaderName::from_static(name), value);
+            Ok::<(), SendError>(())
+        };
+        put("webhook-id", &message.id)?;
+        put("webhook-timestamp", &timestamp)?;
+        if let Some(secret) = &self.secret {
+            let signature = signatures(&secret.read()?, &message.id, &timestamp, &body)
+                .map_err(SendError::later)?;
+            put("webhook-signature", &signature)?;
         }
-        let said = format!("answered {status}");
-        let passing = status.is_server_error()
-            || [
-                StatusCode::REQUEST_TIMEOUT,
-                StatusCode::TOO_EARLY,
-                StatusCode::TOO_MANY_REQUESTS,
-            ]
-            .contains(&status);
-        Err(if passing {
-            SendError::Later(said)
-        } else {
-            SendError::Never(said)
-        })
+        let post = Post {
+            url: self.url.read()?,
+            headers,
+            body,
+        };
+        self.poster.send(post).await
     }
+}
+
+/// The header's value: one signature for each secret, with spaces between.
+fn signatures(
+    secrets: &str,
+    id: &str,
+    timestamp: &str,
+    body: &str,
+) -> Result<String, &'static str> {
+    let mut signatures = Vec::new();
+    for secret in secrets.split_whitespace().take(SECRETS_MAX) {
+        let key = secret.strip_prefix(SECRET_PREFIX).unwrap_or(secret);
+        let key = STANDARD
+            .decode(key)
+            .map_err(|_| "the signing secret is not whsec_ and Base64")?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key)
+            .map_err(|_| "the signing secret cannot be used as a key")?;
+        for part in [id, ".", timestamp, ".", body] {
+            mac.update(part.as_bytes());
+        }
+        signatures.push(format!(
+            "v1,{}",
+            STANDARD.encode(mac.finalize().into_bytes())
+        ));
+    }
+    if signatures.is_empty() {
+        return Err("the signing secret is empty");
+    }
+    Ok(signatures.join(" "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::message;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use crate::message::tests::message;
+    use crate::testing::{answering, resolving};
 
-    /// Answers one request with a status line; gives back what was asked.
-    async fn answering(status: &'static str) -> (Webhook, impl Future<Output = String>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/hook?token=t", listener.local_addr().unwrap());
-        let asked = async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut asked = String::new();
-            while !asked.ends_with('}') {
-                let mut part = [0; 4_096];
-                let read = stream.read(&mut part).await.unwrap();
-                asked.push_str(std::str::from_utf8(&part[..read]).unwrap());
-            }
-            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
-            stream.write_all(answer.as_bytes()).await.unwrap();
-            asked
+    /// The example of the specification's own libraries.
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+
+    #[test]
+    fn signatures_are_those_of_the_specifications_example() {
+        let of = |secrets: &str| {
+            let body = r#"{"test": 2432232314}"#;
+            signatures(secrets, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body)
         };
-        (Webhook::new("hook", &url).unwrap(), asked)
+        assert_eq!(of(SECRET).unwrap(), SIGNATURE);
+        assert_eq!(of(&SECRET["whsec_".len()..]).unwrap(), SIGNATURE);
+        let both = of(&format!(
+            "whsec_b2xkZXIta2V5LW9mLXR3ZW50eS1mb3Vy {SECRET}\n"
+        ))
+        .unwrap();
+        let both: Vec<_> = both.split(' ').collect();
+        assert_eq!((both.len(), both[1]), (2, SIGNATURE));
+        assert!(of(" ").is_err());
+        assert!(of("whsec_not base64").is_err());
     }
 
     #[tokio::test]
-    async fn a_notice_is_posted_with_its_id_as_the_idempotency_key() {
-        let (hook, asked) = answering("204 No Content").await;
+    async fn a_notice_is_posted_with_its_id_as_the_idempotency_key_and_signed() {
+        let (url, asked) = answering("204 No Content").await;
+        let resolve = resolving(&[("env:S", SECRET), ("env:URL", &url)]);
+        let hook = Webhook::new("hook", "env:URL", Some("env:S"), &resolve).unwrap();
         let message = message();
         let (sent, asked) = tokio::join!(hook.send(&message), asked);
         sent.unwrap();
-        let asked = asked.to_ascii_lowercase();
-        assert!(asked.starts_with("post /hook?token=t"), "{asked}");
+        assert!(asked.starts_with("POST /hook?token=t"), "{asked}");
         assert!(asked.contains("webhook-id: run-1-0\r\n"), "{asked}");
-        assert!(asked.contains("webhook-timestamp: 12\r\n"), "{asked}");
+        assert!(
+            asked.contains("webhook-timestamp: 1614265330\r\n"),
+            "{asked}"
+        );
         assert!(asked.contains(r#""type":"build.failed""#), "{asked}");
-    }
-
-    #[tokio::test]
-    async fn a_busy_receiver_is_tried_again_and_a_refusing_one_is_not() {
-        for (status, later) in [
-            ("503 Service Unavailable", true),
-            ("429 Too Many Requests", true),
-            ("404 Not Found", false),
-            ("302 Found", false),
-        ] {
-            let (hook, asked) = answering(status).await;
-            let message = message();
-            let (sent, _) = tokio::join!(hook.send(&message), asked);
-            let error = sent.unwrap_err();
-            assert_eq!(matches!(error, SendError::Later(_)), later, "{status}");
-        }
+        let body = asked.split("\r\n\r\n").nth(1).unwrap();
+        let signature = signatures(SECRET, "run-1-0", "1614265330", body).unwrap();
+        assert!(
+            asked.contains(&format!("webhook-signature: {signature}\r\n")),
+            "{asked}"
+        );
     }
 
     #[tokio::test]
     async fn a_receiver_that_is_not_there_is_tried_again_and_its_address_is_not_told() {
-        let hook = Webhook::new("hook", "http://127.0.0.1:1/secret").unwrap();
+        let resolve = resolving(&[]);
+        let hook = Webhook::new("hook", "http://127.0.0.1:1/s3cret", None, &resolve).unwrap();
         let error = hook.send(&message()).await.unwrap_err();
-        assert!(matches!(error, SendError::Later(_)));
-        assert!(!error.to_string().contains("secret"));
+        assert!(matches!(error, SendError::Later { .. }));
+        assert!(!error.to_string().contains("s3cret"));
     }
 
-    #[test]
-    fn what_is_no_web_address_is_refused() {
-        for url in ["", "nonsense", "file:///etc/passwd", "ftp://host/"] {
-            let refused = Webhook::new("hook", url);
-            assert!(
-                matches!(refused, Err(WebhookError::Address { .. })),
-                "{url}"
-            );
+    #[tokio::test]
+    async fn a_secret_that_cannot_be_read_or_used_is_told_by_its_reference_only() {
+        for (secret, says) in [("env:GONE", "env:GONE"), ("env:S", "Base64")] {
+            let resolve = resolving(&[("env:S", "s3cret?")]);
+            let hook = Webhook::new("hook", "http://127.0.0.1:1/", Some(secret), &resolve).unwrap();
+            let error = hook.send(&message()).await.unwrap_err().to_string();
+            assert!(error.contains(says) && !error.contains("s3cret"), "{error}");
         }
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Job<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) conventions: &'a str,
     pub(crate) repair: Option<&'a Repair>,
+    /// Whether the code of a deployed version is there, to be changed.
+    pub(crate) changes: bool,
     /// What the failing level saw.
     pub(crate) evidence: Option<String>,
     pub(crate) attempt: u32,
@@ -238,6 +240,11 @@ fn brief(job: &Job<'_>) -> String {
         "" => String::new(),
         some => format!("\nConventions that hold here:\n{some}\n"),
     };
+    let begun = if job.changes && job.repair.is_none() {
+        "The code of the version that is deployed is there. Change what the spec asks for and keep the rest.\n"
+    } else {
+        ""
+    };
     let help = match spec.kind {
         AutomationKind::Script | AutomationKind::ClaudeAgent => {
             "Started with --help it says in a few lines what it does, touches nothing and ends with 0; no network and \
@@ -252,7 +259,7 @@ fn brief(job: &Job<'_>) -> String {
          standard library and sh are there; nothing can be installed. Only the hosts, folders and programs of the \
          permissions can be reached. Secrets come as environment variables of the declared names, never in the code.\n\
          Handle errors: say what failed on standard error and end with a code other than 0; log to standard output; \
-         change nothing beyond what is asked. Where there is a preview command it changes nothing.\n{help}{conventions}\n\
+         change nothing beyond what is asked. Where there is a preview command it changes nothing.\n{begun}{help}{conventions}\n\
          The whole spec, with the acceptance that it will be tested by (its values are drawn anew at each test):\n\
          ```json\n{json}\n```",
         name = spec.name,

@@ -35,8 +35,8 @@ pub(crate) fn spec_page(spec: &Spec) -> String {
         &mut page,
         "When it fails",
         &format!(
-            "{} further tries, paused after {} failures in a row",
-            failure.retries, failure.pause_after
+            "{} further tries, paused after {} failures in a row, {} repair builds",
+            failure.retries, failure.pause_after, failure.repairs
         ),
     );
     page.push_str("\n## What it may touch\n\n");

@@ -5,6 +5,7 @@
 //! shown by a probe. What is wrong goes back to it a few times, then the build fails and says what was wrong.
 
 use crate::models::Asking;
+use crate::plan::repairs_failing;
 use crate::resolve;
 use crate::stages::Stop;
 use agentwright_domain::acceptance::Holds;
@@ -12,7 +13,7 @@ use agentwright_domain::build::{BuildRequest, FailureClass};
 use agentwright_domain::spec::{SPEC_FORMAT, Spec};
 use agentwright_llm::{CallCx, Callers, Message, OutputSchema, Request, Role};
 use agentwright_verify::{SealError, seal};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ const OUTPUT_TOKENS: u32 = 4_096;
 const PROBLEMS_MAX: usize = 12;
 
 /// A spec that a model proposed and everything here accepted.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Drafted {
     pub(crate) spec: Spec,
     /// Things that it asks for and the sentence does not name: a person must say yes to each.
@@ -254,10 +256,13 @@ async fn take(wish: &Wish<'_>, answer: Result<Answer, String>) -> Result<Taken, 
             ]),
         });
     };
-    let spec = match read(draft) {
+    let mut spec = match read(draft) {
         Ok(spec) => spec,
         Err(why) => return Ok(Taken::Wrong(vec![why])),
     };
+    // Whether its failures start builds is for a person to say.
+    spec.on_failure.repairs = 0;
+    spec.on_failure.repairs = repairs_failing(&spec, wish.request, wish.existing);
     let mut problems: Vec<String> = spec.problems().iter().map(ToString::to_string).collect();
     problems.extend(named(&spec, wish));
     problems.extend(shown(&spec, &answer.effects));

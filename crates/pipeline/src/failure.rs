@@ -3,6 +3,7 @@
 use agentwright_domain::digest::Digest;
 use agentwright_domain::evidence::{TestResult, Verdict};
 use agentwright_proof::of_bytes;
+use agentwright_runtime::shape;
 use regex::Regex;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -67,25 +68,6 @@ fn end_of(text: &str, max: usize) -> &str {
     }
     let tail = &text[from..];
     tail.find('\n').map_or(tail, |at| &tail[at + 1..])
-}
-
-/// A text without what is drawn anew each time: quoted values, numbers, and words that hold digits.
-fn shape(text: &str) -> String {
-    let mut to = String::with_capacity(text.len());
-    let mut quote = None;
-    for c in text.chars() {
-        match quote {
-            Some(end) if c == end => quote = None,
-            Some(_) => {}
-            None if matches!(c, '"' | '`') => {
-                quote = Some(c);
-                to.push('…');
-            }
-            None if c.is_ascii_digit() => {}
-            None => to.push(c),
-        }
-    }
-    to
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod document;
 mod drafting;
 mod failure;
 mod foundations;
+mod mending;
 mod models;
 mod plan;
 mod repository;

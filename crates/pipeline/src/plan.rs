@@ -170,7 +170,7 @@ impl Builds {
     /// When it could not be told now, in words.
     pub async fn plan(&self, scope: &OrgScope, request: &BuildRequest) -> Result<Plan, String> {
         match self.understand(scope, request).await {
-            Ok(ready) => match self.unwritable(&ready.spec).await {
+            Ok(ready) => match self.unwritable(request, &ready.spec).await {
                 Some(reason) => Ok(Plan {
                     reason: Some(reason),
                     ..Plan::empty(Verdict::Refused)
@@ -190,9 +190,11 @@ impl Builds {
         }
     }
 
-    /// Why nobody can write the code of a spec: it has no foundation, and there is no model.
-    pub(crate) async fn unwritable(&self, spec: &Spec) -> Option<String> {
-        let writable = spec.foundation.is_some() || self.models().any().await;
+    /// Why nobody can write the code of a spec: it has no foundation, no code that is there already, and there is no
+    /// model.
+    pub(crate) async fn unwritable(&self, request: &BuildRequest, spec: &Spec) -> Option<String> {
+        let writable =
+            spec.foundation.is_some() || verifies_again(request) || self.models().any().await;
         (!writable).then(|| without_model("the spec names no foundation that writes its code"))
     }
 
@@ -276,7 +278,7 @@ impl Builds {
             given: request.inputs.clone(),
             existing: names.iter().map(ToString::to_string).collect(),
         };
-        let (spec, notes) = match (&request.spec, &existing) {
+        let (mut spec, notes) = match (&request.spec, &existing) {
             (Some(spec), _) => (given(spec, request)?, Vec::new()),
             (None, Some(existing)) => changed(existing, request, &context, foundations)
                 .map_err(|error| error.of_change(existing))?,
@@ -294,6 +296,7 @@ impl Builds {
                  or give this spec another name"
             )));
         }
+        spec.on_failure.repairs = repairs_failing(&spec, request, existing.as_ref());
         let foundation = generator(&spec, foundations)?;
         let problems = resolve::problems(&spec, self.runtime().layout().data());
         if !problems.is_empty() {
@@ -310,6 +313,19 @@ impl Builds {
                 .map_or_else(Vec::new, |it| it.manifest.derived.keys().cloned().collect()),
         })
     }
+}
+
+/// Whether what is deployed is to be verified once more, as it is.
+pub(crate) fn verifies_again(request: &BuildRequest) -> bool {
+    request.changes.is_some() && request.intent.trim().eq_ignore_ascii_case(VERIFY_AGAIN)
+}
+
+/// How many repair builds its failures may start: as it is said now, else as it is deployed, else as the spec has it.
+pub(crate) fn repairs_failing(spec: &Spec, request: &BuildRequest, existing: Option<&Spec>) -> u32 {
+    let own = spec.on_failure.repairs;
+    let before = existing.map(|existing| existing.on_failure.repairs);
+    let before = before.filter(|_| request.spec.is_none());
+    request.repairs_failing.or(before).unwrap_or(own)
 }
 
 /// The foundation that writes the code of a spec; a coder does where it names none.
@@ -373,7 +389,7 @@ fn changed(
     context: &Context,
     foundations: &Foundations,
 ) -> Result<(Spec, Vec<String>), NotReady> {
-    let again = request.intent.trim().eq_ignore_ascii_case(VERIFY_AGAIN);
+    let again = verifies_again(request);
     let Some(of) = &existing.foundation else {
         if again {
             let note = "the same spec, verified again".to_owned();

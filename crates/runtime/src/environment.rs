@@ -15,6 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Where programs of the base system lie; the sandbox shows the same ones.
 const SYSTEM: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/usr/sbin"];
 
+/// What every automation may be written for.
+const INTERPRETERS: [&str; 2] = ["python3", "sh"];
+
 /// A declared program that this machine does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -94,19 +97,22 @@ impl Programs {
             .collect()
     }
 
-    /// The digest over the interpreter and every declared program. Missing ones count as missing.
+    /// The digest over the interpreter and every declared program. Missing ones count as missing. What a script starts
+    /// by itself without declaring it is not seen.
     ///
     /// # Errors
     /// Never in practice.
     pub fn environment(&self, spec: &Spec) -> Result<Digest, NoJson> {
-        let names = spec
-            .command
-            .first()
-            .into_iter()
-            .chain(&spec.permissions.programs);
-        let found: BTreeMap<&String, Option<Digest>> = names
-            .map(|name| (name, self.find(name).and_then(|path| self.digest(&path))))
-            .collect();
+        let digest = |name: &str| self.find(name).and_then(|path| self.digest(&path));
+        let first = spec.command.first();
+        let names = first.into_iter().chain(&spec.permissions.programs);
+        let mut found: BTreeMap<&str, Option<Digest>> =
+            names.map(|name| (name.as_str(), digest(name))).collect();
+        for name in started_by(&spec.command) {
+            if let Some(digest) = digest(name) {
+                found.insert(name, Some(digest));
+            }
+        }
         of_json(&found)
     }
 
@@ -126,6 +132,17 @@ impl Programs {
         let digest = of_bytes(&fs::read(path).ok()?);
         known().insert(key, digest.clone());
         Some(digest)
+    }
+}
+
+/// Programs that a command names behind its first word (`sh -c "python3 …"`, `env python3`); for a file of the code that
+/// is started by itself, the interpreters that it may name.
+fn started_by(command: &[String]) -> Vec<&str> {
+    let mut words = command.iter().flat_map(|word| word.split_whitespace());
+    match words.next() {
+        Some(first) if first.starts_with("/app/") => INTERPRETERS.to_vec(),
+        Some(_) => words.collect(),
+        None => Vec::new(),
     }
 }
 
@@ -178,6 +195,25 @@ mod tests {
         let programs = Programs::new(vec![dir.path().to_owned()]);
         assert_eq!(programs.find("claude"), None);
         assert_eq!(programs.find("../bin/sh"), None);
+    }
+
+    #[test]
+    fn the_environment_holds_what_a_shell_or_the_codes_own_first_line_starts() {
+        let command = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let shell = command(&["sh", "-c", "exec python3 /app/main.py"]);
+        assert_eq!(
+            started_by(&shell),
+            ["-c", "exec", "python3", "/app/main.py"]
+        );
+        assert_eq!(started_by(&command(&["/app/run"])), INTERPRETERS);
+        let dir = tempfile::tempdir().unwrap();
+        program(dir.path(), "tool", "#!/bin/sh\necho 1\n");
+        let programs = Programs::new(vec![dir.path().to_owned()]);
+        let mut by_shell = spec(&[]);
+        by_shell.command = command(&["sh", "-c", "tool --all"]);
+        let before = programs.environment(&by_shell).unwrap();
+        program(dir.path(), "tool", "#!/bin/sh\necho two\n");
+        assert_ne!(before, programs.environment(&by_shell).unwrap());
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod crontab;
 mod deploying;
 mod error;
 mod executions;
+mod mending;
 mod service;
 mod supervise;
 
@@ -24,6 +25,7 @@ pub use actions::Status;
 pub use agentwright_store::OrgScope;
 pub use error::{Error, blocking};
 pub use executions::{Executions, chain, real_policy};
+pub use mending::{ToMend, shape};
 pub use service::Trial;
 
 use agentwright_engine::{Clock, Engine};

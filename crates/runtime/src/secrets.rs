@@ -80,7 +80,11 @@ impl Secrets {
     }
 }
 
-fn value(reference: &str, variables: &Variables) -> Result<String, String> {
+/// The value that a reference (`env:NAME`, `file:/PATH`) names. Blocking: a file is read.
+///
+/// # Errors
+/// Why there is none, in words, without the value.
+pub fn value(reference: &str, variables: &Variables) -> Result<String, String> {
     let value = match reference.split_once(':') {
         Some(("env", name)) => variables(name)
             .ok_or_else(|| format!("the daemon was started without the variable {name}"))?,

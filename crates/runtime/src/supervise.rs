@@ -11,7 +11,7 @@ use crate::schedule::{Due, Schedule};
 use crate::tree;
 use agentwright_domain::deployment::{Activity, DeployedVersion};
 use agentwright_domain::execution::{ExecutionState, Firing, Phase};
-use agentwright_domain::ids::RunId;
+use agentwright_domain::ids::{RunId, Slug};
 use agentwright_domain::run::{NewRun, RunInput, RunKind, RunState, Signal, backoff_ms};
 use agentwright_domain::spec::{Missed, Trigger};
 use agentwright_engine::Engine;
@@ -30,7 +30,7 @@ const RESTART_FIRST_MS: i64 = 1_000;
 /// A service that was up for so long has proved itself: its failures count from the start again.
 pub(crate) const PROVED_MS: i64 = 10 * 60_000;
 /// Executions go after builds that a person waits for, unless those are less urgent.
-const PRIORITY: i64 = 100;
+pub(crate) const PRIORITY: i64 = 100;
 
 /// What a pass over one deployment leaves to wait for.
 #[derive(Default)]
@@ -117,6 +117,9 @@ impl Runtime {
         else {
             return Ok(Waiting::default());
         };
+        if current.is_none() {
+            self.mend(scope, row, &version).await?;
+        }
         let mut waiting = match (&row.activity, &version.spec.trigger) {
             (Activity::Paused { .. }, _) => Waiting::default(),
             (Activity::Stopped { .. }, _) => {
@@ -242,14 +245,23 @@ impl Runtime {
 
     /// How long the newest run of it worked, ms.
     async fn last_life_ms(&self, scope: &OrgScope, row: &DeploymentRow) -> Result<i64, Error> {
+        let newest = self.newest(scope, &row.name).await?;
+        Ok(newest.map_or(0, |run| run.worked_ms))
+    }
+
+    /// The newest execution of a deployment.
+    pub(crate) async fn newest(
+        &self,
+        scope: &OrgScope,
+        name: &Slug,
+    ) -> Result<Option<RunRow>, Error> {
         let filter = RunFilter {
             kind: Some(RunKind::Execution),
-            label: Some(row.name.clone()),
+            label: Some(name.clone()),
             limit: 1,
             ..RunFilter::default()
         };
-        let newest = self.store().runs(scope, filter).await?;
-        Ok(newest.first().map_or(0, |run| run.worked_ms))
+        Ok(self.store().runs(scope, filter).await?.into_iter().next())
     }
 
     /// The execution that goes on, if one does.

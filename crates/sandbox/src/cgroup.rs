@@ -129,15 +129,22 @@ impl Cgroups {
             leaf.path.join("pids.max"),
             (limits.processes + 2).to_string(),
         )?;
+        let cores = cpu_max(limits.cores);
         for (file, value) in [
             ("memory.swap.max", "0"),
             ("memory.oom.group", "1"),
             ("cpu.weight", CPU_WEIGHT),
+            ("cpu.max", &cores),
         ] {
             let _ = fs::write(leaf.path.join(file), value);
         }
         Ok(leaf)
     }
+}
+
+/// So many cores as `cpu.max` says it: microseconds in each period of a tenth of a second.
+fn cpu_max(cores: u64) -> String {
+    format!("{} 100000", cores.max(1).saturating_mul(100_000))
 }
 
 impl Drop for Cgroups {
@@ -313,6 +320,8 @@ mod tests {
             "4096"
         );
         assert_eq!(fs::read_to_string(leaf.path.join("pids.max")).unwrap(), "9");
+        let cores = fs::read_to_string(leaf.path.join("cpu.max")).unwrap();
+        assert_eq!(cores, "200000 100000");
         fs::write(leaf.path.join("memory.peak"), "123\n").unwrap();
         fs::write(leaf.path.join("cpu.stat"), "usage_usec 5000\nuser_usec 1\n").unwrap();
         fs::write(

@@ -44,6 +44,8 @@ const MIB: u64 = 1024 * 1024;
 const DEFAULT_WALL_MS: u64 = 300_000;
 /// Memory of all processes together, what lies in `/tmp` and `/dev/shm` included.
 const DEFAULT_MEMORY_BYTES: u64 = 512 * MIB;
+/// Cores at a time (requirements B15).
+const DEFAULT_CORES: u64 = 2;
 /// Processes and threads together.
 const DEFAULT_PROCESSES: u64 = 128;
 /// Open files of one process.
@@ -69,6 +71,8 @@ pub struct Limits {
     pub cpu_ms: Option<u64>,
     /// Memory of all processes, `/tmp` and `/dev/shm`.
     pub memory_bytes: u64,
+    /// Cores that all processes together may keep busy; held where cgroup v2 is writable.
+    pub cores: u64,
     /// Processes and threads.
     pub processes: u64,
     /// Open files of one process.
@@ -92,6 +96,7 @@ impl Default for Limits {
             wall_ms: Some(DEFAULT_WALL_MS),
             cpu_ms: None,
             memory_bytes: DEFAULT_MEMORY_BYTES,
+            cores: DEFAULT_CORES,
             processes: DEFAULT_PROCESSES,
             open_files: DEFAULT_OPEN_FILES,
             file_size_bytes: DEFAULT_FILE_SIZE_BYTES,

@@ -1,18 +1,21 @@
 //! The wiring: store → sandbox → runtime → pipeline → engine, and what routes share.
 
-use crate::config::{Config, NotifyChannel};
+use crate::asking::Asking;
+use crate::config::Config;
+use crate::front::Front;
 use crate::later::Later;
+use crate::queue::heart::{self, Heart};
 use agentwright_api::{Health, Time};
 use agentwright_domain::run::RunKind;
 use agentwright_engine::{Clock, Engine, Executor, SystemClock};
-use agentwright_notify::{Channel, Command, Webhook};
+use agentwright_notify::Channel;
+use agentwright_queue::window::{NotAWindow, Window};
 use agentwright_runtime::environment::Programs;
 use agentwright_runtime::layout::Layout;
 use agentwright_runtime::{Executions, Parts, Runtime};
 use agentwright_sandbox::Sandbox;
 use agentwright_store::{Location, OpenError, Options, Store};
 use axum::Router;
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -47,7 +50,10 @@ pub enum StartError {
     Keys(#[source] agentwright_store::Error),
     /// A channel for notices cannot be made.
     #[error("cannot set up the notices of the configuration: {0}")]
-    Notify(String),
+    Notify(#[from] agentwright_notify::OpenError),
+    /// The off-hours cannot be meant.
+    #[error("cannot read the off-hours of the queue: {0}")]
+    Queue(#[from] NotAWindow),
 }
 
 /// The running app. Cheap to clone.
@@ -65,9 +71,13 @@ struct Inner {
     sandbox: Sandbox,
     layout: Layout,
     clock: Arc<dyn Clock>,
+    heart: Heart,
+    window: Window,
     started_at_ms: i64,
     boot_id: String,
+    front: Front,
     requests: AtomicU64,
+    kept_steps: crate::pages::Kept,
     clock_jump_ms: AtomicI64,
     fenced: bool,
     listening: OnceLock<SocketAddr>,
@@ -85,8 +95,12 @@ impl App {
     pub async fn start(config: Config, work: Work) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let layout = Layout::new(&config.data_dir);
-        let mut channels = channels(&config.settings.notify)?;
+        let channels =
+            agentwright_notify::open(&config.settings.notify, &crate::config::secrets())?;
+        let window = config.settings.queue.window()?;
         let store = open(&config).await?;
+        let public_url = config.settings.public_url.as_deref();
+        let mut channels = Asking::around(channels, &store, public_url);
         let sandbox = sandbox(&config)?;
         let runtime = Runtime::new(Parts {
             store: store.clone(),
@@ -126,7 +140,11 @@ impl App {
                 sandbox,
                 layout,
                 clock,
+                heart: Heart::default(),
+                window,
+                front: Front::default(),
                 requests: AtomicU64::new(0),
+                kept_steps: crate::pages::Kept::default(),
                 clock_jump_ms: AtomicI64::new(0),
                 fenced,
                 listening: OnceLock::new(),
@@ -142,6 +160,9 @@ impl App {
             let (runtime, stop) = (app.runtime().clone(), app.stopping().clone());
             app.tasks()
                 .spawn(async move { runtime.supervise(stop).await });
+        }
+        if !fenced {
+            app.tasks().spawn(heart::run(app.clone()));
         }
         Ok(app)
     }
@@ -192,6 +213,21 @@ impl App {
         &self.inner.layout
     }
 
+    /// Wakes the queue's heartbeat.
+    pub(crate) fn heart(&self) -> &Heart {
+        &self.inner.heart
+    }
+
+    /// The off-hours in which medium items start.
+    pub(crate) fn queue_window(&self) -> &Window {
+        &self.inner.window
+    }
+
+    /// The person's zone.
+    pub(crate) fn queue_zone(&self) -> &jiff::tz::TimeZone {
+        self.inner.window.zone()
+    }
+
     pub(crate) fn now_ms(&self) -> i64 {
         self.inner.clock.now_ms()
     }
@@ -204,6 +240,20 @@ impl App {
     /// Tasks that a stop waits for.
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.inner.tasks
+    }
+
+    pub(crate) fn front(&self) -> &Front {
+        &self.inner.front
+    }
+
+    /// Whether it is ending, or was asked to.
+    pub(crate) fn stops(&self) -> bool {
+        self.inner.stopping.is_cancelled() || self.inner.stop_asked.is_cancelled()
+    }
+
+    /// Seconds since the start.
+    pub(crate) fn uptime_s(&self) -> i64 {
+        (self.now_ms() - self.inner.started_at_ms).max(0) / 1000
     }
 
     /// Somebody lost access: whatever lasts longer than a request looks again whether it still may.
@@ -251,6 +301,11 @@ impl App {
         format!("{}-{count}", &boot[boot.len().saturating_sub(6)..])
     }
 
+    /// What the commits of builds changed, as pages read it last.
+    pub(crate) fn kept_steps(&self) -> &crate::pages::Kept {
+        &self.inner.kept_steps
+    }
+
     /// Remembers that the machine's clock was set, by so much.
     pub(crate) fn clock_jumped(&self, by_ms: i64) {
         self.inner.clock_jump_ms.store(by_ms, Ordering::Relaxed);
@@ -265,9 +320,8 @@ impl App {
     /// The daemon as others see it.
     pub fn health(&self) -> Health {
         let it = &self.inner;
-        let stopping = it.stopping.is_cancelled() || it.stop_asked.is_cancelled();
         Health {
-            status: match (stopping, it.fenced) {
+            status: match (self.stops(), it.fenced) {
                 (true, _) => "stopping",
                 (false, true) => "fenced",
                 (false, false) => "healthy",
@@ -325,30 +379,4 @@ fn engine_settings(
         channels,
         ..agentwright_engine::Settings::default()
     }
-}
-
-fn channels(configured: &[NotifyChannel]) -> Result<Vec<Arc<dyn Channel>>, StartError> {
-    let mut names = BTreeSet::new();
-    let mut channels: Vec<Arc<dyn Channel>> = Vec::new();
-    for one in configured {
-        let (NotifyChannel::Webhook { name, .. } | NotifyChannel::Command { name, .. }) = one;
-        if !names.insert(name) {
-            let twice = format!("two channels are named {name:?}");
-            return Err(StartError::Notify(twice));
-        }
-        channels.push(match one {
-            NotifyChannel::Webhook { name, url } => {
-                let webhook = Webhook::new(name, url);
-                Arc::new(webhook.map_err(|error| StartError::Notify(error.to_string()))?)
-            }
-            NotifyChannel::Command { name, command } if command.is_empty() => {
-                let empty = format!("the channel {name:?} names no program");
-                return Err(StartError::Notify(empty));
-            }
-            NotifyChannel::Command { name, command } => {
-                Arc::new(Command::new(name, command.clone()))
-            }
-        });
-    }
-    Ok(channels)
 }

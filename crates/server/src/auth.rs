@@ -55,7 +55,19 @@ pub(crate) fn is_open(path: &str) -> bool {
 pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     let to_login = is_navigation(&request).then(|| login::redirect(&app, &request));
     match (admit(&app, request).await, to_login) {
-        (Ok(request), _) => trail::kept(app, request, next).await,
+        (Ok(request), _) => {
+            let who = request.extensions().get::<Who>().cloned();
+            let session = request.extensions().get::<Session>().cloned();
+            let mut response = trail::kept(app, request, next).await;
+            // For whoever comes after: the log, and the frame of a page.
+            if let Some(who) = who {
+                response.extensions_mut().insert(who);
+            }
+            if let Some(session) = session {
+                response.extensions_mut().insert(session);
+            }
+            response
+        }
         (Err(ApiError::Unauthorized(_)), Some(to_login)) => to_login,
         (Err(refusal), _) => refusal.into_response(),
     }
@@ -64,6 +76,10 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
 async fn admit(app: &App, mut request: Request) -> Result<Request, ApiError> {
     // Nothing that came over the wire is an extension; this is only against a second pass.
     request.extensions_mut().remove::<Who>();
+    // The token in the path is the key, whoever opens it.
+    if request.uri().path().starts_with(crate::asking::PATH) {
+        return Ok(request);
+    }
     let shown = Shown::of(request.headers())?;
     let door = request.extensions().get::<Door>().copied();
     let who = match (shown, door) {

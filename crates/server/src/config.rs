@@ -3,9 +3,12 @@
 //! The only place besides the command line's edge that reads the environment. Every error names the key and
 //! where it came from; an unknown key is an error.
 
+use agentwright_domain::build::ApprovalMode;
 use agentwright_llm::detect::OLLAMA_URL;
 use agentwright_llm::{ModelsConfig, Prices};
+pub use agentwright_notify::ChannelConfig as NotifyChannel;
 use agentwright_pipeline::{CONVENTIONS_MAX, CoderConfig, ModelSettings, OverseerConfig};
+use agentwright_queue::window::{NotAWindow, Window};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
@@ -46,7 +49,7 @@ pub struct Settings {
     /// key. Beyond this machine's loopback it is only opened when there is one.
     pub listen: Option<SocketAddr>,
     /// The address under which people reach the server, where a proxy stands before it: `https://…`, with the
-    /// path that it adds, if any.
+    /// path that it adds, if any. Notices of a gate then carry links that decide.
     pub public_url: Option<String>,
     /// Builds at once, 1 to 64.
     pub builds: u32,
@@ -77,6 +80,8 @@ pub struct Settings {
     pub keep_logs_days: Option<u32>,
     /// Where notices go.
     pub notify: Vec<NotifyChannel>,
+    /// Builds that start by themselves.
+    pub queue: QueueSettings,
     /// Model providers and what each role uses; where nothing is said the machine is looked at.
     pub models: ModelsConfig,
     /// Who writes code where no foundation does.
@@ -111,6 +116,7 @@ impl Default for Settings {
             keep_transcripts_days: None,
             keep_logs_days: None,
             notify: Vec::new(),
+            queue: QueueSettings::default(),
             models: ModelsConfig::default(),
             coder: CoderConfig::default(),
             overseer: OverseerConfig::default(),
@@ -143,6 +149,50 @@ impl Settings {
     }
 }
 
+/// Builds that start by themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueSettings {
+    /// The directory of `BUILD_QUEUE.md` and of what is written about builds, absolute; without it there is no file.
+    pub dir: Option<PathBuf>,
+    /// Seconds between looks at the queue, 10 to 86400.
+    pub heartbeat_s: u64,
+    /// Builds that may have started by themselves at once, 1 to 64.
+    pub limit: u32,
+    /// When medium items may start, `"22:00"`; inclusive.
+    pub off_hours_from: String,
+    /// Until when, `"06:00"`; exclusive.
+    pub off_hours_to: String,
+    /// The person's time zone, IANA; the machine's where nothing is said.
+    pub zone: Option<String>,
+    /// When a person is asked by these builds.
+    pub mode: ApprovalMode,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            heartbeat_s: 30 * 60,
+            limit: 1,
+            off_hours_from: "22:00".into(),
+            off_hours_to: "06:00".into(),
+            zone: None,
+            mode: ApprovalMode::default(),
+        }
+    }
+}
+
+impl QueueSettings {
+    /// The off-hours in the person's zone.
+    pub(crate) fn window(&self) -> Result<Window, NotAWindow> {
+        let system = || jiff::tz::TimeZone::system().iana_name().map(str::to_owned);
+        let zone = self.zone.clone().or_else(system);
+        let zone = zone.as_deref().unwrap_or("UTC");
+        Window::new(&self.off_hours_from, &self.off_hours_to, zone)
+    }
+}
+
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -155,26 +205,6 @@ pub enum LogLevel {
     Info,
     /// And how.
     Debug,
-}
-
-/// One way for notices to reach people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "type", deny_unknown_fields)]
-pub enum NotifyChannel {
-    /// A JSON POST.
-    Webhook {
-        /// Unique among the channels; kept across restarts.
-        name: String,
-        /// Where to.
-        url: String,
-    },
-    /// A program that gets the notice as JSON on its standard input.
-    Command {
-        /// Unique among the channels; kept across restarts.
-        name: String,
-        /// Program and arguments.
-        command: Vec<String>,
-    },
 }
 
 /// What flags say; each wins over file and environment.
@@ -345,6 +375,19 @@ impl Config {
         {
             return wrong("coder", "has a program that is not an absolute path".into());
         }
+        if let Err(why) = it.queue.window() {
+            return wrong(
+                "queue",
+                format!("has off-hours that cannot be meant: {why}"),
+            );
+        }
+        if it.queue.dir.as_ref().is_some_and(|dir| !dir.is_absolute()) {
+            return wrong("queue", "has a dir that is not an absolute path".into());
+        }
+        if !(10..=86_400).contains(&it.queue.heartbeat_s) || !(1..=64).contains(&it.queue.limit) {
+            let problem = "has a heartbeat_s outside of 10 to 86400, or a limit outside of 1 to 64";
+            return wrong("queue", problem.into());
+        }
         if let Err(why) = it.price_table() {
             return wrong("prices", why);
         }
@@ -417,6 +460,12 @@ pub(crate) fn home() -> Option<PathBuf> {
 /// How the daemon's own environment is read, for references such as `env:NAME`.
 pub(crate) fn variables() -> agentwright_runtime::secrets::Variables {
     std::sync::Arc::new(variable)
+}
+
+/// How the secrets that channels name are read.
+pub(crate) fn secrets() -> agentwright_notify::Resolve {
+    let variables = variables();
+    std::sync::Arc::new(move |reference| agentwright_runtime::secrets::value(reference, &variables))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the home of the environment")]

@@ -6,6 +6,7 @@
 mod detached;
 mod doors;
 mod log;
+mod patient;
 mod place;
 mod up;
 

@@ -18,6 +18,8 @@ pub(crate) enum ApiError {
     Unreadable(StatusCode, &'static str, String),
     /// Fields are wrong: 422.
     Invalid(Vec<FieldProblem>),
+    /// The same on the paths of `/executor` and of the service contract: 400.
+    Malformed(Vec<FieldProblem>),
     /// No key, or one that does not hold: 401.
     Unauthorized(&'static str),
     /// They are known, and may not: 403.
@@ -30,6 +32,12 @@ pub(crate) enum ApiError {
     Method,
     /// It does not go with the state that things are in: 409.
     Conflict(&'static str, String),
+    /// It has changed since the caller looked (`If-Match`): 412.
+    Changed(String),
+    /// Too many requests; again after so many seconds: 429.
+    TooMany(u64),
+    /// It was there, and is over: 410.
+    Gone(&'static str, String),
     /// The machine or the daemon cannot now: 503.
     Unavailable(&'static str, String),
     /// A fault of ours: 500.
@@ -47,6 +55,22 @@ impl ApiError {
         Self::NotFound(format!("there is no {kind} {text:?}"))
     }
 
+    /// As `/executor` answers it: every fault of a body or parameter is a 400.
+    pub(crate) fn plain(self) -> Self {
+        match self {
+            Self::Invalid(errors) => Self::Malformed(errors),
+            other => other,
+        }
+    }
+
+    /// One parameter of such a path is wrong.
+    pub(crate) fn malformed(at: &str, problem: impl Into<String>) -> Self {
+        Self::Malformed(vec![FieldProblem {
+            at: at.to_owned(),
+            problem: problem.into(),
+        }])
+    }
+
     /// One field is wrong.
     pub(crate) fn invalid(at: &str, problem: &str) -> Self {
         Self::Invalid(vec![FieldProblem {
@@ -55,7 +79,7 @@ impl ApiError {
         }])
     }
 
-    fn problem(&self) -> Problem {
+    pub(crate) fn problem(&self) -> Problem {
         let of = |status: StatusCode, code, title, detail: &str| {
             Problem::new(status.as_u16(), code, title, detail)
         };
@@ -63,17 +87,8 @@ impl ApiError {
             Self::Unreadable(status, code, detail) => {
                 of(*status, code, "The request cannot be read", detail)
             }
-            Self::Invalid(errors) => {
-                let detail: Vec<String> = errors
-                    .iter()
-                    .map(|error| format!("{} {}", error.at, error.problem).trim().to_owned())
-                    .collect();
-                let title = "The request is not valid";
-                let status = StatusCode::UNPROCESSABLE_ENTITY;
-                let mut problem = of(status, code::INVALID, title, &detail.join("; "));
-                problem.errors.clone_from(errors);
-                problem
-            }
+            Self::Invalid(errors) => invalid(StatusCode::UNPROCESSABLE_ENTITY, errors),
+            Self::Malformed(errors) => invalid(StatusCode::BAD_REQUEST, errors),
             Self::Unauthorized(detail) => of(
                 StatusCode::UNAUTHORIZED,
                 code::UNAUTHORIZED,
@@ -88,7 +103,7 @@ impl ApiError {
                 StatusCode::NOT_FOUND,
                 code::NO_ROUTE,
                 "No such path",
-                "nothing is here; the routes begin with /api/v1",
+                "nothing is here; /api/v1/openapi.json lists the routes",
             ),
             Self::Method => of(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -99,6 +114,19 @@ impl ApiError {
             Self::Conflict(code, detail) => {
                 of(StatusCode::CONFLICT, code, "Not in this state", detail)
             }
+            Self::Changed(detail) => of(
+                StatusCode::PRECONDITION_FAILED,
+                code::CHANGED,
+                "It has changed",
+                detail,
+            ),
+            Self::TooMany(seconds) => of(
+                StatusCode::TOO_MANY_REQUESTS,
+                code::RATE,
+                "Too many requests",
+                &format!("too many requests with this key: try again in {seconds} s"),
+            ),
+            Self::Gone(code, detail) => of(StatusCode::GONE, code, "No longer valid", detail),
             Self::Unavailable(code, detail) => of(
                 StatusCode::SERVICE_UNAVAILABLE,
                 code,
@@ -108,6 +136,17 @@ impl ApiError {
             Self::Internal(_) => internal(),
         }
     }
+}
+
+fn invalid(status: StatusCode, errors: &[FieldProblem]) -> Problem {
+    let detail: Vec<String> = errors
+        .iter()
+        .map(|error| format!("{} {}", error.at, error.problem).trim().to_owned())
+        .collect();
+    let title = "The request is not valid";
+    let mut problem = Problem::new(status.as_u16(), code::INVALID, title, detail.join("; "));
+    problem.errors = errors.to_vec();
+    problem
 }
 
 /// The whole text of a 500.
@@ -143,6 +182,11 @@ impl IntoResponse for ApiError {
                     .headers_mut()
                     .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
+            Self::TooMany(seconds) => {
+                response
+                    .headers_mut()
+                    .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
             Self::Unavailable(..) => {
                 response
                     .headers_mut()
@@ -150,11 +194,14 @@ impl IntoResponse for ApiError {
             }
             Self::Unreadable(..)
             | Self::Invalid(_)
+            | Self::Malformed(_)
+            | Self::Changed(_)
             | Self::Forbidden(..)
             | Self::NotFound(_)
             | Self::NoRoute
             | Self::Method
-            | Self::Conflict(..) => {}
+            | Self::Conflict(..)
+            | Self::Gone(..) => {}
         }
         response
     }
@@ -165,11 +212,11 @@ impl From<agentwright_store::Error> for ApiError {
         use agentwright_store::Error;
         match error {
             Error::Unavailable { .. } => Self::Unavailable(
-                code::UNAVAILABLE,
+                code::STORE_AWAY,
                 "the database does not answer now: try again".into(),
             ),
             Error::Full { .. } => Self::Unavailable(
-                code::UNAVAILABLE,
+                code::STORE_FULL,
                 "no room left on the disk of the data directory: free some and try again".into(),
             ),
             Error::Corrupt { .. } | Error::Refused { .. } => Self::Internal(error.into()),

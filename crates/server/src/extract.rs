@@ -186,19 +186,24 @@ fn checked<T: Validate<Context = ()>>(read: serde_json::Result<T>) -> Result<T, 
     validated(value)
 }
 
+/// Checks what was put together elsewhere, as a form is.
+pub(crate) fn checked_value<T: Validate<Context = ()>>(value: &T) -> Result<(), ApiError> {
+    value.validate().map_err(|report| of_report(&report))
+}
+
 fn validated<T: Validate<Context = ()>>(value: T) -> Result<T, ApiError> {
     match value.validate() {
         Ok(()) => Ok(value),
-        Err(report) => Err(ApiError::Invalid(
-            report
-                .iter()
-                .map(|(path, error)| FieldProblem {
-                    at: path.to_string(),
-                    problem: error.to_string(),
-                })
-                .collect(),
-        )),
+        Err(report) => Err(of_report(&report)),
     }
+}
+
+fn of_report(report: &garde::Report) -> ApiError {
+    let problems = report.iter().map(|(path, error)| FieldProblem {
+        at: path.to_string(),
+        problem: error.to_string(),
+    });
+    ApiError::Invalid(problems.collect())
 }
 
 fn invalid(at: &str, problem: String) -> ApiError {

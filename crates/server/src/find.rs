@@ -8,29 +8,30 @@ use agentwright_domain::ids::{RunId, Slug};
 use agentwright_domain::run::{Run, RunKind};
 use agentwright_store::DeploymentRow;
 
-/// The length of a UUID's text.
-const ID_LENGTH: usize = 36;
-
 /// The run of that kind.
 pub(crate) async fn run(app: &App, who: &Who, kind: RunKind, text: &str) -> Result<Run, ApiError> {
+    let id = run_id(app, who, kind, text).await?;
+    let run = app.store().run(&who.scope, &id).await?;
+    run.ok_or_else(|| ApiError::no(kind.word(), text))
+}
+
+/// Its id.
+pub(crate) async fn run_id(
+    app: &App,
+    who: &Who,
+    kind: RunKind,
+    text: &str,
+) -> Result<RunId, ApiError> {
     let store = app.store();
-    if text.len() == ID_LENGTH
-        && let Some(run) = store.run(&who.scope, &RunId::new(text)).await?
-        && run.kind == kind
-    {
-        return Ok(run);
-    }
-    if let Some(run) = store.run_by_label(&who.scope, Some(kind), text).await? {
-        return Ok(run);
-    }
-    let candidates = store.runs_by_prefix(&who.scope, Some(kind), text).await?;
-    if candidates.len() > 1 {
-        return Err(ApiError::Conflict(
+    let found = store.find_runs(&who.scope, kind, text).await?;
+    match found.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err(ApiError::no(kind.word(), text)),
+        [_, ..] => Err(ApiError::Conflict(
             code::AMBIGUOUS,
             format!("{text:?} is the beginning of several ids: give more of it, or the label"),
-        ));
+        )),
     }
-    Err(ApiError::no(kind.word(), text))
 }
 
 /// The deployment of that name.

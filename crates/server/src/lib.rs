@@ -4,22 +4,33 @@
 //! Start at [`daemon::run`], then [`App::start`] (the wiring) and `router.rs` (the list of all routes).
 
 mod app;
+mod asking;
 mod auth;
 pub mod backup;
 pub mod boot;
+mod conditions;
 mod config;
 pub mod daemon;
 mod deployed;
 mod doctor;
 mod error;
+mod estimates;
 mod extract;
 mod find;
 mod firing;
+mod front;
+mod jobs;
 mod later;
 mod live;
+mod metrics;
+mod openapi;
+mod pages;
 mod planned;
+mod queue;
+mod rates;
 mod removal;
 mod replay;
+mod repository;
 mod router;
 mod routes;
 mod show;
@@ -27,4 +38,5 @@ mod submit;
 mod view;
 
 pub use app::{App, Executors, StartError, Work};
-pub use config::{Config, ConfigError, Flags, LogLevel, NotifyChannel, Settings};
+pub use config::{Config, ConfigError, Flags, LogLevel, NotifyChannel, QueueSettings, Settings};
+pub use openapi::text as openapi;

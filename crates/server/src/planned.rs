@@ -22,9 +22,8 @@ pub(crate) async fn plan(app: &App, who: &Who, request: PlanRequest) -> Result<P
         base_dir: request.base_dir,
         zone: request.zone,
         changes: request.changes,
-        deploys: None,
         foundations: request.foundations,
-        replays: None,
+        ..BuildRequest::default()
     };
     let unable = |why| ApiError::Unavailable(code::UNAVAILABLE, why);
     let builds = app.builds().builds().await.map_err(unable)?;
@@ -36,14 +35,11 @@ pub(crate) async fn plan(app: &App, who: &Who, request: PlanRequest) -> Result<P
 pub(crate) async fn name(app: &App, who: &Who, request: &CreateBuild) -> Option<Slug> {
     let request = BuildRequest {
         intent: request.intent.clone(),
-        spec: None,
         inputs: request.inputs.clone(),
         base_dir: request.base_dir.clone(),
         zone: request.zone.clone(),
-        changes: None,
-        deploys: None,
         foundations: request.foundations.clone(),
-        replays: None,
+        ..BuildRequest::default()
     };
     let builds = app.builds().builds().await.ok()?;
     builds.plan(&who.scope, &request).await.ok()?.name

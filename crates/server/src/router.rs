@@ -1,22 +1,33 @@
 //! The list of all routes, and what holds for each of them.
 
 use crate::app::App;
+use crate::asking;
 use crate::auth::{self, login};
 use crate::error::{ApiError, Cause, internal, respond};
+use crate::extract::Who;
+use crate::pages::{self, dress::RequestId, dress::dressed};
 use crate::routes::{
-    audit, builds, decisions, deployments, executions, keys, organizations, plans, spending, system,
+    audit, builds, decisions, deployments, executions, executor, files, hooks, keys, organizations,
+    plans, queue, spending, system,
 };
+use crate::{metrics, rates};
+use agentwright_api::executor::EXECUTOR_PREFIX;
 use agentwright_api::{BODY_MAX_BYTES, code};
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use std::time::Duration;
+use tokio::time::Instant;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 
 /// How long one request may take to be answered; a long poll is shorter.
 const REQUEST_MAX: Duration = Duration::from_secs(100);
+/// The longest id that a caller may give, in bytes.
+const REQUEST_ID_MAX: usize = 64;
 /// Carries the id under which the log knows a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -24,6 +35,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) fn router(app: App) -> Router {
     let v1 = Router::new()
         .route("/health", get(system::health))
+        .route("/openapi.json", get(system::openapi))
         .route("/doctor", get(system::doctor))
         .route("/daemon/stop", post(system::stop))
         .route("/plans", post(plans::plan))
@@ -33,6 +45,15 @@ pub(crate) fn router(app: App) -> Router {
         .route("/builds/{id}/logs", get(builds::logs))
         .route("/builds/{id}/artifacts", get(builds::artifacts))
         .route("/builds/{id}/artifacts/{name}", get(builds::artifact))
+        .route("/builds/{id}/stages", get(files::stages))
+        .route("/builds/{id}/evidence", get(files::evidence))
+        .route("/builds/{id}/approvals", get(files::approvals))
+        .route("/builds/{id}/transcripts", get(files::transcripts))
+        .route("/builds/{id}/commits", get(files::commits))
+        .route("/builds/{id}/files", get(files::files))
+        .route("/builds/{id}/files/{*path}", get(files::file))
+        .route("/builds/{id}/diff", get(files::diff))
+        .route("/approvals", get(decisions::waiting))
         .route("/builds/{id}/decisions", post(decisions::decide))
         .route("/builds/{id}/cancel", post(decisions::cancel))
         .route("/builds/{id}/resume", post(decisions::resume))
@@ -42,6 +63,11 @@ pub(crate) fn router(app: App) -> Router {
         )
         .route("/builds/{id}/retry", post(decisions::retry))
         .route("/builds/{id}/deploy", post(decisions::deploy))
+        .route("/queue", get(queue::list).post(queue::add))
+        .route("/queue/import", post(queue::import))
+        .route("/queue/{label}", get(queue::why).post(queue::change))
+        .route("/queue/{label}/remove", post(queue::remove))
+        .route("/heartbeat", get(queue::heartbeat).post(queue::beat))
         .route("/costs", get(spending::costs))
         .route("/budgets", get(spending::budgets))
         .route("/budgets/{scope}", post(spending::set))
@@ -60,6 +86,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/deployments/{name}/export", post(deployments::export))
         .route("/executions/{id}", get(executions::show))
         .route("/executions/{id}/events", get(executions::events))
+        .route("/events", get(system::events))
         .route("/services", get(system::services))
         .route("/snapshots", post(system::snapshot))
         .route("/me", get(keys::me))
@@ -77,12 +104,23 @@ pub(crate) fn router(app: App) -> Router {
         .route("/audit/verify", get(audit::verify));
     Router::new()
         .nest(agentwright_api::PREFIX, v1)
+        .nest(EXECUTOR_PREFIX, executor::routes())
+        .merge(executor::contract_routes())
+        .merge(pages::router())
+        .route("/metrics", get(metrics::show))
+        .route(
+            "/hooks/decide/{token}",
+            get(hooks::show).post(hooks::decide),
+        )
         .route("/login", get(login::form).post(login::log_in))
         .route("/logout", post(login::log_out))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
+        .layer(from_fn_with_state(app.clone(), rates::limited))
         .layer(from_fn_with_state(app.clone(), auth::guard))
+        .layer(from_fn_with_state(app.clone(), dressed))
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(from_fn_with_state(app.clone(), watched))
         .with_state(app)
 }
@@ -95,10 +133,22 @@ async fn no_method() -> ApiError {
     ApiError::Method
 }
 
-/// Gives each request an id and a time limit, and logs the cause of each 500 once, under that id.
-async fn watched(State(app): State<App>, request: Request, next: Next) -> Response {
-    let id = app.request_id();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+/// A path without what is secret in it.
+fn loggable(path: &str) -> String {
+    if path.starts_with(asking::PATH) {
+        return format!("{}…", asking::PATH);
+    }
+    path.to_owned()
+}
+
+/// Gives each request an id and a time limit, counts and logs it, and logs the cause of each 500 under that id.
+async fn watched(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let id = given_id(request.headers()).unwrap_or_else(|| app.request_id());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let (method, path) = (request.method().clone(), loggable(request.uri().path()));
+    let matched = request.extensions().get::<MatchedPath>();
+    let route = matched.map_or("none", MatchedPath::as_str).to_owned();
     let answered = tokio::time::timeout(REQUEST_MAX, next.run(request)).await;
     let mut response = answered.unwrap_or_else(|_| {
         tracing::error!(request = id, %method, path, "no answer within the time limit");
@@ -106,12 +156,36 @@ async fn watched(State(app): State<App>, request: Request, next: Next) -> Respon
     });
     if let Some(Cause(cause)) = response.extensions().get::<Cause>() {
         tracing::error!(request = id, %method, path, cause = format!("{cause:#}"), "request failed");
-        let mut problem = internal();
-        problem.request_id = Some(id.clone());
-        response = respond(&problem);
+        // A page says so itself, with the same id.
+        if !pages::dress::is(&response, "text/html") {
+            let mut problem = internal();
+            problem.request_id = Some(id.clone());
+            response = respond(&problem);
+        }
+    }
+    let (status, took) = (response.status(), began.elapsed());
+    let who = response.extensions().get::<Who>();
+    let who = who.map_or_else(String::new, |who| who.principal.label());
+    app.metrics()
+        .answered(&method, &route, status.as_u16(), took);
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let status = status.as_u16();
+    // The path alone: a query may carry what is nobody's business.
+    if method.is_safe() && status < 400 {
+        tracing::debug!(target: "access", request = id, %method, path, status, ms, who);
+    } else {
+        tracing::info!(target: "access", request = id, %method, path, status, ms, who);
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// The id that the caller gave its request, where it is one.
+fn given_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(&REQUEST_ID)?.to_str().ok()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let fits = !id.is_empty() && id.len() <= REQUEST_ID_MAX && id.bytes().all(plain);
+    fits.then(|| id.to_owned())
 }

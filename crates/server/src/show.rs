@@ -9,10 +9,9 @@ use agentwright_api::{
     Artifact, BuildDetail, Log, LogLine, ShowQuery, Until, View, WAIT_DEFAULT_S,
 };
 use agentwright_domain::ids::RunId;
-use agentwright_domain::run::{Run, RunKind, RunStatus};
+use agentwright_domain::run::{Run, RunKind};
 use agentwright_store::RunRow;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Events in one log.
 const LOG_EVENTS_MAX: u32 = 5_000;
@@ -24,54 +23,46 @@ pub(crate) async fn build(
     id: &str,
     query: &ShowQuery,
 ) -> Result<BuildDetail, ApiError> {
-    let run = find::run(app, who, RunKind::Build, id).await?;
-    let row = wait(app, who, &run.id, query).await?;
-    // Read after the row: what the row knows is in it.
-    let run = if waits(query) {
-        let again = app.store().run(&who.scope, &run.id).await?;
-        again.ok_or_else(|| ApiError::no("build", id))?
-    } else {
-        run
-    };
+    // Who polls knows the whole id: it is not looked up first.
+    let mut found = wait(app, who, &RunId::new(id), query).await?;
+    if found
+        .as_ref()
+        .is_none_or(|(run, _)| run.kind != RunKind::Build)
+    {
+        let id = find::run_id(app, who, RunKind::Build, id).await?;
+        found = wait(app, who, &id, query).await?;
+    }
+    let (run, row) = found.ok_or_else(|| ApiError::no("build", id))?;
     detail(app, who, &run, row, query.view).await
 }
 
-fn waits(query: &ShowQuery) -> bool {
-    query.wait_after.is_some() || query.wait_until.is_some()
-}
-
-/// Waits as asked, then answers the row.
-async fn wait(app: &App, who: &Who, id: &RunId, query: &ShowQuery) -> Result<RunRow, ApiError> {
+/// Waits as asked, then answers the run and its line, read at the same moment; `None` at once when there is none.
+async fn wait(
+    app: &App,
+    who: &Who,
+    id: &RunId,
+    query: &ShowQuery,
+) -> Result<Option<(Run, RunRow)>, ApiError> {
+    let (store, scope) = (app.store(), &who.scope);
     let seconds = query.timeout_s.unwrap_or(WAIT_DEFAULT_S);
-    let deadline = Instant::now() + Duration::from_secs(u64::from(seconds));
-    loop {
-        let row = app.store().run_row(&who.scope, id).await?;
-        let row = row.ok_or_else(|| ApiError::no("build", id.as_str()))?;
-        let settled = row.status.ended() || row.status == RunStatus::Waiting;
-        let newer = query.wait_after.is_none_or(|after| row.event_seq > after);
-        let there = match query.wait_until {
-            Some(Until::Settled) => settled,
-            None => newer || row.status.ended(),
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if there || !waits(query) || left.is_zero() || app.stopping().is_cancelled() {
-            return Ok(row);
-        }
-        let engine = app.engine();
-        let changed = async {
-            match query.wait_until {
-                Some(Until::Settled) => engine.settled(&who.scope, id, left).await,
-                None => engine
-                    .changed(&who.scope, id, row.event_seq, left)
-                    .await
-                    .map(|_| ()),
+    let limit = Duration::from_secs(u64::from(seconds));
+    let waited = async {
+        match (query.wait_until, query.wait_after) {
+            (Some(Until::Settled), _) => store.settled(scope, id, limit).await,
+            (None, Some(after)) => {
+                let row = store.run_row(scope, id).await?;
+                if row.is_some_and(|row| row.event_seq <= after && !row.status.ended()) {
+                    store.changed(scope, id, after, limit).await?;
+                }
+                store.run_and_row(scope, id).await
             }
-        };
-        tokio::select! {
-            changed = changed => changed?,
-            () = app.stopping().cancelled() => {}
+            (None, None) => store.run_and_row(scope, id).await,
         }
-    }
+    };
+    Ok(tokio::select! {
+        found = waited => found?,
+        () = app.stopping().cancelled() => store.run_and_row(scope, id).await?,
+    })
 }
 
 async fn detail(

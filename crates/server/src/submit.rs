@@ -5,10 +5,11 @@ use crate::error::ApiError;
 use crate::extract::{IdempotencyKey, Who};
 use crate::planned;
 use crate::view::{self, Lease};
-use agentwright_api::{Build, CreateBuild, DeployBuild, RetryBuild, code};
+use agentwright_api::executor::BuildDroplet;
+use agentwright_api::{Build, CreateBuild, DeployBuild, PlanRequest, RetryBuild, code};
 use agentwright_domain::approval::{AdvanceApproval, Gate};
 use agentwright_domain::build::{
-    ApprovalMode, BuildPolicy, BuildRequest, BuildState, Facts, Phase, Stage,
+    BuildPolicy, BuildRequest, BuildState, Droplet, Facts, Phase, Stage,
 };
 use agentwright_domain::ids::{RunId, Slug};
 use agentwright_domain::principal::Role;
@@ -71,12 +72,40 @@ impl Wish {
                 base_dir: request.base_dir,
                 zone: request.zone,
                 changes: request.changes,
-                deploys: None,
                 foundations: request.foundations,
-                replays: None,
+                repairs_failing: request.repair_failing,
+                ..BuildRequest::default()
             },
             repeats: None,
         }
+    }
+
+    /// What a caller of `/executor` asks for. Relative paths are meant from the home directory of the daemon's
+    /// user, times in the machine's zone.
+    pub(crate) async fn of_droplet(app: &App, asked: BuildDroplet, who: &Who) -> Self {
+        let home = crate::config::home().filter(|home| home.is_absolute());
+        let base_dir = home.unwrap_or_else(|| app.config().data_dir.clone());
+        let zone = jiff::tz::TimeZone::system();
+        let request = CreateBuild {
+            mode: asked.approval_mode,
+            auto_deploy: asked.auto_deploy,
+            ..CreateBuild::of(PlanRequest {
+                intent: asked.architect_intent,
+                base_dir: base_dir.display().to_string(),
+                zone: zone.iana_name().unwrap_or("UTC").to_owned(),
+                ..PlanRequest::default()
+            })
+        };
+        let mut wish = Self::of(app, request, who).await;
+        let name = asked.droplet_name.as_deref();
+        if let Some(label) = name.and_then(Slug::from_words) {
+            wish.label = Label::Made(label);
+        }
+        wish.request.droplet = Some(Droplet {
+            id: asked.droplet_id,
+            name: asked.droplet_name,
+        });
+        wish
     }
 
     /// The same again, after it has ended. A yes in advance counts again: it is bounded by permissions.
@@ -128,7 +157,8 @@ impl Wish {
             auto_deploy: false,
             repairs: state.policy.repairs,
             may_park: false,
-            ..BuildPolicy::new(ApprovalMode::Auto)
+            // An amended spec is made anew only where a person would have been asked.
+            ..BuildPolicy::new(state.policy.mode)
         };
         let request = BuildRequest {
             replays: Some(request.replays.clone().unwrap_or_else(|| old.id.clone())),
@@ -180,10 +210,32 @@ pub(crate) async fn build(
         who.require(Role::Approver)?;
     }
     let id = RunId::new(known_or_new(app, who, key, &wish).await?);
+    submitted(app, who, id, wish).await
+}
+
+/// A build of the queue, under an id that was kept before: submitting it again changes nothing. It names the build
+/// that it repeats.
+pub(crate) async fn queued(
+    app: &App,
+    who: &Who,
+    id: RunId,
+    request: CreateBuild,
+    repeats: Option<RunId>,
+) -> Result<Build, ApiError> {
+    let mut wish = Wish::of(app, request, who).await;
+    // A live build may have the label: a number is put behind it.
+    if let Label::Given(label) = wish.label {
+        wish.label = Label::Made(label);
+    }
+    wish.repeats = repeats;
+    submitted(app, who, id, wish).await
+}
+
+async fn submitted(app: &App, who: &Who, id: RunId, wish: Wish) -> Result<Build, ApiError> {
     let (Label::Given(first) | Label::Made(first)) = &wish.label;
     let mut label = first.clone();
     let mut tries = 0;
-    loop {
+    let run = loop {
         let new = NewRun {
             organization: who.scope.organization().clone(),
             id: id.clone(),
@@ -194,16 +246,18 @@ pub(crate) async fn build(
             not_before_ms: None,
             repeats: wish.repeats.clone(),
         };
-        match (app.engine().submit(new).await, &wish.label) {
-            (Ok(_), _) => break,
+        match (app.engine().submit(new.clone()).await, &wish.label) {
+            (Ok(submitted), _) => match submitted.at_ms {
+                Some(at_ms) => break Some(new.submitted(at_ms)),
+                None => break app.store().run(&who.scope, &id).await?,
+            },
             (Err(SubmitError::LabelTaken { .. }), Label::Made(base)) if tries < LABEL_TRIES => {
                 tries += 1;
                 label = numbered(base, tries + 1);
             }
             (Err(error), _) => return Err(error.into()),
         }
-    }
-    let run = app.store().run(&who.scope, &id).await?;
+    };
     run.as_ref()
         .and_then(|run| view::build(run, Lease::Live))
         .ok_or_else(|| {

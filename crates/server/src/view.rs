@@ -65,6 +65,7 @@ pub(crate) fn build(run: &Run, lease: Lease) -> Option<Build> {
         repeats: run.repeats.clone(),
         changes: request.changes.clone(),
         deploys: request.deploys.clone(),
+        mends: request.mends.clone(),
         deployed,
     })
 }

@@ -2,7 +2,8 @@
 //!
 //! Not an abstraction over SQL: a statement is written once, in SQL that both engines read, beside
 //! the function that runs it. Only a `FOR UPDATE` may differ. Sets of rows travel as one JSON
-//! argument: `FROM json_each(CAST($1 AS TEXT)) AS j` with `j.value ->> 'name'` on both.
+//! argument: `WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))` with `j.value ->> 'name'`
+//! on both. Materialized: else SQLite makes the text of a row anew for every column.
 
 use crate::error::Error;
 use sqlx::postgres::{PgArguments, PgRow};

@@ -231,7 +231,7 @@ impl Store {
             let fired = conn.execute(&FIRE, &args).await? == 1
                 && submit_within(&mut conn, now_ms, run.clone())
                     .await?
-                    .is_ok_and(|made| !made.repeated);
+                    .is_ok_and(|made| !made.repeated());
             Ok(fired)
         }
         .await;

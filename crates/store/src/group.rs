@@ -15,6 +15,7 @@ use crate::connections::{Db, Held};
 use crate::db::{Conn, Statement};
 use crate::error::{CommitError, Error, SubmitError};
 use crate::open::Time;
+use crate::rows::RunRow;
 use crate::scope::OrgScope;
 use crate::watch::{News, Watches};
 use agentwright_domain::ids::{OrganizationId, RunId};
@@ -44,8 +45,15 @@ const OTHERS: Duration = Duration::from_secs(1);
 pub struct Submitted {
     /// The run.
     pub id: RunId,
-    /// It had been submitted before: nothing was written.
-    pub repeated: bool,
+    /// When it was written, ms; `None` when it had been submitted before and nothing was written.
+    pub at_ms: Option<i64>,
+}
+
+impl Submitted {
+    /// Whether it had been submitted before.
+    pub fn repeated(&self) -> bool {
+        self.at_ms.is_none()
+    }
 }
 
 /// Who writes a transition.
@@ -517,21 +525,23 @@ impl Store {
 }
 
 impl Store {
-    /// Waits until a run has ended or waits for a person, or until `timeout`.
+    /// Waits until a run has ended or waits for a person, or until `timeout`; answers how it stands then.
+    /// `None` when there is no such run.
     pub async fn settled(
         &self,
         scope: &OrgScope,
         id: &RunId,
         timeout: Duration,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<(Run, RunRow)>, Error> {
         let mut watch = self.inner.watches.watch(id);
         let deadline = tokio::time::Instant::now() + timeout;
         loop {
-            let row = self.run_row(scope, id).await?;
-            let settled =
-                row.is_none_or(|row| row.status.ended() || row.status == RunStatus::Waiting);
+            let found = self.run_and_row(scope, id).await?;
+            let settled = found
+                .as_ref()
+                .is_none_or(|(run, _)| run.status.ended() || run.status == RunStatus::Waiting);
             if settled || tokio::time::Instant::now() >= deadline {
-                return Ok(());
+                return Ok(found);
             }
             let pause = if self.shared() {
                 deadline.min(tokio::time::Instant::now() + OTHERS)
@@ -539,13 +549,13 @@ impl Store {
                 deadline
             };
             let signalled = async {
+                watch.next().await;
                 while !watch.news().settled {
                     watch.next().await;
                 }
             };
-            if tokio::time::timeout_at(pause, signalled).await.is_ok() {
-                return Ok(());
-            }
+            // Signalled or not: the tables say how it stands.
+            let _ = tokio::time::timeout_at(pause, signalled).await;
         }
     }
 }

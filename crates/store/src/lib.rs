@@ -9,15 +9,19 @@ mod artifacts;
 mod audit;
 mod connections;
 mod db;
+mod decision_tokens;
 mod deployments;
 mod error;
+mod figures;
 mod group;
+mod history;
 mod idempotency;
 mod keys;
 mod migrate;
 mod open;
 mod organizations;
 mod outbox;
+mod queue;
 mod removal;
 mod rows;
 mod runs;
@@ -32,8 +36,11 @@ mod whole;
 pub use artifacts::{ARTIFACT_MAX_BYTES, ARTIFACTS_QUOTA_BYTES};
 pub use audit::{AUDIT_PAGE_MAX, Actor, AuditRow, AuditVerdict, BrokenRow, Change};
 pub use db::Statement;
+pub use decision_tokens::DecisionToken;
 pub use error::{CommitError, Error, OpenError, SubmitError};
+pub use figures::{EndedRow, Order, Search};
 pub use group::{Claim, Commit, Committed, KindLimit, Report, Submitted, Writer};
+pub use history::{BUILDS_MAX, BuildFilter, BuildRow, EndedBuild, Standing};
 pub use idempotency::Remembered;
 pub use keys::{
     ApiKey, KEY_ORGANIZATIONS_MAX, KEY_PREFIX, KEYS_MAX, KeyCheck, NewKey, NewKeyError,
@@ -41,6 +48,7 @@ pub use keys::{
 pub use open::{Location, Options, Time};
 pub use organizations::OrganizationRow;
 pub use outbox::{Delivery, OutboxRow};
+pub use queue::{Answer, Backlog, IDEAS_MAX, Idea, Look, RECEIPTS_MAX, Receipt};
 pub use removal::{Deleted, Retention, SWEEP_MAX};
 pub use rows::{DeploymentRow, Event, RunFilter, RunRow, TestResultRow, UsageTotals};
 pub use runs::EVENTS_MAX;
@@ -68,13 +76,17 @@ pub fn statements() -> Vec<&'static Statement> {
     let mut all = group::statements();
     for of in [
         artifacts::STATEMENTS,
+        decision_tokens::STATEMENTS,
         audit::STATEMENTS,
         deployments::STATEMENTS,
+        history::STATEMENTS,
+        figures::STATEMENTS,
         idempotency::STATEMENTS,
         keys::STATEMENTS,
         open::STATEMENTS,
         organizations::STATEMENTS,
         outbox::STATEMENTS,
+        queue::STATEMENTS,
         removal::STATEMENTS,
         runs::STATEMENTS,
         secret::STATEMENTS,

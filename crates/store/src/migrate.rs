@@ -22,6 +22,16 @@ const ALL: &[(i64, &str, &str)] = &[
         "keys, sessions and the audit trail",
         include_str!("../migrations/0003_keys_sessions_audit.sql"),
     ),
+    (
+        4,
+        "links that decide",
+        include_str!("../migrations/0004_decision_tokens.sql"),
+    ),
+    (
+        5,
+        "backlog and its receipts",
+        include_str!("../migrations/0005_queue.sql"),
+    ),
 ];
 
 /// The newest migration that this program knows.

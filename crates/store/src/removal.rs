@@ -25,6 +25,11 @@ crate::db::statements! {
         "SELECT DISTINCT digest FROM artifacts WHERE organization_id = $1";
     RESULTS_OF = "listing an organization's evidence":
         "SELECT result FROM test_results WHERE organization_id = $1";
+    DEL_LINKS = "deleting an organization's links that decide": "DELETE FROM decision_tokens WHERE organization_id = $1";
+    DEL_IDEAS = "deleting an organization's backlog": "DELETE FROM automation_ideas WHERE organization_id = $1";
+    DEL_QUEUE = "deleting the state of an organization's backlog": "DELETE FROM queue_state WHERE organization_id = $1";
+    DEL_RECEIPTS = "deleting an organization's receipts": "DELETE FROM queue_receipts WHERE organization_id = $1";
+    DEL_LOOKS = "deleting an organization's heartbeats": "DELETE FROM heartbeats WHERE organization_id = $1";
     DEL_CALLS = "deleting an organization's model calls": "DELETE FROM llm_calls WHERE organization_id = $1";
     DEL_BUDGETS = "deleting an organization's budgets": "DELETE FROM budgets WHERE organization_id = $1";
     DEL_OUTBOX = "deleting an organization's notices": "DELETE FROM outbox WHERE organization_id = $1";
@@ -61,6 +66,8 @@ crate::db::statements! {
     OLD_KEPT = "listing the artifacts of old runs":
         "SELECT DISTINCT a.digest FROM artifacts AS a
          JOIN json_each(CAST($1 AS TEXT)) AS j ON a.organization_id = j.value ->> 'org' AND a.run_id = j.value ->> 'run'";
+    OLD_LINKS = "deleting old runs' links that decide":
+        "DELETE FROM decision_tokens WHERE (organization_id, run_id) IN (SELECT j.value ->> 'org', j.value ->> 'run' FROM json_each(CAST($1 AS TEXT)) AS j)";
     OLD_CALLS = "deleting old runs' model calls":
         "DELETE FROM llm_calls WHERE (organization_id, run_id) IN (SELECT j.value ->> 'org', j.value ->> 'run' FROM json_each(CAST($1 AS TEXT)) AS j)";
     OLD_OUTBOX = "deleting old runs' notices":
@@ -91,6 +98,11 @@ crate::db::statements! {
 
 /// Every table of tenants, children before what they refer to.
 static OF_ORGANIZATION: &[&Statement] = &[
+    &DEL_LINKS,
+    &DEL_IDEAS,
+    &DEL_QUEUE,
+    &DEL_RECEIPTS,
+    &DEL_LOOKS,
     &DEL_CALLS,
     &DEL_BUDGETS,
     &DEL_OUTBOX,
@@ -117,6 +129,7 @@ static OF_ORGANIZATION: &[&Statement] = &[
 
 /// Every table of runs, the runs themselves last.
 static OF_RUNS: &[&Statement] = &[
+    &OLD_LINKS,
     &OLD_CALLS,
     &OLD_OUTBOX,
     &OLD_USAGE,

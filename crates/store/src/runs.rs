@@ -17,6 +17,8 @@ use serde_json::Value;
 pub const EVENTS_MAX: u32 = 1_000;
 /// Digits of an id that name a run.
 const PREFIX_MIN: usize = 8;
+/// The length of a UUID's text.
+const ID_LENGTH: usize = 36;
 
 crate::db::statements! {
     RUN = "reading a run":
@@ -24,13 +26,20 @@ crate::db::statements! {
            worked_ms, attempt_started_at_ms, repeats, created_at_ms, started_at_ms, progress_at_ms,
            ended_at_ms, state, input
          FROM runs WHERE organization_id = $1 AND id = $2";
+    WHOLE = "reading a run and its line":
+        "SELECT r.organization_id, r.id, r.kind, r.label, r.priority, r.status, r.stage, r.attempt, r.epoch,
+           r.event_seq, r.definition, r.claims, r.worked_ms, r.attempt_started_at_ms, r.repeats,
+           r.created_at_ms, r.started_at_ms, r.progress_at_ms, r.ended_at_ms, r.state, r.input,
+           d.not_before_ms, d.lease_until_ms
+         FROM runs AS r LEFT JOIN dispatch AS d ON d.run_id = r.id
+         WHERE r.organization_id = $1 AND r.id = $2";
+    BY_ID = "finding a run by its id":
+        "SELECT id FROM runs WHERE organization_id = $1 AND id = $2 AND kind = $3";
     BY_LABEL = "finding a run by its label":
-        "SELECT id FROM runs WHERE organization_id = $1 AND label = $2
-           AND (CAST($3 AS TEXT) IS NULL OR kind = CAST($3 AS TEXT))
+        "SELECT id FROM runs WHERE organization_id = $1 AND label = $2 AND kind = $3
          ORDER BY id DESC LIMIT 1";
     BY_PREFIX = "finding a run by the beginning of its id":
-        "SELECT id FROM runs WHERE organization_id = $1 AND id LIKE CAST($2 AS TEXT)
-           AND (CAST($3 AS TEXT) IS NULL OR kind = CAST($3 AS TEXT))
+        "SELECT id FROM runs WHERE organization_id = $1 AND id LIKE CAST($2 AS TEXT) AND kind = $3
          ORDER BY id DESC LIMIT 2";
     ROW = "reading a line of a run":
         "SELECT r.id, r.kind, r.label, r.priority, r.status, r.stage, r.attempt, r.event_seq, r.repeats,
@@ -96,6 +105,21 @@ impl Store {
         rows.first().map(run_of).transpose()
     }
 
+    /// One run, whole, and its line of a list, read at the same moment.
+    pub async fn run_and_row(
+        &self,
+        scope: &OrgScope,
+        id: &RunId,
+    ) -> Result<Option<(Run, RunRow)>, Error> {
+        let now_ms = self.now_ms().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
+        let args = [scope.arg(), Arg::Text(id.as_str())];
+        let rows = held.conn().fetch(&WHOLE, &args).await?;
+        rows.first()
+            .map(|row| Ok((run_of(row)?, run_row(row, now_ms)?)))
+            .transpose()
+    }
+
     /// One run as a line of a list.
     pub async fn run_row(&self, scope: &OrgScope, id: &RunId) -> Result<Option<RunRow>, Error> {
         let now_ms = self.now_ms().await?;
@@ -105,49 +129,36 @@ impl Store {
         rows.first().map(|row| run_row(row, now_ms)).transpose()
     }
 
-    /// The runs whose id begins so (at least 8 characters), newest first; more than two are not told apart
-    /// from two.
-    pub async fn runs_by_prefix(
+    /// The runs of a kind that a person's words name: by a full id, else by the newest that has this label,
+    /// else by the beginning of an id (at least 8 characters; more than two are not told apart from two).
+    pub async fn find_runs(
         &self,
         scope: &OrgScope,
-        kind: Option<RunKind>,
+        kind: RunKind,
         text: &str,
     ) -> Result<Vec<RunId>, Error> {
+        let kind = Arg::Text(kind.word());
+        let mut held = self.inner.db.reader_of(scope).await?;
+        let mut found = Vec::new();
+        if text.len() == ID_LENGTH {
+            let args = [scope.arg(), Arg::Text(text), kind];
+            found = held.conn().fetch(&BY_ID, &args).await?;
+        }
+        if found.is_empty() {
+            let args = [scope.arg(), Arg::Text(text), kind];
+            found = held.conn().fetch(&BY_LABEL, &args).await?;
+        }
         let id_like =
             text.len() >= PREFIX_MIN && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-        if !id_like {
-            return Ok(Vec::new());
+        if found.is_empty() && id_like {
+            let prefix = format!("{}%", text.to_ascii_lowercase());
+            let args = [scope.arg(), Arg::Text(&prefix), kind];
+            found = held.conn().fetch(&BY_PREFIX, &args).await?;
         }
-        let prefix = format!("{}%", text.to_ascii_lowercase());
-        let kind = Arg::OptText(kind.map(RunKind::word));
-        let mut held = self.inner.db.reader_of(scope).await?;
-        let args = [scope.arg(), Arg::Text(&prefix), kind];
-        let found = held.conn().fetch(&BY_PREFIX, &args).await?;
         found
             .iter()
-            .map(|row| Ok(RunId::new(row.text("id")?)))
+            .map(|row| row.text("id").map(RunId::new))
             .collect()
-    }
-
-    /// The newest run with that label, or the only one whose id begins so (at least 8 characters).
-    pub async fn run_by_label(
-        &self,
-        scope: &OrgScope,
-        kind: Option<RunKind>,
-        text: &str,
-    ) -> Result<Option<Run>, Error> {
-        let word = Arg::OptText(kind.map(RunKind::word));
-        let mut held = self.inner.db.reader_of(scope).await?;
-        let args = [scope.arg(), Arg::Text(text), word];
-        let found = held.conn().fetch(&BY_LABEL, &args).await?;
-        drop(held);
-        if let Some(row) = found.first() {
-            return self.run(scope, &RunId::new(row.text("id")?)).await;
-        }
-        match self.runs_by_prefix(scope, kind, text).await?.as_slice() {
-            [only] => self.run(scope, only).await,
-            [] | [_, ..] => Ok(None),
-        }
     }
 
     /// A page of runs, newest first.
@@ -318,7 +329,7 @@ fn unsigned(row: &Row, column: &str) -> Result<u64, Error> {
     u64::try_from(int).map_err(|_| Error::corrupt(column, &int))
 }
 
-fn run_row(row: &Row, now_ms: i64) -> Result<RunRow, Error> {
+pub(crate) fn run_row(row: &Row, now_ms: i64) -> Result<RunRow, Error> {
     let kind = row.parse("kind", |text| {
         [RunKind::Build, RunKind::Execution]
             .into_iter()

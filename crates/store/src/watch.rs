@@ -3,12 +3,24 @@
 use agentwright_domain::ids::RunId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
+
+/// So many commits are kept for whoever follows all of them; beyond it he looks at the tables.
+const COMMITS_KEPT: usize = 1_024;
 
 /// The waiting ones. Holds an entry per watched run, none for the others.
-#[derive(Default)]
 pub(crate) struct Watches {
     runs: Mutex<HashMap<RunId, watch::Sender<News>>>,
+    commits: broadcast::Sender<(RunId, i64)>,
+}
+
+impl Default for Watches {
+    fn default() -> Self {
+        Self {
+            runs: Mutex::default(),
+            commits: broadcast::channel(COMMITS_KEPT).0,
+        }
+    }
 }
 
 /// The newest that was signalled of a run.
@@ -42,8 +54,17 @@ impl Watches {
         }
     }
 
+    /// Every commit of this process from now on.
+    pub(crate) fn commits(&self) -> broadcast::Receiver<(RunId, i64)> {
+        self.commits.subscribe()
+    }
+
     /// Says what is new of a run.
     pub(crate) fn publish(&self, run: &RunId, new: News) {
+        if self.commits.receiver_count() > 0 {
+            // Without a receiver left nobody is told.
+            let _ = self.commits.send((run.clone(), new.seq));
+        }
         let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(news) = runs.get(run) {
             news.send_if_modified(|known| {

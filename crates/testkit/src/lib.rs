@@ -1,16 +1,19 @@
 //! What tests share: a clock that they move, directories and stores that vanish, waiting with a
-//! deadline, a private PostgreSQL, a scripted model server. A dev-dependency only; never part of the product.
+//! deadline, a private PostgreSQL, a scripted model server, a strict fake of ntfy. A dev-dependency only; never
+//! part of the product.
 
 #![expect(clippy::expect_used, reason = "a helper of tests fails by panicking")]
 
 mod clock;
 pub mod model_server;
+mod ntfy;
 mod postgres;
 mod runs;
 mod wait;
 
 pub use clock::TestClock;
 pub use model_server::ModelServer;
+pub use ntfy::Ntfy;
 pub use postgres::Cluster;
 pub use runs::{Empty, build_run, execution_run, slug, spec};
 pub use wait::{DEADLINE, eventually};

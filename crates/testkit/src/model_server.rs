@@ -36,7 +36,7 @@
 
 mod answer;
 mod anthropic;
-mod connection;
+pub(crate) mod connection;
 mod ollama;
 mod openai_chat;
 mod openai_responses;

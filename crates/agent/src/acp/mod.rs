@@ -167,11 +167,6 @@ impl Coder for Acp {
             None => Traffic::default(),
         };
         let says = session::judge(&program, spoken, &*ended?, &traffic, &transcript)?;
-        Ok(Written {
-            says: transcript.last_words(&says),
-            transcript: transcript.finish(),
-            turns: traffic.calls,
-            usage: traffic.usage,
-        })
+        Ok(transcript.written(&says, &traffic))
     }
 }

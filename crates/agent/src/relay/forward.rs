@@ -211,17 +211,19 @@ impl Call {
             .run_until_cancelled(work)
             .await
             .unwrap_or(Err(Kind::Cancelled));
-        let outcome = outcome.unwrap_or_else(|kind| {
-            let words = in_words(&self.shared.upstream.provider, kind);
-            let error = failure(&self.shared.upstream, kind, words);
-            Outcome {
-                usage: Usage::default(),
-                stop: None,
-                request_id: None,
-                error: Some(error),
-            }
-        });
+        let outcome = outcome.unwrap_or_else(|kind| self.failed(kind, Usage::default()));
         self.settle(outcome).await;
+    }
+
+    /// A call without an answer.
+    fn failed(&self, kind: Kind, usage: Usage) -> Outcome {
+        let words = in_words(&self.shared.upstream.provider, kind);
+        Outcome {
+            usage,
+            stop: None,
+            request_id: None,
+            error: Some(failure(&self.shared.upstream, kind, words)),
+        }
     }
 
     async fn exchange(
@@ -230,9 +232,17 @@ impl Call {
         mut head: oneshot::Sender<Response<Body>>,
     ) -> Result<Outcome, Kind> {
         let asked = tokio::time::timeout(IDLE, self.shared.client.request(request));
-        let response = tokio::select! {
-            asked = asked => asked.map_err(|_| Kind::TimeoutIdle)?.map_err(|_| Kind::Connect)?,
+        let asked = tokio::select! {
+            asked = asked => asked.map_err(|_| Kind::TimeoutIdle)?,
             () = head.closed() => return Err(Kind::Cancelled),
+        };
+        let response = match asked {
+            Ok(response) => response,
+            // No connection, so no byte of the question went out: it cost nothing.
+            Err(error) if error.is_connect() => {
+                return Ok(self.failed(Kind::Connect, Usage::NOTHING));
+            }
+            Err(_) => return Err(Kind::Connect),
         };
         if !response.status().is_success() {
             return Ok(self.refusal(response, head).await);

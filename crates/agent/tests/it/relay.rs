@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agentwright_agent::relay::MAX_QUESTION_BYTES;
 use agentwright_agent::{CoderError, CoderLimit, Relay, RelayLimits, Traffic, Trouble};
-use agentwright_llm::{Kind, Wire};
+use agentwright_llm::{Kind, Usage, Wire};
 use agentwright_testkit::model_server::{Fault, ModelServer, Step, Tokens};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -328,4 +328,20 @@ async fn a_form_that_is_not_relayed_is_refused_at_the_start() {
         Relay::start(upstream, LIMITS).await,
         Err(CoderError::Unmetered { .. })
     ));
+}
+
+#[tokio::test]
+async fn a_provider_that_cannot_be_reached_costs_nothing() {
+    let server = ModelServer::playing([Step::text("never asked")]).await;
+    let meter = Counting::up_to(5);
+    let mut upstream = upstream(&server, Wire::Anthropic, meter.clone());
+    upstream.base_url = "http://127.0.0.1:1".parse().unwrap();
+    let relay = Relay::start(upstream, LIMITS).await.unwrap();
+    let answer = ask(&relay, "/v1/messages", &json!({"messages": []})).await;
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+    assert_eq!(trouble(&relay.finish().await), Some(Kind::Connect));
+    assert_eq!(meter.assert_even(), 1);
+    let settled = meter.settled.lock().unwrap();
+    assert_eq!(settled[0].usage, Usage::NOTHING);
+    assert_eq!(settled[0].cost_micro_usd, Some(0));
 }

@@ -2,7 +2,7 @@
 
 use super::connection::{Ask, Connections};
 use super::{ClientError, refusal};
-use crate::event::Event;
+use crate::event::{CloudEvent, Event};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use std::collections::VecDeque;
@@ -200,8 +200,9 @@ impl Parser {
         if name == END_EVENT {
             self.said.push_back(Said::End);
         } else if !data.is_empty() {
-            let event = serde_json::from_str(&data).map_err(|error| error.to_string())?;
-            self.said.push_back(Said::Event(Box::new(event)));
+            let event: CloudEvent =
+                serde_json::from_str(&data).map_err(|error| error.to_string())?;
+            self.said.push_back(Said::Event(Box::new(event.data)));
         }
         Ok(())
     }
@@ -211,7 +212,7 @@ impl Parser {
 mod tests {
     use super::*;
 
-    const ONE: &str = "id: 4\nevent: stage.done\ndata: {\"seq\":4,\"at\":\"2026-11-21T22:00:00Z\",\"event\":\"stage.done\",\"stage\":\"spec\",\"message\":\"sealed\"}\n\n";
+    const ONE: &str = "id: 4\nevent: stage.done\ndata: {\"specversion\":\"1.0\",\"id\":\"r:4\",\"source\":\"/\",\"type\":\"agentwright.stage.done\",\"time\":\"2026-11-21T22:00:00Z\",\"datacontenttype\":\"application/json\",\"data\":{\"seq\":4,\"at\":\"2026-11-21T22:00:00Z\",\"event\":\"stage.done\",\"stage\":\"spec\",\"message\":\"sealed\"}}\n\n";
 
     #[test]
     fn an_event_is_read_however_its_bytes_are_cut() {

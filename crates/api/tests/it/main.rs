@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod jobs;
+
 use agentwright_api::{
     Build, BuildState, BuildStatus, CreateBuild, DecisionRequest, ExportRequest, PlanRequest,
     ReachableSocket, Time,
@@ -33,6 +35,7 @@ fn build(state: BuildState) -> Build {
         repeats: None,
         changes: None,
         deploys: None,
+        mends: None,
         deployed: None,
     }
 }

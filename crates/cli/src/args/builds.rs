@@ -146,9 +146,25 @@ pub(crate) struct How {
     /// An input beside the sentence; NAME:=JSON for what is no text; may be given several times
     #[arg(long = "input", value_name = "NAME=VALUE", value_parser = parse_input)]
     pub(crate) inputs: Vec<(String, Value)>,
+    /// Repairs of code that does not hold, at most; 9 where nothing is said
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=9))]
+    pub(crate) repairs: Option<u32>,
+    /// Whether it waits when a model's quota is used up, or fails
+    #[arg(long, value_name = "yes|no", value_enum, default_value_t = WaitForQuota::Yes, hide_possible_values = true)]
+    pub(crate) wait_for_quota: WaitForQuota,
+    /// Repair builds that its failures may start once it is deployed, each with its own yes; none where nothing is said
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=3))]
+    pub(crate) repair_failing: Option<u32>,
     /// Submit it and return at once
     #[arg(long)]
     pub(crate) detach: bool,
+}
+
+/// What happens when a model's quota is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WaitForQuota {
+    Yes,
+    No,
 }
 
 /// `change`.

@@ -5,7 +5,7 @@ use agentwright_domain::ids::Slug;
 use uuid::Uuid;
 
 use super::{App, finish, plan};
-use crate::args::{self, How, Mode};
+use crate::args::{self, How, Mode, WaitForQuota};
 use crate::ask::{self, Answer};
 use crate::describe;
 use crate::fault::{Exit, Fault};
@@ -64,6 +64,9 @@ async fn from_plan(
         label: label.or_else(|| plan.name.clone()),
         mode: mode.into(),
         auto_deploy: !how.no_deploy,
+        repairs: how.repairs,
+        wait_for_quota: how.wait_for_quota == WaitForQuota::Yes,
+        repair_failing: how.repair_failing,
         // A yes to the plan that was shown, and to nothing beyond it.
         advance: how.yes.then(|| plan.permissions_digest.clone()).flatten(),
         ..CreateBuild::of(request)

@@ -23,9 +23,7 @@ pub(super) fn request(
     spec: Option<&Path>,
     how: &How,
 ) -> Result<PlanRequest, Fault> {
-    let here = std::env::current_dir()
-        .map_err(|error| Fault::caused("find the current directory", &error))?;
-    let base_dir = text_of(&here)?;
+    let base_dir = here()?;
     let foundations = how
         .foundations
         .iter()
@@ -43,6 +41,13 @@ pub(super) fn request(
         changes: None,
         foundations,
     })
+}
+
+/// The directory that relative paths are meant from.
+pub(super) fn here() -> Result<String, Fault> {
+    let here = std::env::current_dir()
+        .map_err(|error| Fault::caused("find the current directory", &error))?;
+    text_of(&here)
 }
 
 /// What the daemon would not even read.

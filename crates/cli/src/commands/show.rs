@@ -164,6 +164,15 @@ fn build(app: &App, detail: &BuildDetail) {
     if let Some(old) = &it.repeats {
         app.out.line(field("repeats", old.as_str()));
     }
+    if let Some(mends) = &it.mends {
+        let line = format!(
+            "run {} of version {} failed: {}",
+            short_id(mends.execution.as_str()),
+            mends.version,
+            mends.reason
+        );
+        app.out.line(field("repairs", &safe_line(&line)));
+    }
     app.out
         .line(field("submitted", &moment(it.created_at.as_ms())));
     for stage in &detail.stages {

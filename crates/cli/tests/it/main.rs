@@ -10,11 +10,13 @@
 
 mod daemon;
 mod foundation;
+mod full_disk;
 mod help;
 mod home;
 mod kill;
 mod money;
 mod sandbox;
 mod stories;
+mod terminal;
 mod up;
 mod words;

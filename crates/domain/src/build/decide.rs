@@ -7,8 +7,8 @@ use super::{
 use crate::approval::{Approval, Gate, GateReason, Subject};
 use crate::ids::ApprovalId;
 use crate::run::{
-    BACKOFF_FIRST_MS, Decision, NewEvent, Next, Notice, Record, Refusal, Run, RunState, RunStatus,
-    Signal, StageRow, Transition, backoff_ms,
+    BACKOFF_FIRST_MS, Decision, NewEvent, Next, Notice, Record, Refusal, Run, RunInput, RunState,
+    RunStatus, Signal, StageRow, Transition, backoff_ms,
 };
 use serde_json::json;
 
@@ -208,7 +208,9 @@ impl At<'_> {
     fn gate(&self, mut to: Transition, gate: Gate) -> Transition {
         let policy = &self.state.policy;
         let reasons = due(gate, policy, to.facts());
-        if reasons.is_empty() {
+        // A replay deploys nothing: its spec needs no yes, and nobody is asked for one.
+        let replay = gate == Gate::Spec && self.replays();
+        if reasons.is_empty() || replay {
             return self.past(to, gate);
         }
         let Some(subject) = to.facts().subject.clone() else {
@@ -246,6 +248,13 @@ impl At<'_> {
         });
         to.next = Next::Wait;
         to
+    }
+
+    fn replays(&self) -> bool {
+        match &self.run.input {
+            RunInput::Build(request) => request.replays.is_some() && !self.state.policy.auto_deploy,
+            RunInput::Execution => false,
+        }
     }
 
     fn decided(

@@ -206,7 +206,7 @@ impl World {
         self.note(format!("submit {}", new.label));
         let id = self.store.submit(new.clone()).await.unwrap().id;
         if self.random.one_in(4) {
-            assert!(self.store.submit(new).await.unwrap().repeated);
+            assert!(self.store.submit(new).await.unwrap().repeated());
         }
         self.runs.push(id);
     }

@@ -27,7 +27,7 @@ async fn a_build_goes_through_all_its_stages_to_its_end() {
     let engine = bed.engine(Arc::new(Empty), settings());
     let new = build_run(&bed.store.new_id(), "empty");
     let id = engine.submit(new.clone()).await.unwrap().id;
-    assert!(engine.submit(new).await.unwrap().repeated);
+    assert!(engine.submit(new).await.unwrap().repeated());
     let mut seq = 0;
     let run = loop {
         let run = bed.run(&id).await;

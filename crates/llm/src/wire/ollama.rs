@@ -96,43 +96,11 @@ fn prompt(messages: &[Message]) -> String {
 }
 
 fn turns(message: &Message) -> Vec<Value> {
-    let mut turns = Vec::new();
-    let mut calls = Vec::new();
-    for part in &message.parts {
-        match part {
-            Part::Text(_) => {}
-            Part::ToolCall(call) => {
-                calls.push(json!({"function": {"name": call.name, "arguments": call.arguments}}));
-            }
-            Part::ToolResult {
-                name,
-                content,
-                is_error,
-                ..
-            } => {
-                let content = if *is_error {
-                    format!("error: {content}")
-                } else {
-                    content.clone()
-                };
-                turns.push(json!({"role": "tool", "tool_name": name, "content": content}));
-            }
-        }
-    }
-    let words = message.text();
-    if !words.is_empty() || !calls.is_empty() {
-        let role = match message.role {
-            Speaker::User => "user",
-            Speaker::Assistant => "assistant",
-        };
-        let calls = (!calls.is_empty()).then(|| json!(calls));
-        turns.push(Value::Object(object([
-            ("role", Some(json!(role))),
-            ("content", Some(json!(words))),
-            ("tool_calls", calls),
-        ])));
-    }
-    turns
+    super::chat_turns(
+        message,
+        |call| json!({"function": {"name": call.name, "arguments": call.arguments}}),
+        |_, name, content| json!({"role": "tool", "tool_name": name, "content": content}),
+    )
 }
 
 pub(super) struct Decoder {

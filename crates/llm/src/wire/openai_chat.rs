@@ -2,7 +2,7 @@
 //! `[DONE]`; usage comes between the two, and its prompt tokens include the cached ones.
 
 use super::{Decode, Pieces, WireFault, number, object, parse, temperature, text};
-use crate::{Event, Kind, Message, Part, Request, Speaker, Stop, Usage};
+use crate::{Event, Kind, Message, Request, Stop, Usage};
 use serde_json::{Map, Value, json};
 
 /// The field for the limit where the dialect names no other.
@@ -86,44 +86,16 @@ fn children(value: &Value) -> Vec<&Value> {
 }
 
 fn turns(message: &Message) -> Vec<Value> {
-    let mut turns = Vec::new();
-    let mut calls = Vec::new();
-    for part in &message.parts {
-        match part {
-            Part::Text(_) => {}
-            Part::ToolCall(call) => calls.push(json!({
+    super::chat_turns(
+        message,
+        |call| {
+            json!({
                 "id": call.id, "type": "function",
                 "function": {"name": call.name, "arguments": call.arguments.to_string()},
-            })),
-            Part::ToolResult {
-                id,
-                content,
-                is_error,
-                ..
-            } => {
-                let content = if *is_error {
-                    format!("error: {content}")
-                } else {
-                    content.clone()
-                };
-                turns.push(json!({"role": "tool", "tool_call_id": id, "content": content}));
-            }
-        }
-    }
-    let words = message.text();
-    if !words.is_empty() || !calls.is_empty() {
-        let role = match message.role {
-            Speaker::User => "user",
-            Speaker::Assistant => "assistant",
-        };
-        let calls = (!calls.is_empty()).then(|| json!(calls));
-        turns.push(Value::Object(object([
-            ("role", Some(json!(role))),
-            ("content", Some(json!(words))),
-            ("tool_calls", calls),
-        ])));
-    }
-    turns
+            })
+        },
+        |id, _, content| json!({"role": "tool", "tool_call_id": id, "content": content}),
+    )
 }
 
 #[derive(Default)]

@@ -56,11 +56,7 @@ fn items(message: &Message) -> Vec<Value> {
             is_error,
             ..
         } => {
-            let output = if *is_error {
-                format!("error: {content}")
-            } else {
-                content.clone()
-            };
+            let output = super::told(content, *is_error);
             json!({"type": "function_call_output", "call_id": id, "output": output})
         }
     };

@@ -1,7 +1,9 @@
 //! Every fault on every wire, in pieces and in one: its kind, what to do, and what it says.
 
 use crate::support::{Ledger, cx, once, provider};
-use agentwright_llm::{Advice, CallCx, Caller, Kind, LlmError, ProviderConfig, Request, Wire};
+use agentwright_llm::{
+    Advice, CallCx, Caller, Kind, LlmError, ProviderConfig, Request, Usage, Wire,
+};
 use agentwright_testkit::model_server::{Fault, ModelServer, Step};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -153,10 +155,13 @@ async fn a_refused_connection_says_what_to_start() {
             base_url: Some("http://127.0.0.1:1".to_owned()),
             ..ProviderConfig::new("here", wire)
         };
-        let caller = once(config.provider(&|_| None).unwrap(), Arc::default());
+        let ledger: Arc<Ledger> = Arc::default();
+        let caller = once(config.provider(&|_| None).unwrap(), ledger.clone());
         let asked = Request::user("x");
         let error = caller.complete(asked, cx(), |_| ()).await.unwrap_err();
         assert_eq!(error.kind, Kind::Connect, "{wire:?}");
+        // Nothing was sent, so nothing of what was set aside is kept.
+        assert_eq!(ledger.settled()[0].usage, Usage::NOTHING, "{wire:?}");
         let said = error.to_string();
         assert!(said.contains("http://127.0.0.1:1"), "{said}");
         let hint = if wire.is_ollama() {

@@ -6,6 +6,7 @@
 use super::File;
 use agentwright_domain::spec::Spec;
 use agentwright_llm::{CallCx, Callers, Message, Request};
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 /// What it is told; under 500 tokens (requirements A5).
@@ -18,7 +19,8 @@ const OUTPUT_TOKENS: u32 = 400;
 const REASON_CHARS: usize = 400;
 
 /// What it said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
     /// It may go on.
     Pass(String),

@@ -1,8 +1,9 @@
 //! The code: by the foundation, its files rendered with the inputs, or by a coder.
 
-use super::{Done, Stop, Work, kept};
+use super::{Done, Stop, Work, kept as names};
 use crate::coding::{Coded, Job, code};
 use crate::foundations::read_source;
+use crate::plan::verifies_again;
 use crate::repository::{Repository, Step};
 use agentwright_domain::build::{FailureClass, Stage};
 use agentwright_domain::spec::Spec;
@@ -19,9 +20,14 @@ const SAYS_MAX: usize = 200;
 pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     let spec = work.spec().await?;
     if spec.foundation.is_none() {
-        return coded(work, &spec).await;
+        let as_it_is = verifies_again(work.request) && work.state.facts.repair.is_none();
+        return if as_it_is {
+            kept(work, &spec).await
+        } else {
+            coded(work, &spec).await
+        };
     }
-    let (path, foundation) = (work.repository(), work.directory().join(kept::FOUNDATION));
+    let (path, foundation) = (work.repository(), work.directory().join(names::FOUNDATION));
     let repository = Repository::open(&path).await?;
     let this = spec.clone();
     let (count, code) = work
@@ -56,6 +62,29 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     ))
 }
 
+/// The deployed code as it is, to be verified again. Where a model is there it may mend what no longer holds.
+async fn kept(work: &Work<'_>, spec: &Spec) -> Result<Done, Stop> {
+    let path = work.repository();
+    let repository = Repository::open(&path).await?;
+    let step = Step {
+        stage: Stage::Generate,
+        attempt: work.attempt,
+    };
+    let subject = format!("keep {} as it is deployed", spec.name);
+    repository
+        .commit(&work.run.id, step, &subject, work.run.created_at_ms)
+        .await?;
+    let code = blocking(move || code_digest(&path)).await?;
+    work.made("files", &code).await?;
+    let short = code.short().to_owned();
+    let mut facts = work.facts();
+    facts.code = Some(code);
+    let by_model = vec![u8::from(work.builds.models().any().await)];
+    let by_model = work.recalled("mendable", by_model).await? == [1];
+    facts.coder = by_model.then(|| "what is deployed".to_owned());
+    Ok(Done::new(format!("{short}, as it is deployed"), facts))
+}
+
 /// Lets a coder write, or mend, the code. An attempt that was committed before a crash is not asked for again.
 async fn coded(work: &Work<'_>, spec: &Spec) -> Result<Done, Stop> {
     let path = work.repository();
@@ -86,6 +115,16 @@ async fn coded(work: &Work<'_>, spec: &Spec) -> Result<Done, Stop> {
     };
     let code = blocking(move || code_digest(&path)).await?;
     work.made("files", &code).await?;
+    if let Some(mends) = &work.request.mends
+        && facts.tried.iter().any(|tried| tried.code == code)
+    {
+        // The acceptance held for that code already: nothing after this would see that it is the same.
+        let reason = format!(
+            "{}; the repair changed nothing, or went back to what had failed",
+            mends.reason
+        );
+        return Err(Stop::Failed(FailureClass::Tests, reason));
+    }
     let short = code.short().to_owned();
     facts.code = Some(code);
     facts.coder = Some(by.clone());
@@ -96,7 +135,7 @@ async fn coded(work: &Work<'_>, spec: &Spec) -> Result<Done, Stop> {
 async fn written(work: &Work<'_>, spec: &Spec) -> Result<String, Stop> {
     let asking = work.asking(Stage::Generate).await?;
     let models = work.builds.models();
-    let failure = work.directory().join(kept::FAILURE);
+    let failure = work.directory().join(names::FAILURE);
     let repair = work.state.facts.repair.as_ref();
     let evidence = match repair {
         Some(repair) => Some(
@@ -106,14 +145,15 @@ async fn written(work: &Work<'_>, spec: &Spec) -> Result<String, Stop> {
         ),
         None => None,
     };
-    let left = format!("left-{}", work.attempt);
+    let left = work.kept_name(&format!("left-{}", work.attempt));
     let repairs = u32::try_from(work.state.facts.tried.len()).unwrap_or(u32::MAX);
     let job = Job {
-        left: work.directory().join(kept::REPLAY).join(&left),
+        left: work.directory().join(names::REPLAY).join(&left),
         left_then: work.replayed().map(|then| then.join(&left)),
         spec,
         conventions: &models.settings().conventions,
         repair,
+        changes: work.request.changes.is_some(),
         evidence,
         attempt: work.attempt,
         tries: work.attempt.saturating_sub(repairs),
@@ -128,7 +168,7 @@ async fn written(work: &Work<'_>, spec: &Spec) -> Result<String, Stop> {
     } = code(models, &asking, &job, work.handle).await?;
     work.keep_tape(Stage::Generate, asking.tape()).await?;
     if !transcript.is_empty() {
-        let name = format!("transcript-{}.jsonl", work.attempt);
+        let name = work.kept_name(&format!("transcript-{}.jsonl", work.attempt));
         work.handle.keep(&name, transcript).await?;
     }
     let taken = outcome?;

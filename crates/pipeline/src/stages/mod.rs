@@ -137,6 +137,8 @@ pub(crate) mod kept {
     pub(crate) const ENVIRONMENT: &str = "environment";
     /// What a repair is told: what the failing attempt saw.
     pub(crate) const FAILURE: &str = "failure.txt";
+    /// In [`REPLAY`]: the deployed code that a repair or a change by a model begins with.
+    pub(crate) const BEFORE: &str = "before";
     /// The directory with what a replay needs: model answers, seeds, what agents left; by attempt.
     pub(crate) const REPLAY: &str = "replay";
 }
@@ -266,7 +268,7 @@ impl Work<'_> {
         let now = Arc::new(move || runtime.now_ms());
         let replays = self
             .replayed()
-            .map(|of| of.join(tape_name(stage, self.attempt)));
+            .map(|of| of.join(self.kept_name(&tape_name(stage, self.attempt))));
         let models = self.builds.models();
         Asking::new(models, self.handle, now, replays.as_deref()).await
     }
@@ -278,12 +280,36 @@ impl Work<'_> {
         Some(layout.build(of).join(kept::REPLAY))
     }
 
+    /// The name that something of this attempt is kept under. Tries are counted anew when the spec was amended: what was
+    /// kept of the first one stays.
+    pub(crate) fn kept_name(&self, name: &str) -> String {
+        match self.state.facts.amendment {
+            None => name.to_owned(),
+            Some(_) => format!("amended-{name}"),
+        }
+    }
+
+    /// What this very attempt kept before it was killed; none where it is worked for the first time.
+    pub(crate) async fn kept_before(&self, name: &str) -> Result<Option<Vec<u8>>, Stop> {
+        let directory = self.directory().join(kept::REPLAY);
+        let path = directory.join(self.kept_name(name));
+        blocking(move || match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Stop::Retry(format!(
+                "cannot read {}: {error}",
+                path.display()
+            ))),
+        })
+        .await
+    }
+
     /// What an attempt draws or finds, and its outcome hangs on: as it is now, kept for a replay; in a replay as it was.
     pub(crate) async fn recalled(&self, name: &str, now: Vec<u8>) -> Result<Vec<u8>, Stop> {
         let bytes = match self.replayed() {
             None => now,
             Some(record) => {
-                let path = record.join(name);
+                let path = record.join(self.kept_name(name));
                 let read = blocking(move || Ok::<_, Stop>(std::fs::read(path).ok())).await?;
                 read.ok_or_else(|| {
                     let why = format!(
@@ -318,7 +344,7 @@ impl Work<'_> {
         }
         let name = tape_name(stage, self.attempt);
         self.keep_for_replay(&name, tape.clone()).await?;
-        self.handle.keep(&name, tape).await?;
+        self.handle.keep(&self.kept_name(&name), tape).await?;
         Ok(())
     }
 
@@ -332,7 +358,7 @@ impl Work<'_> {
         let path = self.directory().join(kept::FAILURE);
         let bytes = told.clone().into_bytes();
         blocking(move || Ok::<(), Stop>(tree::replace_file(&path, &bytes)?)).await?;
-        let evidence = format!("failure-{}.txt", self.attempt);
+        let evidence = self.kept_name(&format!("failure-{}.txt", self.attempt));
         self.handle.keep(&evidence, told.into_bytes()).await?;
         let repair = Repair { reason, evidence };
         Ok(Stop::Repair { repair, failure })
@@ -341,7 +367,7 @@ impl Work<'_> {
     /// Keeps a file that a replay of this build reads.
     pub(crate) async fn keep_for_replay(&self, name: &str, bytes: Vec<u8>) -> Result<(), Stop> {
         let directory = self.directory().join(kept::REPLAY);
-        let path = directory.join(name);
+        let path = directory.join(self.kept_name(name));
         blocking(move || {
             std::fs::create_dir_all(&directory)
                 .map_err(tree::io_error("make the directory", &directory))?;

@@ -80,6 +80,15 @@ async fn oversee(
         };
         return Ok(reason);
     }
+    facts.reviews += 1;
+    // The verdict of a try that was killed before its commit holds, for exactly the code that it was on.
+    let name = format!("verdict-{}.json", work.attempt);
+    let kept = work.kept_before(&name).await?;
+    let kept: Option<(Digest, Verdict)> =
+        kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    if let Some((_, verdict)) = kept.filter(|(code, _)| *code == saw) {
+        return passed(verdict, saw, facts);
+    }
     let asking = work.asking(Stage::Review).await?;
     let mut callers = asking.callers(Role::Review).await?;
     // Exactly one call: an answer that does not come is no verdict, not a second question.
@@ -88,46 +97,44 @@ async fn oversee(
         caller.retry = Retry::NEVER;
     }
     work.handle.progress(40, "asks the overseer").await?;
-    facts.reviews += 1;
     let cancel = work.handle.cancelled();
     let answer = overseer::ask(&callers, spec, files, settings.code_max_bytes, &cancel).await;
     work.keep_tape(Stage::Review, asking.tape()).await?;
-    let (oversight, said) = match answer {
-        Ok(Verdict::Pass(why)) => (
-            Oversight::Passed { code: saw },
-            format!("the overseer passes it: {why}"),
-        ),
-        Ok(Verdict::Fail(why)) => {
-            let reason = format!("the overseer rejected it: {why}");
-            return Err(Stop::Failed(FailureClass::Review, reason));
+    let reason = match answer {
+        Ok(verdict) => {
+            let bytes = agentwright_proof::canonical(&(&saw, &verdict))?;
+            work.keep_for_replay(&name, bytes).await?;
+            return passed(verdict, saw, facts);
         }
         Err(NoVerdict::TooLarge { bytes, max }) => {
             facts.reviews -= 1;
-            let reason = format!("too large to review: {bytes} bytes, the overseer is shown {max}");
-            (
-                Oversight::Missing {
-                    reason: reason.clone(),
-                },
-                reason,
-            )
+            format!("too large to review: {bytes} bytes, the overseer is shown {max}")
         }
         Err(NoVerdict::Model(error))
             if matches!(error.kind, Kind::Refused | Kind::Cancelled | Kind::Replay) =>
         {
             return Err(asking.stop(&error));
         }
-        Err(NoVerdict::Model(error)) => {
-            let reason = format!("the overseer is unavailable: {error}");
-            (
-                Oversight::Missing {
-                    reason: reason.clone(),
-                },
-                reason,
-            )
-        }
+        Err(NoVerdict::Model(error)) => format!("the overseer is unavailable: {error}"),
     };
-    facts.oversight = oversight;
-    Ok(said)
+    facts.oversight = Oversight::Missing {
+        reason: reason.clone(),
+    };
+    Ok(reason)
+}
+
+/// What a verdict means.
+fn passed(verdict: Verdict, saw: Digest, facts: &mut Facts) -> Result<String, Stop> {
+    match verdict {
+        Verdict::Pass(why) => {
+            facts.oversight = Oversight::Passed { code: saw };
+            Ok(format!("the overseer passes it: {why}"))
+        }
+        Verdict::Fail(why) => {
+            let reason = format!("the overseer rejected it: {why}");
+            Err(Stop::Failed(FailureClass::Review, reason))
+        }
+    }
 }
 
 fn look(repository: &Path, spec: &Spec) -> Result<(Digest, Vec<File>, Vec<Finding>), Stop> {

@@ -2,8 +2,9 @@
 
 use super::{Done, Stop, Work, kept};
 use crate::digests::{permissions_digest, subject};
-use crate::drafting::{Wish, draft};
-use crate::plan::{NotReady, questions, without_model};
+use crate::drafting::{Drafted, Wish, draft};
+use crate::mending::{Mended, begin, changed};
+use crate::plan::{NotReady, questions, verifies_again, without_model};
 use crate::{document, resolve};
 use agentwright_domain::approval::Gate;
 use agentwright_domain::build::{Facts, Stage, due};
@@ -11,15 +12,17 @@ use agentwright_domain::spec::Spec;
 use agentwright_intent::FoundationSource;
 use agentwright_proof::of_json;
 use agentwright_runtime::blocking;
+use agentwright_runtime::install::NOT_CODE;
 use agentwright_runtime::tree::{self, TreeError};
 use agentwright_verify::{SealError, seal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     let Made {
         spec,
         source,
         unasked,
+        begun,
     } = made(work).await?;
     let scratch = work.scratch(Stage::Spec).await?;
     let sealed = seal(&spec, &scratch).await.map_err(|error| match error {
@@ -43,6 +46,15 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
         parks: work.state.facts.parks,
         ..Facts::default()
     };
+    let begun = match begun {
+        Begun::Empty => None,
+        Begun::With(code) => Some(code),
+        Begun::Failed(mended) => {
+            facts.tried = vec![mended.tried];
+            facts.repair = Some(mended.repair);
+            Some(mended.code)
+        }
+    };
     if !due(Gate::Spec, &work.state.policy, &facts).is_empty() {
         let programs = work.builds.runtime().programs().clone();
         let this = spec.clone();
@@ -63,7 +75,11 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
             &source,
             &repository,
             &directory.join(kept::FOUNDATION),
-        )
+        )?;
+        match begun {
+            Some(code) => Ok(tree::copy(&code, &NOT_CODE, &repository)?),
+            None => Ok::<(), Stop>(()),
+        }
     };
     work.builds.runtime().writing(write).await?;
     Ok(Done::new(summary, facts))
@@ -75,10 +91,34 @@ struct Made {
     source: FoundationSource,
     /// What a model's spec asks for beyond the sentence.
     unasked: Vec<String>,
+    begun: Begun,
+}
+
+/// What the repository begins with, besides the spec.
+enum Begun {
+    /// Nothing.
+    Empty,
+    /// The deployed code, to be changed.
+    With(PathBuf),
+    /// The deployed code, which failed.
+    Failed(Box<Mended>),
 }
 
 /// By a foundation where one covers the wish, else by a model.
 async fn made(work: &Work<'_>) -> Result<Made, Stop> {
+    if let Some(mends) = &work.request.mends {
+        let begun = begin(work, mends).await?;
+        // A spec that proves wrong on the way is the model's to make anew, as in any change.
+        return match work.state.facts.amendment {
+            Some(_) => drafted(work, Some(&begun.spec)).await,
+            None => Ok(Made {
+                spec: begun.spec.clone(),
+                source: FoundationSource::default(),
+                unasked: Vec::new(),
+                begun: Begun::Failed(Box::new(begun)),
+            }),
+        };
+    }
     let understood = work
         .builds
         .understand(work.handle.scope(), work.request)
@@ -87,14 +127,21 @@ async fn made(work: &Work<'_>) -> Result<Made, Stop> {
         // An amendment is the model's: a foundation's acceptance does not change by itself.
         Ok(ready) if ready.spec.foundation.is_some() || work.state.facts.amendment.is_none() => {
             if work.request.replays.is_none()
-                && let Some(why) = work.builds.unwritable(&ready.spec).await
+                && let Some(why) = work.builds.unwritable(work.request, &ready.spec).await
             {
                 return Err(Stop::refused(why));
             }
+            let begun = match &work.request.changes {
+                Some(name) if ready.spec.foundation.is_none() && verifies_again(work.request) => {
+                    Begun::With(changed(work, name).await?)
+                }
+                Some(_) | None => Begun::Empty,
+            };
             return Ok(Made {
                 spec: ready.spec,
                 source: ready.source,
                 unasked: Vec::new(),
+                begun,
             });
         }
         Ok(ready) => (
@@ -115,6 +162,42 @@ async fn made(work: &Work<'_>) -> Result<Made, Stop> {
 }
 
 async fn drafted(work: &Work<'_>, existing: Option<&Spec>) -> Result<Made, Stop> {
+    let drafted = match again(work).await? {
+        Some(drafted) => drafted,
+        None => asked(work, existing).await?,
+    };
+    let by_model = existing.is_some_and(|existing| existing.foundation.is_none());
+    let begun = match work.request.changes.as_ref().filter(|_| by_model) {
+        Some(name) => Begun::With(changed(work, name).await?),
+        None => Begun::Empty,
+    };
+    work.made("spec", &of_json(&drafted.spec)?).await?;
+    work.handle
+        .progress(80, &format!("the spec is made by {}", drafted.by))
+        .await?;
+    Ok(Made {
+        spec: drafted.spec,
+        source: FoundationSource::default(),
+        unasked: drafted.unasked,
+        begun,
+    })
+}
+
+/// The name of what a model made of the wish in one try.
+fn draft_name(work: &Work<'_>) -> String {
+    format!("draft-{}.json", work.attempt)
+}
+
+/// What the model made of it before this very try was killed: it is not asked a second time.
+async fn again(work: &Work<'_>) -> Result<Option<Drafted>, Stop> {
+    let kept = work.kept_before(&draft_name(work)).await?;
+    let drafted: Option<Drafted> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let data = work.builds.runtime().layout().data();
+    // The machine may have changed in between.
+    Ok(drafted.filter(|drafted| resolve::problems(&drafted.spec, data).is_empty()))
+}
+
+async fn asked(work: &Work<'_>, existing: Option<&Spec>) -> Result<Drafted, Stop> {
     let runtime = work.builds.runtime();
     let names = runtime.names(work.handle.scope()).await;
     let taken: Vec<String> = names
@@ -140,15 +223,9 @@ async fn drafted(work: &Work<'_>, existing: Option<&Spec>) -> Result<Made, Stop>
     let drafted = draft(&wish, &asking, &work.handle.cancelled()).await;
     work.keep_tape(Stage::Spec, asking.tape()).await?;
     let drafted = drafted?;
-    work.made("spec", &of_json(&drafted.spec)?).await?;
-    work.handle
-        .progress(80, &format!("the spec is made by {}", drafted.by))
-        .await?;
-    Ok(Made {
-        spec: drafted.spec,
-        source: FoundationSource::default(),
-        unasked: drafted.unasked,
-    })
+    let bytes = agentwright_proof::canonical(&drafted)?;
+    work.keep_for_replay(&draft_name(work), bytes).await?;
+    Ok(drafted)
 }
 
 /// The names that are taken and the version that is changed: in a replay as they were, for they have changed since.

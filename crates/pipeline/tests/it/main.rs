@@ -8,7 +8,10 @@
 
 mod approvals;
 mod author;
+mod changes;
+mod fault_table;
 mod life;
+mod mending;
 mod model_faults;
 mod model_gates;
 mod model_kills;

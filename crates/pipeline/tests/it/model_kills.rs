@@ -48,11 +48,16 @@ fn count(server: &ModelServer, kind: Asked) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn code_that_was_committed_is_not_asked_for_again_when_its_stage_is_done_twice() {
+async fn what_a_model_made_is_not_asked_for_again_when_its_stage_is_done_twice() {
     let (server, world, run) = built(CoderKind::OneShot, |builds| Arc::new(Twice(builds))).await;
     assert_eq!(
         (count(&server, Asked::Code), count(&server, Asked::Repair)),
         (1, 1)
+    );
+    // One spec; the first code is looked at, and the repaired one when its tests hold.
+    assert_eq!(
+        (count(&server, Asked::Spec), count(&server, Asked::Review)),
+        (1, 2)
     );
     assert_eq!(
         facts(&run).coder.as_deref(),

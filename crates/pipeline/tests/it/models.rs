@@ -128,9 +128,13 @@ pub(crate) async fn replay_of(world: &World, old: &Run) -> RunId {
         replays: Some(old.id.clone()),
         ..request
     };
+    let mode = match &old.state {
+        agentwright_domain::run::RunState::Build(state) => state.policy.mode,
+        other => panic!("not a build: {other:?}"),
+    };
     let policy = BuildPolicy {
         auto_deploy: false,
-        ..auto()
+        ..BuildPolicy::new(mode)
     };
     world.submit(request, policy).await
 }
@@ -187,10 +191,17 @@ async fn ten_wishes_are_built_repaired_once_deployed_and_replayed() {
     world.end().await;
 }
 
-/// Two wishes: one whose code does the wrong thing, one whose code does not even parse.
+/// Two wishes: one whose code does the wrong thing, one whose code does not even parse. All ten with
+/// `AGENTWRIGHT_MATRIX=full`, which makes of these tests every provider and every coder times every wish.
 async fn two(wire: Wire, names: [&str; 2], change: impl FnOnce(&mut ModelSettings)) {
+    let full = std::env::var_os("AGENTWRIGHT_MATRIX").is_some_and(|value| value == "full");
+    let wishes: Vec<&Wish> = if full {
+        WISHES.iter().collect()
+    } else {
+        names.map(wish).to_vec()
+    };
     let (server, world) = authored(wire, change).await;
-    built(&server, &world, &names.map(wish)).await;
+    built(&server, &world, &wishes).await;
     world.end().await;
 }
 

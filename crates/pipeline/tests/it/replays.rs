@@ -190,6 +190,13 @@ async fn a_spec_that_proves_wrong_is_made_anew_and_shown_to_a_person() {
     let run = world.settled(&run.id).await;
     let story = world.story(&run.id).await;
     assert_eq!(phase(&run), &Phase::Completed { deployed: true }, "{story}");
+    // What was answered about the first spec is still there, and a replay asks no person.
+    for name in ["calls-spec-1.jsonl", "amended-calls-spec-1.jsonl"] {
+        assert!(record(&world, &run, name).is_file(), "{name}");
+    }
+    let asked = server.requests().len();
+    replayed_the_same(&world, &run).await;
+    assert_eq!(server.requests().len(), asked);
     world.end().await;
 }
 

@@ -8,7 +8,9 @@ use super::{csrf, said};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::Who;
+use crate::pages::{Place, html_as};
 use agentwright_domain::principal::{KeyKind, Principal};
+use agentwright_pages::Login;
 use agentwright_store::{KeyCheck, SESSION_MS};
 use axum::Form;
 use axum::extract::rejection::{FormRejection, QueryRejection};
@@ -21,9 +23,6 @@ use serde::Deserialize;
 const SHOWN_MAX: usize = 200;
 /// The longest page to return to.
 const NEXT_MAX: usize = 2_000;
-/// No script, nothing from elsewhere, in nobody's frame.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
-
 /// `GET /login`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -158,47 +157,8 @@ fn next_page(app: &App, asked: &str) -> String {
 }
 
 fn page(app: &App, status: StatusCode, asked: &Asked, problem: &str) -> Response {
-    let (code, next) = (escaped(&asked.code), escaped(&asked.next));
-    let problem = match problem {
-        "" => String::new(),
-        problem => format!("<p role=\"alert\">{}</p>", escaped(problem)),
-    };
-    let html = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>Log in · agentwright</title></head>\
-         <body><main><h1>Log in</h1>{problem}\
-         <form method=\"post\" action=\"{}/login\">\
-         <p><label>One-time code <input name=\"code\" value=\"{code}\" autocomplete=\"one-time-code\"></label></p>\
-         <p><label>or a key <input name=\"key\" type=\"password\" autocomplete=\"current-password\"></label></p>\
-         <input type=\"hidden\" name=\"next\" value=\"{next}\"><button>Log in</button></form>\
-         <p>A code comes from <code>agentwright login</code> on the server.</p></main></body></html>",
-        app.config().prefix()
-    );
-    let mut response = (status, html).into_response();
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars().take(NEXT_MAX) {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c => safe.push(c),
-        }
-    }
-    safe
+    let shell = Place::outside(app).shell(app, "", 0);
+    let problem = (!problem.is_empty()).then(|| problem.to_owned());
+    let login = Login::new(shell, problem, asked.next.clone(), asked.code.clone());
+    html_as(status, &login).unwrap_or_else(IntoResponse::into_response)
 }

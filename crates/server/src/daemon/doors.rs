@@ -3,6 +3,7 @@
 //! Who may is not decided here: each request is marked with its [`Door`], and `auth` sees to the rest.
 
 use super::DaemonError;
+use super::patient::Patient;
 use crate::StartError;
 use crate::app::App;
 use crate::auth::Door;
@@ -28,7 +29,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 /// Connections at once; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 4_096;
+const CONNECTIONS_MAX: usize = 16_384;
 /// How long the head of a request may take to arrive.
 const HEAD_MAX: Duration = Duration::from_secs(15);
 /// The largest head of a request, in bytes.
@@ -61,6 +62,7 @@ struct Hall {
 impl Doors {
     /// Binds and serves. The lock is held, so a socket that is there is a dead daemon's.
     pub(crate) async fn open(app: &App) -> Result<Self, DaemonError> {
+        more_descriptors();
         let socket = app.config().socket();
         let attempted = format!("listen on {}", socket.display());
         let listener = bind(&socket).map_err(DaemonError::io(attempted))?;
@@ -114,6 +116,26 @@ impl Doors {
             .is_err()
         {
             tracing::info!(left = self.hall.tasks.len(), "connections were cut");
+        }
+    }
+}
+
+/// Each connection is a descriptor, and shells give far fewer than the system allows.
+fn more_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = Some(2 * CONNECTIONS_MAX as u64);
+    let most = match maximum {
+        Some(maximum) => Some(maximum).min(wanted),
+        None => wanted,
+    };
+    if current.is_some_and(|current| Some(current) < most) {
+        let raised = Rlimit {
+            current: most,
+            maximum,
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, "the limit of open files stays as it is");
         }
     }
 }
@@ -216,7 +238,8 @@ impl Hall {
                 .header_read_timeout(HEAD_MAX)
                 .max_buf_size(HEAD_MAX_BYTES)
                 .max_headers(HEADERS_MAX)
-                .serve_connection(TokioIo::new(stream), service);
+                .serve_connection(TokioIo::new(Patient::new(stream)), service)
+                .with_upgrades();
             let mut connection = std::pin::pin!(connection);
             // A broken connection is the client's business.
             tokio::select! {

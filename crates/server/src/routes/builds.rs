@@ -2,8 +2,10 @@
 
 use crate::app::App;
 use crate::auth::{Trail, digest};
+use crate::conditions::tagged;
 use crate::error::ApiError;
 use crate::extract::{Body, IdempotencyKey, Named, Query, Who, well_formed};
+use crate::live::{Asked, Of};
 use crate::submit::{self, Wish};
 use crate::view::{self, Lease};
 use crate::{find, live, show};
@@ -15,7 +17,7 @@ use agentwright_domain::run::RunKind;
 use agentwright_store::RunFilter;
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 /// How many pages a list looks through for a status that is not stored as such.
@@ -74,8 +76,9 @@ pub(crate) async fn show(
     who: Who,
     Named(id): Named,
     Query(query): Query<ShowQuery>,
-) -> Result<Json<BuildDetail>, ApiError> {
-    show::build(&app, &who, &id, &query).await.map(Json)
+) -> Result<Response, ApiError> {
+    let detail: BuildDetail = show::build(&app, &who, &id, &query).await?;
+    Ok(tagged(detail.seq, Json(detail)))
 }
 
 pub(crate) async fn events(
@@ -83,10 +86,10 @@ pub(crate) async fn events(
     who: Who,
     Named(id): Named,
     Query(query): Query<EventQuery>,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, ApiError> {
     let run = find::run(&app, &who, RunKind::Build, &id).await?;
-    live::events(app, who, run.id, query, &headers).await
+    live::events(app, who, Of::run(run), query, asked).await
 }
 
 pub(crate) async fn logs(

@@ -2,17 +2,21 @@
 
 use crate::app::App;
 use crate::auth::{Trail, digest};
+use crate::conditions::IfMatch;
 use crate::error::ApiError;
-use crate::extract::{Body, IdempotencyKey, Named, Who};
+use crate::extract::{Body, IdempotencyKey, Named, Query, Who};
 use crate::find;
 use crate::routes::builds::now;
 use crate::submit::{self, Wish};
+use crate::view::{self, Lease};
 use agentwright_api::{
-    Build, CancelRequest, Decide, DecisionRequest, DeployBuild, Replayed, RetryBuild,
+    Build, CancelRequest, Decide, DecisionRequest, DeployBuild, LIST_DEFAULT, Page, Replayed,
+    RetryBuild, WaitingQuery,
 };
 use agentwright_domain::ids::ApprovalId;
 use agentwright_domain::principal::Role;
-use agentwright_domain::run::{Decision, RunKind, Signal};
+use agentwright_domain::run::{Decision, Run, RunKind, Signal};
+use agentwright_store::{BuildFilter, Standing};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -22,10 +26,12 @@ pub(crate) async fn decide(
     who: Who,
     trail: Trail,
     Named(id): Named,
+    seen: IfMatch,
     Body(request): Body<DecisionRequest>,
 ) -> Result<Json<Build>, ApiError> {
     who.require(Role::Approver)?;
     let run = find::run(&app, &who, RunKind::Build, &id).await?;
+    unchanged(&app, &who, &run, &seen).await?;
     let before = digest(&run.state);
     let decision = Decision {
         id: ApprovalId::new(app.store().new_id()),
@@ -40,14 +46,35 @@ pub(crate) async fn decide(
     now(&app, &who, &run).await.map(Json)
 }
 
+/// Builds that wait for a yes.
+pub(crate) async fn waiting(
+    State(app): State<App>,
+    who: Who,
+    Query(query): Query<WaitingQuery>,
+) -> Result<Json<Page<Build>>, ApiError> {
+    let filter = BuildFilter {
+        standing: Some(Standing::Gate),
+        limit: query.limit.unwrap_or(LIST_DEFAULT),
+        ..BuildFilter::default()
+    };
+    let rows = app.store().builds(&who.scope, filter).await?;
+    let items = rows
+        .iter()
+        .filter_map(|row| view::build(&row.run, Lease::Live));
+    let items = items.collect();
+    Ok(Json(Page { items, next: None }))
+}
+
 pub(crate) async fn cancel(
     State(app): State<App>,
     who: Who,
     trail: Trail,
     Named(id): Named,
+    seen: IfMatch,
     Body(request): Body<CancelRequest>,
 ) -> Result<Json<Build>, ApiError> {
     let run = find::run(&app, &who, RunKind::Build, &id).await?;
+    unchanged(&app, &who, &run, &seen).await?;
     let before = digest(&run.state);
     let signal = Signal::Cancel {
         by: who.name.clone(),
@@ -58,13 +85,21 @@ pub(crate) async fn cancel(
     now(&app, &who, &run).await.map(Json)
 }
 
+/// Whether the build is where the caller saw it; its tag is its newest event's number.
+async fn unchanged(app: &App, who: &Who, run: &Run, seen: &IfMatch) -> Result<(), ApiError> {
+    let seq = app.store().event_seq(&who.scope, &run.id).await?;
+    seen.holds(seq)
+}
+
 pub(crate) async fn resume(
     State(app): State<App>,
     who: Who,
     trail: Trail,
     Named(id): Named,
+    seen: IfMatch,
 ) -> Result<Json<Build>, ApiError> {
     let run = find::run(&app, &who, RunKind::Build, &id).await?;
+    unchanged(&app, &who, &run, &seen).await?;
     let before = digest(&run.state);
     let by = who.name.clone();
     let signal = Signal::Resume { by };

@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::auth::{Trail, digest};
+use crate::conditions::{IfMatch, tagged};
 use crate::error::ApiError;
 use crate::extract::{Body, Named, Who};
 use crate::{deployed, find, firing};
@@ -10,9 +11,11 @@ use agentwright_api::{
     RollbackRequest,
 };
 use agentwright_domain::deployment::Action;
+use agentwright_store::DeploymentRow;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 
 pub(crate) async fn list(
     State(app): State<App>,
@@ -25,9 +28,23 @@ pub(crate) async fn show(
     State(app): State<App>,
     who: Who,
     Named(name): Named,
-) -> Result<Json<DeploymentDetail>, ApiError> {
+) -> Result<Response, ApiError> {
     let row = find::deployment(&app, &who, &name).await?;
-    deployed::detail(&app, &who, row).await.map(Json)
+    let revision = row.revision;
+    let detail: DeploymentDetail = deployed::detail(&app, &who, row).await?;
+    Ok(tagged(revision, Json(detail)))
+}
+
+/// The deployment, unless it is another than the caller saw.
+async fn unchanged(
+    app: &App,
+    who: &Who,
+    name: &str,
+    seen: &IfMatch,
+) -> Result<DeploymentRow, ApiError> {
+    let row = find::deployment(app, who, name).await?;
+    seen.holds(row.revision)?;
+    Ok(row)
 }
 
 pub(crate) async fn run_now(
@@ -48,8 +65,10 @@ pub(crate) async fn pause(
     who: Who,
     trail: Trail,
     Named(name): Named,
+    seen: IfMatch,
     Body(request): Body<PauseRequest>,
 ) -> Result<Json<Deployment>, ApiError> {
+    unchanged(&app, &who, &name, &seen).await?;
     let reason = request
         .reason
         .unwrap_or_else(|| format!("paused by {}", who.name));
@@ -61,7 +80,9 @@ pub(crate) async fn resume(
     who: Who,
     trail: Trail,
     Named(name): Named,
+    seen: IfMatch,
 ) -> Result<Json<Deployment>, ApiError> {
+    unchanged(&app, &who, &name, &seen).await?;
     act(&app, &who, &trail, &name, &Action::Resume).await
 }
 
@@ -70,7 +91,9 @@ pub(crate) async fn stop(
     who: Who,
     trail: Trail,
     Named(name): Named,
+    seen: IfMatch,
 ) -> Result<Json<Deployment>, ApiError> {
+    unchanged(&app, &who, &name, &seen).await?;
     act(&app, &who, &trail, &name, &Action::Stop).await
 }
 
@@ -79,8 +102,10 @@ pub(crate) async fn rollback(
     who: Who,
     trail: Trail,
     Named(name): Named,
+    seen: IfMatch,
     Body(request): Body<RollbackRequest>,
 ) -> Result<Json<Deployment>, ApiError> {
+    unchanged(&app, &who, &name, &seen).await?;
     let before = now(&app, &who, &name).await?;
     app.runtime()
         .rollback(&who.scope, &before.name, request.to)
@@ -110,9 +135,10 @@ pub(crate) async fn remove(
     who: Who,
     trail: Trail,
     Named(name): Named,
+    seen: IfMatch,
 ) -> Result<Json<Removed>, ApiError> {
     let before = now(&app, &who, &name).await?;
-    let row = find::deployment(&app, &who, &name).await?;
+    let row = unchanged(&app, &who, &name, &seen).await?;
     let removed = deployed::remove(&app, &who, row).await?;
     trail.says(&name, digest(&before), None);
     Ok(Json(removed))

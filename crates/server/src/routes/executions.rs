@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{Named, Query, Who};
+use crate::live::{Asked, Of};
 use crate::{find, firing, live};
 use agentwright_api::{
     EventQuery, Execution, ExecutionLog, ExecutionQuery, LogQuery, Page, WaitQuery,
@@ -10,7 +11,6 @@ use agentwright_api::{
 use agentwright_domain::run::RunKind;
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
 
 pub(crate) async fn list(
@@ -49,8 +49,8 @@ pub(crate) async fn events(
     who: Who,
     Named(id): Named,
     Query(query): Query<EventQuery>,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, ApiError> {
     let run = find::run(&app, &who, RunKind::Execution, &id).await?;
-    live::events(app, who, run.id, query, &headers).await
+    live::events(app, who, Of::run(run), query, asked).await
 }

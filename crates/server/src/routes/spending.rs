@@ -54,7 +54,7 @@ fn cost(row: CostRow, by: CostsBy) -> Cost {
 }
 
 /// The date of a number of days since 1970.
-fn date(days: &str) -> String {
+pub(crate) fn date(days: &str) -> String {
     let ms = days.parse::<i64>().unwrap_or(0).saturating_mul(DAY_MS);
     Time::from_ms(ms).to_string().chars().take(10).collect()
 }
@@ -103,7 +103,12 @@ async fn named(app: &App, who: &Who, build: Option<&str>) -> Result<Option<Run>,
     })
 }
 
-async fn now(app: &App, who: &Who, run: Option<&Run>) -> Result<Page<BudgetNow>, ApiError> {
+/// The budgets as they are, with what is used of them.
+pub(crate) async fn now(
+    app: &App,
+    who: &Who,
+    run: Option<&Run>,
+) -> Result<Page<BudgetNow>, ApiError> {
     let budgets = app
         .store()
         .budgets(&who.scope, run.map(|run| &run.id))

@@ -3,12 +3,16 @@
 use crate::app::App;
 use crate::doctor;
 use crate::error::ApiError;
-use crate::extract::Who;
+use crate::extract::{Query, Who};
+use crate::live;
 use crate::view;
-use agentwright_api::{Doctor, Health, Page, Service, Snapshot, Time, code};
+use agentwright_api::{Cursor, Doctor, FollowQuery, Health, Page, Service, Snapshot, Time, code};
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use std::sync::OnceLock;
 
 pub(crate) async fn health(State(app): State<App>) -> Json<Health> {
     Json(app.health())
@@ -27,6 +31,28 @@ pub(crate) async fn stop(
     tracing::info!(by = who.name, "asked to stop");
     app.ask_to_stop();
     Ok((StatusCode::ACCEPTED, Json(app.health())))
+}
+
+/// This surface, as OpenAPI; made once.
+pub(crate) async fn openapi() -> Response {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    let text = TEXT.get_or_init(crate::openapi::text);
+    ([(CONTENT_TYPE, "application/json")], text.as_str()).into_response()
+}
+
+/// The live stream of everything in the organization; without `Accept: text/event-stream` the place where it is now.
+pub(crate) async fn events(
+    State(app): State<App>,
+    who: Who,
+    Query(query): Query<FollowQuery>,
+    headers: HeaderMap,
+) -> Response {
+    if !live::wants_stream(&headers) {
+        let cursor = app.everything().cursor(&app, &who.scope);
+        return Json(Cursor { cursor }).into_response();
+    }
+    let after = live::resumed(&headers).or(query.after.as_deref());
+    live::everything(&app, &who, after)
 }
 
 /// A copy of the database for a backup; the rest of the data directory is files.

@@ -234,11 +234,12 @@ async fn channels_for_notices_that_cannot_work_are_refused_by_name() {
     let command = |name: &str, words: &[&str]| NotifyChannel::Command {
         name: name.into(),
         command: words.iter().map(|&word| word.to_owned()).collect(),
+        when: Default::default(),
     };
     for (channels, says) in [
         (
             vec![command("a", &["true"]), command("a", &["true"])],
-            "two channels",
+            "is there twice",
         ),
         (vec![command("b", &[])], "no program"),
     ] {

@@ -1,5 +1,6 @@
 //! Real work: the pipeline, the sandbox and the runtime behind the routes.
 
+use crate::support::{raw, text};
 use agentwright_api::{
     BuildStatus, Client, CreateBuild, ExecutionLog, ExecutionStatus, LogQuery, PlanRequest,
     PlanVerdict,
@@ -154,4 +155,65 @@ async fn a_firing_by_hand_does_its_work_and_leaves_its_log() {
         .unwrap_err();
     assert_eq!(unknown.problem().unwrap().status, 404);
     daemon.served.stop(Duration::ZERO).await;
+}
+
+/// Requirements B16: an intent goes in over the seed's API, nobody lifts a hand, and a service answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_intent_becomes_a_deployed_registered_service_with_no_hand_in_between() {
+    let data = TempDir::new().unwrap();
+    let daemon = Daemon::start(data.path()).await;
+    let socket = data.path().join("daemon.sock");
+    let intent = "a service that receives webhooks and stores them";
+    let body = serde_json::json!({
+        "architect_intent": intent, "droplet_id": 20, "droplet_name": "inbox", "approval_mode": "auto",
+    });
+    let asked = text(
+        "POST",
+        "/executor/build-droplet",
+        "application/json",
+        &body.to_string(),
+    );
+    let accepted = answered(&raw(&socket, &asked).await);
+    let id = accepted["build_id"].as_str().unwrap().to_owned();
+    let status = text("GET", &format!("/executor/builds/{id}/status"), "", "");
+    let deadline = Instant::now() + PATIENCE;
+    let done = loop {
+        daemon.client.settled_build(&id, 30).await.unwrap();
+        let job = answered(&raw(&socket, &status).await);
+        match job["status"].as_str().unwrap() {
+            "queued" | "running" => assert!(Instant::now() < deadline, "{job}"),
+            _ => break job,
+        }
+    };
+    assert_eq!(done["status"], "completed", "{done}");
+    assert_eq!(done["progress_percent"], 100);
+    assert!(
+        done["phases"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|phase| phase["status"] == "completed"),
+        "{done}"
+    );
+    let url = done["deployment_url"].as_str().unwrap();
+    assert!(answers(url.trim_start_matches("http://")).await, "{url}");
+    let directory = daemon.client.services().await.unwrap();
+    let entry = directory
+        .items
+        .iter()
+        .find(|entry| entry.endpoint.is_some());
+    assert_eq!(entry.unwrap().name.as_str(), "webhook-inbox");
+    assert_eq!(
+        done["final_decision"],
+        serde_json::Value::Null,
+        "nobody decided"
+    );
+    daemon.served.stop(Duration::from_secs(2)).await;
+}
+
+/// The body of an answer.
+fn answered(answer: &str) -> serde_json::Value {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(" 20"), "{answer}");
+    serde_json::from_str(body).unwrap()
 }

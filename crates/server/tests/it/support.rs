@@ -2,7 +2,7 @@
 
 use agentwright_api::{Build, BuildDetail, BuildStatus, Client, CreateBuild, PlanRequest};
 use agentwright_domain::approval::{Grant, Subject};
-use agentwright_domain::build::{BuildState, FailureClass, Phase, Stage, StageOutcome};
+use agentwright_domain::build::{BuildState, FailureClass, Phase, Repair, Stage, StageOutcome};
 use agentwright_domain::deployment::{DeployedVersion, ServiceEntry};
 use agentwright_domain::digest::Digest;
 use agentwright_domain::evidence::{Level, TestResult, Verdict};
@@ -74,6 +74,10 @@ impl World {
         self.served.take().unwrap().stop(GRACE).await;
     }
 
+    pub(crate) fn store(&self) -> agentwright_store::Store {
+        self.served.as_ref().unwrap().app().store().clone()
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
@@ -128,7 +132,7 @@ pub(crate) fn wish(intent: &str) -> CreateBuild {
     })
 }
 
-/// Does what the intent says: `fail` fails at verify, `hold` waits at generate for [`Script::release`].
+/// Does what the intent says: `fail` fails at verify, `mend` is repaired once, `hold` waits at generate for [`Script::release`].
 #[derive(Clone)]
 pub(crate) struct Script {
     held: Arc<Semaphore>,
@@ -169,6 +173,17 @@ impl Script {
                 records: vec![Record::TestResult(level(Level::Assertion, Verdict::Fail))],
             };
         }
+        if request.intent.contains("mend") && stage == Stage::Verify && state.facts.tried.is_empty()
+        {
+            return StageOutcome::Repair {
+                repair: Repair {
+                    reason: "level 4: the zip is empty".into(),
+                    evidence: "failure.txt".into(),
+                },
+                failure: digest(11),
+                records: Vec::new(),
+            };
+        }
         if request.intent.contains("hold") && stage == Stage::Generate {
             self.at_work.add_permits(1);
             let cancelled = handle.cancelled();
@@ -204,7 +219,8 @@ fn done(run: &Run, stage: Stage, state: &BuildState) -> StageOutcome {
     facts.permissions = Some(digest(7));
     facts.code = Some(digest(2));
     match stage {
-        Stage::Spec | Stage::Package | Stage::Generate => {}
+        Stage::Spec => facts.subject = Some(subject(None)),
+        Stage::Package | Stage::Generate => {}
         Stage::Review => facts.reviewed = facts.code.clone(),
         Stage::Verify => {
             facts.verified = facts.code.clone();
@@ -213,17 +229,11 @@ fn done(run: &Run, stage: Stage, state: &BuildState) -> StageOutcome {
         }
         Stage::Preview => {
             facts.preview = vec!["would create 1 zip".into()];
-            facts.subject = Some(Subject {
-                spec: digest(1),
-                code: Some(digest(2)),
-                evidence: Some(digest(3)),
-                target: digest(4),
-                policy: digest(5),
-                digest: digest(6),
-            });
+            facts.subject = Some(subject(Some(digest(2))));
         }
         Stage::Deploy => {
             facts.version = Some(1);
+            facts.url = Some("http://127.0.0.1:9000".into());
             records = deployed(run);
         }
         Stage::Register => records.push(Record::Service(ServiceEntry {
@@ -239,6 +249,18 @@ fn done(run: &Run, stage: Stage, state: &BuildState) -> StageOutcome {
         summary: format!("{} is done", stage.word()),
         facts: Box::new(facts),
         records,
+    }
+}
+
+/// Of the spec gate without code, of the deploy gate with it.
+fn subject(code: Option<Digest>) -> Subject {
+    Subject {
+        spec: digest(1),
+        evidence: code.as_ref().map(|_| digest(3)),
+        target: digest(4),
+        policy: digest(5),
+        digest: digest(if code.is_some() { 6 } else { 16 }),
+        code,
     }
 }
 

@@ -17,12 +17,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 crate::db::statements! {
     LOCK = "locking runs":
-        "SELECT r.organization_id, r.id, r.epoch, r.event_seq
-         FROM json_each(CAST($1 AS TEXT)) AS j CROSS JOIN runs AS r
+        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+         SELECT r.organization_id, r.id, r.epoch, r.event_seq
+         FROM j CROSS JOIN runs AS r
          WHERE r.organization_id = j.value ->> 'o' AND r.id = j.value ->> 'r'
          ORDER BY r.organization_id, r.id" lock " FOR UPDATE OF r";
     INSERT_RUNS = "submitting runs":
-        "INSERT INTO runs (organization_id, id, kind, label, priority, status, stage, attempt, epoch,
+        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+         INSERT INTO runs (organization_id, id, kind, label, priority, status, stage, attempt, epoch,
            event_seq, definition, claims, worked_ms, attempt_started_at_ms, repeats, created_at_ms,
            progress_at_ms, state, input)
          SELECT j.value ->> 'o', j.value ->> 'r', j.value ->> 'kind', j.value ->> 'label',
@@ -30,7 +32,7 @@ crate::db::statements! {
            CAST(j.value ->> 'attempt' AS BIGINT), 0, 1, CAST(j.value ->> 'definition' AS BIGINT), 0, 0,
            CAST($2 AS BIGINT), j.value ->> 'repeats', CAST($2 AS BIGINT), CAST($2 AS BIGINT),
            j.value ->> 'state', j.value ->> 'input'
-         FROM json_each(CAST($1 AS TEXT)) AS j WHERE true
+         FROM j WHERE true
          ON CONFLICT DO NOTHING RETURNING id";
     FIND_RUN = "finding a run submitted before":
         "SELECT id FROM runs WHERE organization_id = $1 AND id = $2";
@@ -38,57 +40,65 @@ crate::db::statements! {
         "SELECT id FROM runs
          WHERE organization_id = $1 AND kind = $2 AND label = $3 AND ended_at_ms IS NULL";
     UPDATE_RUNS = "writing runs":
-        "UPDATE runs SET status = j.value ->> 'status', stage = j.value ->> 'stage',
+        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+         UPDATE runs SET status = j.value ->> 'status', stage = j.value ->> 'stage',
            attempt = CAST(j.value ->> 'attempt' AS BIGINT), epoch = runs.epoch + 1,
            event_seq = CAST(j.value ->> 'seq' AS BIGINT), claims = 0,
            worked_ms = CAST(j.value ->> 'worked' AS BIGINT),
            attempt_started_at_ms = CAST($2 AS BIGINT), progress_at_ms = CAST($2 AS BIGINT),
            ended_at_ms = CAST(j.value ->> 'ended' AS BIGINT), state = j.value ->> 'state'
-         FROM json_each(CAST($1 AS TEXT)) AS j
+         FROM j
          WHERE runs.organization_id = j.value ->> 'o' AND runs.id = j.value ->> 'r'
            AND runs.epoch = CAST(j.value ->> 'epoch' AS BIGINT)";
     TOUCH_RUNS = "writing progress":
-        "UPDATE runs SET event_seq = CAST(j.value ->> 'seq' AS BIGINT),
+        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+         UPDATE runs SET event_seq = CAST(j.value ->> 'seq' AS BIGINT),
            progress_at_ms = CAST($2 AS BIGINT)
-         FROM json_each(CAST($1 AS TEXT)) AS j
+         FROM j
          WHERE runs.organization_id = j.value ->> 'o' AND runs.id = j.value ->> 'r'
            AND runs.epoch = CAST(j.value ->> 'epoch' AS BIGINT)";
     INSERT_STAGES = "writing stages":
-        "INSERT INTO stages (organization_id, run_id, epoch, stage, attempt, status, started_at_ms,
+        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+         INSERT INTO stages (organization_id, run_id, epoch, stage, attempt, status, started_at_ms,
            ended_at_ms, summary)
          SELECT j.value ->> 'o', j.value ->> 'r', CAST(j.value ->> 'epoch' AS BIGINT),
            j.value ->> 'stage', CAST(j.value ->> 'attempt' AS BIGINT), j.value ->> 'status',
            CAST(j.value ->> 'started' AS BIGINT), CAST(j.value ->> 'ended' AS BIGINT),
            j.value ->> 'summary'
-         FROM json_each(CAST($1 AS TEXT)) AS j";
+         FROM j";
     INSERT_EVENTS = "writing events":
-        "INSERT INTO events (organization_id, run_id, seq, at_ms, event, stage, message, data)
+        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+         INSERT INTO events (organization_id, run_id, seq, at_ms, event, stage, message, data)
          SELECT j.value ->> 'o', j.value ->> 'r', CAST(j.value ->> 'seq' AS BIGINT),
            CAST($2 AS BIGINT), j.value ->> 'event', j.value ->> 'stage', j.value ->> 'message',
            j.value ->> 'data'
-         FROM json_each(CAST($1 AS TEXT)) AS j";
+         FROM j";
     DELETE_DISPATCH = "taking runs out of the queue":
-        "DELETE FROM dispatch
-         WHERE run_id IN (SELECT j.value ->> 'r' FROM json_each(CAST($1 AS TEXT)) AS j)";
+        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+         DELETE FROM dispatch
+         WHERE run_id IN (SELECT j.value ->> 'r' FROM j)";
     QUEUE = "putting runs into the queue":
-        "INSERT INTO dispatch (run_id, organization_id, kind, priority, created_at_ms, not_before_ms)
+        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+         INSERT INTO dispatch (run_id, organization_id, kind, priority, created_at_ms, not_before_ms)
          SELECT j.value ->> 'r', j.value ->> 'o', j.value ->> 'kind',
            CAST(j.value ->> 'priority' AS BIGINT), CAST(j.value ->> 'created' AS BIGINT),
            CAST(j.value ->> 'not_before' AS BIGINT)
-         FROM json_each(CAST($1 AS TEXT)) AS j WHERE true
+         FROM j WHERE true
          ON CONFLICT (run_id) DO UPDATE SET not_before_ms = excluded.not_before_ms, owner = NULL,
            lease_until_ms = NULL";
     INSERT_OUTBOX = "writing notices":
-        "INSERT INTO outbox (organization_id, id, run_id, topic, title, body, created_at_ms, status,
+        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+         INSERT INTO outbox (organization_id, id, run_id, topic, title, body, created_at_ms, status,
            tries, not_before_ms, delivered_to)
          SELECT j.value ->> 'o', j.value ->> 'id', j.value ->> 'r', j.value ->> 'topic',
            j.value ->> 'title', j.value ->> 'body', CAST($2 AS BIGINT), 'waiting', 0,
            CAST($2 AS BIGINT), '[]'
-         FROM json_each(CAST($1 AS TEXT)) AS j";
+         FROM j";
     CLEAR_CURRENT = "ending what a deployment runs":
-        "UPDATE deployments SET current_run = NULL, revision = deployments.revision + 1,
+        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+         UPDATE deployments SET current_run = NULL, revision = deployments.revision + 1,
            changed_at_ms = CAST($2 AS BIGINT)
-         FROM json_each(CAST($1 AS TEXT)) AS j
+         FROM j
          WHERE deployments.organization_id = j.value ->> 'o' AND deployments.name = j.value ->> 'name'
            AND deployments.current_run = j.value ->> 'r'";
 }
@@ -173,10 +183,8 @@ async fn submit(conn: &mut Conn<'_>, plan: &mut Plan, group: &mut [Op]) -> Resul
         if fresh {
             plan.submitted(new);
             let id = new.id.clone();
-            slot.set(Ok(Submitted {
-                id,
-                repeated: false,
-            }));
+            let at_ms = Some(plan.now_ms);
+            slot.set(Ok(Submitted { id, at_ms }));
         } else {
             slot.set(not_inserted(conn, new).await?);
         }
@@ -193,7 +201,7 @@ async fn not_inserted(
     let same = [organization, Arg::Text(new.id.as_str())];
     if !conn.fetch(&FIND_RUN, &same).await?.is_empty() {
         let id = new.id.clone();
-        return Ok(Ok(Submitted { id, repeated: true }));
+        return Ok(Ok(Submitted { id, at_ms: None }));
     }
     let kind = Arg::Text(new.state.kind().word());
     let args = [organization, kind, Arg::Text(new.label.as_str())];

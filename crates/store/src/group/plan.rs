@@ -141,6 +141,8 @@ impl Plan {
         });
         let event = NewEvent::new("run.submitted", new.state.stage(), "submitted");
         self.event(&key, 1, &event);
+        let (seq, settled) = (1, false);
+        self.news.insert(key.1, News { seq, settled });
     }
 
     /// One transition. The outer error is a fault of ours, the inner one the answer.

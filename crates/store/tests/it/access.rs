@@ -439,8 +439,8 @@ pub(crate) async fn a_deleted_organization_leaves_nothing_and_takes_nothing_alon
     let verdict = bed.store.verify_audit(&bed.scope).await.unwrap();
     assert_eq!(verdict.broken, None);
     for table in bed.tables_of_tenants().await {
-        let sql = format!("SELECT COUNT(*) FROM {table} WHERE organization_id = 'a'");
-        assert_eq!(bed.count(&sql).await, 0, "{table} is not emptied");
+        let left = format!("SELECT COUNT(*) FROM {table} WHERE organization_id = 'a'");
+        assert_eq!(bed.count(&left).await, 0, "{table} is not emptied");
     }
 }
 

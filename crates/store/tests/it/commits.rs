@@ -13,13 +13,14 @@ use agentwright_testkit::{build_run, execution_run, slug};
 pub(crate) async fn a_run_submitted_twice_is_one_run(bed: Bed) {
     let new = build_run(&bed.store.new_id(), "run");
     let (a, b) = tokio::join!(bed.store.submit(new.clone()), bed.store.submit(new.clone()));
-    let mut repeated = [a.unwrap().repeated, b.unwrap().repeated];
+    let mut repeated = [a.unwrap().repeated(), b.unwrap().repeated()];
     repeated.sort_unstable();
     assert_eq!(repeated, [false, true]);
+    assert_eq!(bed.run(&new.id).await, new.clone().submitted(START_MS));
     let run = bed.work(bed.claim("worker").await.remove(0)).await;
     assert_eq!(run.status, RunStatus::Completed);
     // Also when it has long ended.
-    assert!(bed.other.submit(new).await.unwrap().repeated);
+    assert!(bed.other.submit(new).await.unwrap().repeated());
     assert_eq!(bed.claim("worker").await, []);
 }
 
@@ -35,7 +36,7 @@ pub(crate) async fn a_label_is_unique_among_live_runs_of_a_kind(bed: Bed) {
     bed.store.submit(execution).await.unwrap();
     let run = bed.run(&first).await;
     bed.commit(&run, &cancel(), Writer::Outsider).await.unwrap();
-    assert!(!bed.store.submit(second).await.unwrap().repeated);
+    assert!(!bed.store.submit(second).await.unwrap().repeated());
 }
 
 pub(crate) async fn a_commit_writes_state_stage_events_and_notices_at_once(bed: Bed) {

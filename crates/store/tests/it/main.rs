@@ -13,7 +13,9 @@ mod bed;
 mod claims;
 mod commits;
 mod deployments;
+mod history;
 mod opening;
+mod queue;
 mod reading;
 mod spending;
 mod telling;
@@ -64,7 +66,15 @@ const CASES: &[Case] = cases![
     deployments::failures_pause_what_is_active_only,
     deployments::a_revoked_grant_says_when,
     deployments::a_removed_deployment_leaves_its_history_only,
+    queue::a_write_on_an_old_revision_changes_nothing_and_ideas_are_read_back_in_order,
+    queue::an_answer_is_counted_while_it_is_the_same_and_old_ones_are_forgotten,
+    queue::backlogs_of_other_organizations_are_not_seen,
+    history::builds_are_listed_by_how_they_stand_and_when_they_came,
+    history::stages_progress_and_times_are_read_for_several_builds,
+    history::the_last_call_of_a_provider_tells_how_it_ended,
+    history::every_commit_of_this_process_is_heard_in_order,
     reading::lists_are_newest_first_and_filtered,
+    reading::builds_are_found_by_words_in_either_order,
     reading::a_run_is_found_by_label_and_by_the_beginning_of_its_id,
     reading::running_is_said_only_while_the_lease_is_live,
     reading::another_organization_sees_nothing,
@@ -76,6 +86,7 @@ const CASES: &[Case] = cases![
     spending::a_run_that_was_cancelled_reserves_nothing_and_still_settles,
     spending::costs_are_added_up_by_build_day_role_and_model,
     spending::a_build_without_budget_waits_and_goes_on_when_resumed,
+    telling::a_link_that_decides_is_kept_by_its_digest_and_used_up_with_its_gate,
     access::a_key_holds_until_it_expires_or_is_revoked,
     access::a_service_key_acts_for_its_list_only,
     access::a_login_code_is_used_once_and_in_time,

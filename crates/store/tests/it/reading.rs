@@ -4,7 +4,7 @@ use crate::bed::{Bed, LEASE_MS, START_MS, cancel, done, of_organization};
 use crate::deployments::deployed;
 use agentwright_domain::ids::{GrantId, OrganizationId, RunId};
 use agentwright_domain::run::{RunKind, RunStatus};
-use agentwright_store::{OrgScope, RunFilter, Writer};
+use agentwright_store::{Order, OrgScope, RunFilter, Search, Writer};
 use agentwright_testkit::{build_run, execution_run, slug};
 use std::time::Duration;
 
@@ -53,29 +53,81 @@ pub(crate) async fn lists_are_newest_first_and_filtered(bed: Bed) {
     assert_eq!(list(page).await, ids[3..5]);
 }
 
+pub(crate) async fn builds_are_found_by_words_in_either_order(bed: Bed) {
+    let mut ids = Vec::new();
+    for label in ["notes-zip", "url-watch", "notes-again"] {
+        ids.push(bed.submit(label).await);
+    }
+    let execution = execution_run(&bed.store.new_id(), "notes-zip");
+    bed.store.submit(execution).await.unwrap();
+    let find = async |search: Search| {
+        let rows = bed.store.search_builds(&bed.scope, &search).await.unwrap();
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    let words = |words: &str| Search {
+        words: words.to_owned(),
+        limit: 50,
+        ..Search::default()
+    };
+    let newest = [ids[2].clone(), ids[1].clone(), ids[0].clone()];
+    assert_eq!(find(words("")).await, newest);
+    assert_eq!(
+        find(words(" NOTES")).await,
+        [ids[2].clone(), ids[0].clone()]
+    );
+    assert_eq!(find(words(ids[1].as_str())).await, [ids[1].clone()]);
+    for nothing in ["%", "_otes", "~", "\"", "no such words"] {
+        assert_eq!(find(words(nothing)).await, [], "{nothing}");
+    }
+    let oldest = Search {
+        order: Order::Oldest,
+        after: Some(ids[0].clone()),
+        ..words("")
+    };
+    assert_eq!(find(oldest).await, ids[1..]);
+    let page = Search {
+        after: Some(ids[2].clone()),
+        limit: 1,
+        ..words("")
+    };
+    assert_eq!(find(page).await, [ids[1].clone()]);
+    bed.commit(&bed.run(&ids[1]).await, &cancel(), Writer::Outsider)
+        .await
+        .unwrap();
+    let cancelled = Search {
+        status: Some(RunStatus::Cancelled),
+        ..words("")
+    };
+    assert_eq!(find(cancelled).await, [ids[1].clone()]);
+    let ended = bed.store.ended_since(&bed.scope, 0).await.unwrap();
+    assert_eq!(
+        (ended.len(), ended[0].status, ended[0].generated),
+        (1, RunStatus::Cancelled, 0)
+    );
+    let later = ended[0].ended_at_ms + 1;
+    assert_eq!(bed.store.ended_since(&bed.scope, later).await.unwrap(), []);
+    let foreign = OrgScope::authenticated(OrganizationId::new("other"));
+    assert_eq!(
+        bed.store.search_builds(&foreign, &words("")).await.unwrap(),
+        []
+    );
+}
+
 pub(crate) async fn a_run_is_found_by_label_and_by_the_beginning_of_its_id(bed: Bed) {
     let first = bed.submit("backup").await;
     bed.commit(&bed.run(&first).await, &cancel(), Writer::Outsider)
         .await
         .unwrap();
     let second = bed.submit("backup").await;
-    let find = async |kind, text: &str| {
-        let run = bed
-            .store
-            .run_by_label(&bed.scope, kind, text)
-            .await
-            .unwrap();
-        run.map(|run| run.id)
-    };
-    assert_eq!(find(None, "backup").await, Some(second));
-    assert_eq!(find(Some(RunKind::Execution), "backup").await, None);
-    assert_eq!(
-        find(Some(RunKind::Build), first.as_str()).await,
-        Some(first.clone())
-    );
-    assert_eq!(find(None, &first.0[..30]).await, Some(first.clone()));
-    assert_eq!(find(None, &first.0[..7]).await, None);
-    assert_eq!(find(None, "%%%%%%%%%%").await, None);
+    let find = async |kind, text: &str| bed.store.find_runs(&bed.scope, kind, text).await.unwrap();
+    let (build, execution) = (RunKind::Build, RunKind::Execution);
+    assert_eq!(find(build, "backup").await, [second]);
+    assert_eq!(find(execution, "backup").await, []);
+    assert_eq!(find(build, first.as_str()).await, [first.clone()]);
+    assert_eq!(find(execution, first.as_str()).await, []);
+    assert_eq!(find(build, &first.0[..30]).await, [first.clone()]);
+    assert_eq!(find(build, &first.0[..7]).await, []);
+    assert_eq!(find(build, "%%%%%%%%%%").await, []);
 }
 
 pub(crate) async fn running_is_said_only_while_the_lease_is_live(bed: Bed) {
@@ -129,14 +181,11 @@ pub(crate) async fn another_organization_sees_nothing(bed: Bed) {
 
     assert_eq!(store.run(&their, id).await.unwrap(), None);
     assert_eq!(store.run_row(&their, id).await.unwrap(), None);
-    assert_eq!(
-        store.run_by_label(&their, None, "mine").await.unwrap(),
-        None
-    );
-    assert_eq!(
-        store.run_by_label(&their, None, id.as_str()).await.unwrap(),
-        None
-    );
+    for text in ["mine", id.as_str(), &id.as_str()[..30]] {
+        let found = store.find_runs(&their, RunKind::Build, text).await.unwrap();
+        assert_eq!(found, []);
+    }
+    assert_eq!(store.run_and_row(&their, id).await.unwrap(), None);
     assert_eq!(store.runs(&their, RunFilter::default()).await.unwrap(), []);
     assert_eq!(store.events(&their, id, 0, 9).await.unwrap(), []);
     assert_eq!(store.event_seq(&their, id).await.unwrap(), 0);
@@ -205,7 +254,13 @@ pub(crate) async fn news_of_a_run_wakes_whoever_waits(bed: Bed) {
     let waiting = tokio::spawn(async move { store.settled(&scope, &id, long).await });
     let run = bed.run(&run.id).await;
     bed.work(run.clone()).await;
-    waiting.await.unwrap().unwrap();
-    assert!(bed.run(&run.id).await.status.ended());
-    bed.store.settled(&bed.scope, &run.id, long).await.unwrap();
+    let (told, row) = waiting.await.unwrap().unwrap().unwrap();
+    assert!(told.status.ended() && row.status.ended());
+    let again = bed.store.settled(&bed.scope, &run.id, long).await.unwrap();
+    assert_eq!(again.unwrap().0, told);
+    let none = RunId::new("none");
+    assert_eq!(
+        bed.store.settled(&bed.scope, &none, long).await.unwrap(),
+        None
+    );
 }

@@ -1,11 +1,13 @@
 //! Notices, repeated requests, artifacts.
 
-use crate::bed::{Bed, digest, done};
+use crate::bed::{Bed, START_MS, digest, done};
 use crate::deployments::version;
+use agentwright_domain::approval::Gate;
 use agentwright_domain::build::{FailureClass, StageOutcome};
 use agentwright_domain::evidence::EvidenceRef;
+use agentwright_domain::ids::RunId;
 use agentwright_domain::run::{Record, Signal};
-use agentwright_store::{Delivery, Error, Remembered, Report, Writer};
+use agentwright_store::{DecisionToken, Delivery, Error, Remembered, Report, Writer};
 
 pub(crate) async fn notices_are_due_once_and_parked_when_settled_so(bed: Bed) {
     let run = bed.held("run").await;
@@ -41,6 +43,47 @@ pub(crate) async fn notices_are_due_once_and_parked_when_settled_so(bed: Bed) {
     bed.clock.advance(1_000_000);
     assert_eq!(due().await, []);
     assert_eq!(bed.store.notices(&bed.scope, 9).await.unwrap(), [row]);
+}
+
+pub(crate) async fn a_link_that_decides_is_kept_by_its_digest_and_used_up_with_its_gate(bed: Bed) {
+    let run = bed.submit("run").await;
+    let other = bed.submit("other").await;
+    let token = |run: &RunId, approves| DecisionToken {
+        scope: bed.scope.clone(),
+        run: run.clone(),
+        gate: Gate::Deploy,
+        subject: digest(6),
+        approves,
+        sent_to: "phone".to_owned(),
+        expires_at_ms: START_MS + 1_000,
+        used_at_ms: None,
+    };
+    let keep = async |text: &str, of: &DecisionToken| {
+        bed.store.keep_decision_token(text, of).await.unwrap();
+    };
+    let found = async |text: &str| bed.other.decision_token(text).await.unwrap();
+    let (yes, no) = (token(&run, true), token(&run, false));
+    keep("yes", &yes).await;
+    keep("no", &no).await;
+    keep("elsewhere", &token(&other, true)).await;
+    assert_eq!(found("yes").await, Some(yes.clone()));
+    assert_eq!(found("no").await, Some(no.clone()));
+    assert_eq!(found("YES").await, None);
+
+    bed.clock.advance(7);
+    bed.store.use_decision_tokens(&no).await.unwrap();
+    for text in ["yes", "no"] {
+        assert_eq!(found(text).await.unwrap().used_at_ms, Some(START_MS + 7));
+    }
+    assert_eq!(found("elsewhere").await.unwrap().used_at_ms, None);
+
+    // Expired ones are remembered for a week, then nobody knows them.
+    bed.clock.advance(7 * 24 * 3_600_000);
+    keep("new", &token(&other, true)).await;
+    assert!(found("yes").await.is_some());
+    bed.clock.advance(1_000);
+    keep("newer", &token(&other, true)).await;
+    assert_eq!(found("yes").await, None);
 }
 
 pub(crate) async fn a_repeated_key_answers_the_first_id(bed: Bed) {

@@ -16,11 +16,11 @@ const HEAD_MAX: usize = 64 * 1024;
 const BODY_MAX: usize = 64 * 1024 * 1024;
 
 /// A request as it came.
-struct Asked {
-    method: String,
-    target: String,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
@@ -100,7 +100,7 @@ fn other(asked: &Asked, path: &str, shared: &Shared) -> Answer {
 }
 
 /// The next request; `None` when the client has gone.
-async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Asked>> {
+pub(crate) async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Asked>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() > HEAD_MAX {
@@ -165,7 +165,7 @@ async fn chunks(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<u8>> {
     }
 }
 
-fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     let found = headers.iter().find(|(known, _)| known == name);
     found.map(|(_, value)| value.as_str())
 }

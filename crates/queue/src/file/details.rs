@@ -1,0 +1,201 @@
+//! What stands below `### Name` in the task details.
+
+use super::entry::{checkbox, trimmed};
+use super::lines::{Line, indent};
+use crate::item::Criterion;
+use std::ops::Range;
+
+/// A block of details, read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Details {
+    /// Its lines, the heading first.
+    pub(super) lines: Range<usize>,
+    /// After its last line that is not empty.
+    pub(super) filled: usize,
+    pub(super) name: String,
+    pub(super) label: Option<String>,
+    pub(super) priority: Option<String>,
+    pub(super) start: Option<String>,
+    pub(super) description: Option<String>,
+    pub(super) criteria: Vec<Criterion>,
+    pub(super) tech: Option<String>,
+    pub(super) estimate: Option<String>,
+    pub(super) blockers: Vec<String>,
+    /// The lines of the blockers, where they are named.
+    pub(super) blockers_at: Option<Range<usize>>,
+    pub(super) touches: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Label,
+    Priority,
+    Start,
+    Description,
+    Criteria,
+    Tech,
+    Estimate,
+    Blockers,
+    Touches,
+    /// Somebody's own.
+    Other,
+}
+
+impl Key {
+    fn of(word: &str) -> Option<Self> {
+        Some(match word {
+            "label" => Self::Label,
+            "priority" => Self::Priority,
+            "start" | "at" | "starts" | "not before" => Self::Start,
+            "description" | "desc" => Self::Description,
+            "completion criteria" | "criteria" | "acceptance criteria" | "done when" => {
+                Self::Criteria
+            }
+            "tech stack" | "tech" | "stack" => Self::Tech,
+            "estimated time" | "estimate" | "time" | "time estimate" => Self::Estimate,
+            "blockers" | "blocker" | "blocked by" | "depends on" | "dependencies" => Self::Blockers,
+            "touches" | "files" | "service" | "target" => Self::Touches,
+            _ => return None,
+        })
+    }
+}
+
+/// Reads a block. `range` begins with its heading.
+pub(super) fn details(lines: &[Line<'_>], range: Range<usize>) -> Details {
+    let heading = lines[range.start].text.trim_start().trim_start_matches('#');
+    let mut found = Details {
+        name: heading.trim().trim_end_matches('#').trim().to_owned(),
+        filled: range.start + 1,
+        lines: range.clone(),
+        ..Details::default()
+    };
+    let mut current: Option<(Key, usize)> = None;
+    for at in range.start + 1..range.end {
+        let line = lines[at].text;
+        if line.trim().is_empty() {
+            continue;
+        }
+        found.filled = at + 1;
+        if lines[at].shown {
+            continue;
+        }
+        let deeper = current.is_some_and(|(_, deep)| indent(line) > deep);
+        match key(line, deeper) {
+            Some((key, value)) => {
+                current = Some((key, indent(line)));
+                if key == Key::Blockers {
+                    found.blockers_at = Some(at..at + 1);
+                }
+                found.take(key, value, Form::Inline);
+            }
+            None => {
+                let Some((key, _)) = current else { continue };
+                if key == Key::Blockers
+                    && let Some(lines) = &mut found.blockers_at
+                {
+                    lines.end = at + 1;
+                }
+                found.take(key, line, Form::Further);
+            }
+        }
+    }
+    found
+}
+
+/// How a text stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Behind the key.
+    Inline,
+    /// On a line of its own below.
+    Further,
+}
+
+impl Details {
+    fn take(&mut self, key: Key, text: &str, form: Form) {
+        let (said, done) = match checkbox(text) {
+            Some((_, done, from)) => (text[from..].trim(), done),
+            None => (bare(text), false),
+        };
+        if said.is_empty() {
+            return;
+        }
+        match key {
+            Key::Label => set(&mut self.label, said),
+            Key::Priority => set(&mut self.priority, said),
+            Key::Start => set(&mut self.start, said),
+            Key::Description => append(&mut self.description, said),
+            Key::Tech => append(&mut self.tech, said),
+            Key::Estimate => append(&mut self.estimate, said),
+            Key::Criteria => self.criteria.push(Criterion {
+                text: said.to_owned(),
+                done,
+            }),
+            // A ticked one is out of the way.
+            Key::Blockers if done => {}
+            Key::Blockers => self.blockers.extend(listed(said, form)),
+            Key::Touches => self.touches.extend(listed(said, form)),
+            Key::Other => {}
+        }
+    }
+}
+
+fn set(to: &mut Option<String>, said: &str) {
+    if to.is_none() {
+        *to = Some(said.to_owned());
+    }
+}
+
+fn append(to: &mut Option<String>, said: &str) {
+    match to {
+        Some(text) => {
+            text.push(' ');
+            text.push_str(said);
+        }
+        None => *to = Some(said.to_owned()),
+    }
+}
+
+/// Several in one line have commas or semicolons between them; a line of its own is one. Words for nothing are
+/// none.
+fn listed(said: &str, form: Form) -> Vec<String> {
+    let separators: &[char] = match form {
+        Form::Inline => &[',', ';'],
+        Form::Further => &[],
+    };
+    let nothing = |word: &&str| {
+        let word = word.trim_end_matches('.').to_ascii_lowercase();
+        !matches!(
+            word.as_str(),
+            "" | "none" | "no" | "n/a" | "-" | "–" | "nothing"
+        )
+    };
+    said.split(separators)
+        .map(str::trim)
+        .filter(nothing)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Without the bullet before it.
+fn bare(text: &str) -> &str {
+    let text = text.trim();
+    let rest = text.strip_prefix(['-', '*', '+']);
+    rest.filter(|rest| rest.starts_with([' ', '\t']))
+        .unwrap_or(text)
+        .trim()
+}
+
+/// `- **Key:** value`. Deeper than a field that is being read only bold keys are keys: a criterion may have a colon.
+fn key(line: &str, deeper: bool) -> Option<(Key, &str)> {
+    let text = bare(line);
+    let bold = text.starts_with("**");
+    let (word, value) = text.split_once(':')?;
+    let word = word.trim_matches(['*', '_', ' ']).to_ascii_lowercase();
+    let value = &value[trimmed(value, 0..value.len())];
+    match Key::of(&word) {
+        Some(key) if bold || !deeper => Some((key, value)),
+        None if bold && word.len() <= 30 => Some((Key::Other, value)),
+        Some(_) | None => None,
+    }
+}

@@ -1,0 +1,411 @@
+//! From the file's text to items, with every problem at its place.
+
+use super::details::{Details, details};
+use super::entry::{Entry, Field, checkbox, entry};
+use super::lines::{Line, indent, lines};
+use super::{ITEMS_MAX, PROBLEMS_MAX, Problem};
+use crate::item::{Item, Priority, label, numbered};
+use crate::window;
+use agentwright_domain::ids::Slug;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+
+/// What a file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// Active ones in their order, then completed ones.
+    pub items: Vec<Item>,
+    /// In the order of their lines.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads a file. Never fails: what cannot be read is a problem, and everything else is there.
+pub fn parse(text: &str) -> Parsed {
+    let scan = Scan::new(text);
+    let mut items: Vec<Item> = Vec::with_capacity(scan.placed.len());
+    for section in [Section::Active, Section::Completed] {
+        let of = scan
+            .placed
+            .iter()
+            .filter(|placed| placed.section == section);
+        items.extend(of.map(|placed| placed.item.clone()));
+    }
+    Parsed {
+        items,
+        problems: scan.problems,
+    }
+}
+
+/// Where a line stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Section {
+    Active,
+    Details,
+    Completed,
+    /// Before or between those; a person's own.
+    Other,
+}
+
+/// An item with its place.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    pub(super) item: Item,
+    pub(super) section: Section,
+    /// The checklist line and what is moved in below it.
+    pub(super) block: Range<usize>,
+    pub(super) entry: Entry,
+    pub(super) details: Option<Details>,
+}
+
+/// The file, taken apart.
+pub(super) struct Scan<'a> {
+    pub(super) lines: Vec<Line<'a>>,
+    pub(super) placed: Vec<Placed>,
+    pub(super) problems: Vec<Problem>,
+    /// The lines of the three headings.
+    pub(super) headings: BTreeMap<&'static str, usize>,
+    /// After the last line of each section that is not empty.
+    pub(super) ends: BTreeMap<&'static str, usize>,
+}
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        let mut scan = Self {
+            lines: lines(text),
+            placed: Vec::new(),
+            problems: Vec::new(),
+            headings: BTreeMap::new(),
+            ends: BTreeMap::new(),
+        };
+        let (entries, blocks) = scan.outline();
+        scan.items(entries, blocks);
+        scan.problems
+            .sort_by_key(|problem| (problem.line, problem.column));
+        scan.problems.truncate(PROBLEMS_MAX);
+        scan
+    }
+
+    fn problem(&mut self, line: usize, byte: usize, message: impl Into<String>) {
+        let before = &self.lines[line].text[..byte];
+        self.problems.push(Problem {
+            line: line + 1,
+            column: before.chars().count() + 1,
+            message: message.into(),
+        });
+    }
+
+    /// The checklist lines of the queue, and the blocks of details.
+    fn outline(&mut self) -> (Vec<(Section, Range<usize>, Entry)>, Vec<Range<usize>>) {
+        let known = |line: &Line<'_>| {
+            !line.shown && heading(line.text).is_some_and(|it| it.2 == Section::Active)
+        };
+        // A file without headings is a bare list.
+        let bare = !self.lines.iter().any(known);
+        let mut section = if bare {
+            Section::Active
+        } else {
+            Section::Other
+        };
+        let (mut level, mut entries, mut blocks) = (
+            0,
+            Vec::<(Section, Range<usize>, Entry)>::new(),
+            Vec::<Range<usize>>::new(),
+        );
+        let (mut open_entry, mut open_block) = (false, false);
+        for at in 0..self.lines.len() {
+            let Line { text, shown, .. } = self.lines[at];
+            if shown {
+                if open_block && let Some(block) = blocks.last_mut() {
+                    block.end = at + 1;
+                }
+                self.fill(section, at);
+                continue;
+            }
+            if let Some((deep, byte, of)) = heading(text) {
+                open_entry = false;
+                if of != Section::Other || deep <= level.max(2) {
+                    open_block = false;
+                    (section, level) = (of, deep);
+                    self.headed(section, at, byte);
+                    continue;
+                }
+                if section == Section::Details {
+                    blocks.push(at..at + 1);
+                    open_block = true;
+                }
+                self.fill(section, at);
+                continue;
+            }
+            if is_rule(text) {
+                (open_entry, open_block) = (false, false);
+                continue;
+            }
+            if open_block && let Some(block) = blocks.last_mut() {
+                block.end = at + 1;
+            }
+            if text.trim().is_empty() {
+                open_entry = false;
+                continue;
+            }
+            self.fill(section, at);
+            if !matches!(section, Section::Active | Section::Completed) {
+                continue;
+            }
+            let inside = open_entry
+                && entries.last().is_some_and(|(_, block, _)| {
+                    indent(text) > indent(self.lines[block.start].text)
+                });
+            if inside {
+                if let Some((_, block, _)) = entries.last_mut() {
+                    block.end = at + 1;
+                }
+                continue;
+            }
+            open_entry = false;
+            if let Some(entry) = entry(text) {
+                if entry.name.is_empty() {
+                    self.problem(
+                        at,
+                        text.len(),
+                        "this item has no name: write one behind the box",
+                    );
+                } else if entries.len() == ITEMS_MAX {
+                    self.problem(at, 0, format!("only the first {ITEMS_MAX} items are read: move what is done into another file"));
+                    break;
+                } else {
+                    open_entry = true;
+                    entries.push((section, at..at + 1, entry));
+                }
+            } else if looks_like_a_box(text) {
+                let byte = text.find('[').unwrap_or(0);
+                self.problem(
+                    at,
+                    byte,
+                    "this looks like an item and is none: write \"- [ ] Name\" or \"- [x] Name\"",
+                );
+            }
+        }
+        if bare && !self.lines.is_empty() {
+            self.problem(0, 0, "there is no heading \"## Active Queue\": every item of the list is taken as active");
+        }
+        (entries, blocks)
+    }
+
+    fn fill(&mut self, section: Section, at: usize) {
+        self.ends.insert(word(section), at + 1);
+    }
+
+    fn headed(&mut self, section: Section, at: usize, byte: usize) {
+        if section == Section::Other {
+            return;
+        }
+        if self.headings.contains_key(word(section)) {
+            self.problem(
+                at,
+                byte,
+                "this heading is here twice: what stands below both is read",
+            );
+        } else {
+            self.headings.insert(word(section), at);
+        }
+        self.fill(section, at);
+    }
+
+    fn items(&mut self, entries: Vec<(Section, Range<usize>, Entry)>, blocks: Vec<Range<usize>>) {
+        let mut by_slug: HashMap<Slug, Vec<Details>> = HashMap::new();
+        for block in blocks.into_iter().rev() {
+            let found = details(&self.lines, block);
+            by_slug
+                .entry(label(&found.name, |_| false))
+                .or_default()
+                .push(found);
+        }
+        // Labels that somebody chose are theirs, wherever they stand.
+        let mut taken = HashSet::new();
+        let chosen: Vec<Option<Slug>> = entries
+            .iter()
+            .map(|(_, block, entry)| {
+                let range = entry.value(Field::Label)?;
+                let text = &self.lines[block.start].text[range.clone()];
+                match Slug::parse(text) {
+                    Ok(slug) if taken.insert(slug.as_str().to_owned()) => Some(slug),
+                    Ok(_) => {
+                        self.problem(
+                            block.start,
+                            range.start,
+                            "another item has this label: choose another one",
+                        );
+                        None
+                    }
+                    Err(error) => {
+                        self.problem(
+                            block.start,
+                            range.start,
+                            format!("this label cannot be used: {error}"),
+                        );
+                        None
+                    }
+                }
+            })
+            .collect();
+        let mut counted: HashMap<Slug, usize> = HashMap::new();
+        for ((section, block, entry), chosen) in entries.into_iter().zip(chosen) {
+            let name = self.lines[block.start].text[entry.name.clone()].to_owned();
+            let slug = label(&name, |_| false);
+            let found = by_slug.get_mut(&slug).and_then(Vec::pop);
+            let label = chosen.unwrap_or_else(|| {
+                let from = counted.entry(slug.clone()).or_insert(1);
+                let (label, number) = numbered(&name, *from, |label| taken.contains(label));
+                *from = number;
+                label
+            });
+            let own = taken.insert(label.as_str().to_owned()) && label != slug;
+            if own && entry.value(Field::Label).is_none() {
+                let message = format!("another item has this name: this one is called {label}");
+                self.problem(block.start, entry.name.start, message);
+            }
+            let item = self.item(label, name, &block, &entry, found.as_ref());
+            let done = item.done || section == Section::Completed;
+            self.placed.push(Placed {
+                item: Item { done, ..item },
+                section,
+                block,
+                entry,
+                details: found,
+            });
+        }
+        let mut left: Vec<Details> = by_slug.into_values().flatten().collect();
+        left.sort_by_key(|details| details.lines.start);
+        for details in left {
+            let at = details.lines.start;
+            let byte = self.lines[at].text.len()
+                - self.lines[at]
+                    .text
+                    .trim_start_matches(['#', ' ', '\t'])
+                    .len();
+            self.problem(
+                at,
+                byte,
+                "no item of the queue has this name: add \"- [ ] …\" below \"Active Queue\"",
+            );
+        }
+    }
+
+    fn item(
+        &mut self,
+        label: Slug,
+        name: String,
+        block: &Range<usize>,
+        entry: &Entry,
+        details: Option<&Details>,
+    ) -> Item {
+        let at = block.start;
+        let text = self.lines[at].text;
+        let of = |field| {
+            entry
+                .value(field)
+                .map(|range| (text[range.clone()].to_owned(), range.start))
+        };
+        let mut item = Item::new(label, name);
+        item.done = entry.done;
+        if let Some(details) = details {
+            item.description.clone_from(&details.description);
+            item.criteria.clone_from(&details.criteria);
+            item.tech.clone_from(&details.tech);
+            item.estimate.clone_from(&details.estimate);
+            item.blockers.clone_from(&details.blockers);
+            item.touches.clone_from(&details.touches);
+        }
+        let below = |said: Option<&String>| said.map(|said| (said.clone(), 0));
+        let priority = of(Field::Priority).or_else(|| below(details?.priority.as_ref()));
+        if let Some((said, byte)) = priority {
+            match Priority::from_word(&said) {
+                Some(priority) => item.priority = priority,
+                None => {
+                    item.priority = Priority::Low;
+                    item.flaws.push(format!(
+                        "the priority {said:?} is none of High, Medium and Low"
+                    ));
+                    self.problem(
+                        at,
+                        byte,
+                        "this priority is none of High, Medium and Low: until then the item waits",
+                    );
+                }
+            }
+        }
+        if let Some((said, byte)) = of(Field::Added) {
+            if window::moment(&said).is_none() {
+                self.problem(at, byte, "this time cannot be read: write 2026-02-06 15:00");
+            }
+            item.added = Some(said);
+        }
+        if let Some((said, byte)) = of(Field::Start).or_else(|| below(details?.start.as_ref())) {
+            if window::moment(&said).is_none() {
+                item.flaws
+                    .push(format!("the start {said:?} cannot be read"));
+                self.problem(
+                    at,
+                    byte,
+                    "this start cannot be read: write 2026-02-06 15:00; until then the item waits",
+                );
+            }
+            item.start = Some(said);
+        }
+        item
+    }
+}
+
+pub(super) fn word(section: Section) -> &'static str {
+    match section {
+        Section::Active => "active",
+        Section::Details => "details",
+        Section::Completed => "completed",
+        Section::Other => "other",
+    }
+}
+
+/// A heading's level, where its text begins, and which section it opens. Pictures before the words, also ones that
+/// were saved in the wrong encoding, do not matter.
+pub(super) fn heading(text: &str) -> Option<(usize, usize, Section)> {
+    let trimmed = text.trim_start_matches(['\u{feff}', ' ']);
+    let rest = trimmed.trim_start_matches('#');
+    let level = trimmed.len() - rest.len();
+    if !(1..=6).contains(&level) || !(rest.is_empty() || rest.starts_with([' ', '\t'])) {
+        return None;
+    }
+    let words: String = rest
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == ' ')
+        .collect::<String>()
+        .to_ascii_lowercase();
+    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    let section = match words.as_str() {
+        "active queue" | "queue" | "active" => Section::Active,
+        "task details" | "details" => Section::Details,
+        "completed" | "completed tasks" | "recently completed" | "done" => Section::Completed,
+        _ => Section::Other,
+    };
+    Some((level, text.len() - rest.trim_start().len(), section))
+}
+
+fn is_rule(text: &str) -> bool {
+    let text = text.trim();
+    text.len() >= 3
+        && ['-', '*', '_']
+            .iter()
+            .any(|mark| text.chars().all(|c| c == *mark))
+}
+
+fn looks_like_a_box(text: &str) -> bool {
+    let text = text.trim_start();
+    let bullet = text
+        .strip_prefix(['-', '*', '+'])
+        .unwrap_or(text)
+        .trim_start();
+    let mut inner = bullet.chars();
+    bullet.starts_with('[')
+        && checkbox(text).is_none()
+        && (inner.nth(2) == Some(']') || bullet.starts_with("[]"))
+        && !bullet.contains("](")
+}

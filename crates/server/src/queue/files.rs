@@ -1,0 +1,285 @@
+//! `BUILD_QUEUE.md`, brought together with the store whenever it changes, and what is written about builds beside
+//! it: `BUILD_STATUS.md`, `HEARTBEAT.md`, `subagents/active.json`.
+//!
+//! The directory is looked at every second, not watched: editors replace files, and network file systems tell
+//! nobody. A file that is still being written is left until it rests. What is written about builds is never read.
+
+use super::edit::{append, write};
+use super::{Entry, From, shown};
+use crate::app::App;
+use crate::error::ApiError;
+use agentwright_api::Beat;
+use agentwright_queue::Item;
+use agentwright_queue::file::{self, Problem, merge};
+use agentwright_queue::start::Standing;
+use agentwright_store::OrgScope;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// The file.
+const QUEUE: &str = "BUILD_QUEUE.md";
+/// Problems that are logged of one reading.
+const LOGGED: usize = 10;
+/// Tries of a merge whose file changes under its hands.
+const TRIES: u32 = 5;
+/// Looks at the heartbeat's page.
+const LOOKS: usize = 10;
+
+/// What the file looked like when it was last read.
+#[derive(Default)]
+pub(crate) struct Watch {
+    /// After the last merge.
+    known: Option<Stamp>,
+    /// At the last look: what is the same twice rests.
+    last: Option<Stamp>,
+    told: Option<String>,
+    revision: Option<i64>,
+}
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stamp {
+    Missing,
+    There {
+        inode: u64,
+        bytes: u64,
+        changed: (i64, i64),
+    },
+}
+
+fn stamp(path: &Path) -> io::Result<Stamp> {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(Stamp::There {
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            changed: (metadata.mtime(), metadata.mtime_nsec()),
+        }),
+        Ok(_) => Err(io::Error::other(
+            "it is no plain file: links and directories are not followed",
+        )),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Stamp::Missing),
+        Err(error) => Err(error),
+    }
+}
+
+/// Brings file and store together when one of them changed; `true` when the store did by it.
+pub(crate) async fn sync(app: &App, watch: &mut Watch) -> Result<bool, ApiError> {
+    let Some(dir) = app.config().settings.queue.dir.clone() else {
+        return Ok(false);
+    };
+    let path = dir.join(QUEUE);
+    let now = match stamp(&path) {
+        Ok(now) => now,
+        Err(error) => return Ok(tell(watch, format!("{}: {error}", path.display()))),
+    };
+    let rests = watch.last == Some(now);
+    watch.last = Some(now);
+    let revision = app.store().backlog(&OrgScope::local()).await?.revision;
+    if watch.known == Some(now) && watch.revision == Some(revision) {
+        return Ok(false);
+    }
+    // The first look, and a change of the store, need no rest of the file beyond what it has had.
+    if !rests && watch.known.is_some() {
+        return Ok(false);
+    }
+    for _ in 0..TRIES {
+        match bring_together(app, &path).await? {
+            Brought::Again => {}
+            Brought::Done { changed, stamp } => {
+                watch.known = Some(stamp);
+                watch.last = Some(stamp);
+                watch.revision = Some(app.store().backlog(&OrgScope::local()).await?.revision);
+                return Ok(changed);
+            }
+            Brought::Not(why) => {
+                watch.known = Some(now);
+                watch.revision = Some(revision);
+                return Ok(tell(watch, why));
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Says it once, as long as it is the same.
+fn tell(watch: &mut Watch, why: String) -> bool {
+    if watch.told.as_ref() != Some(&why) {
+        tracing::warn!(why, "the queue file is not read");
+        watch.told = Some(why);
+    }
+    false
+}
+
+enum Brought {
+    /// Both say the same now.
+    Done {
+        /// Whether the store changed.
+        changed: bool,
+        stamp: Stamp,
+    },
+    /// Somebody wrote it meanwhile.
+    Again,
+    /// It cannot be, in words.
+    Not(String),
+}
+
+async fn bring_together(app: &App, path: &Path) -> Result<Brought, ApiError> {
+    let scope = OrgScope::local();
+    let before = match stamp(path) {
+        Ok(before) => before,
+        Err(error) => return Ok(Brought::Not(error.to_string())),
+    };
+    let bytes = match before {
+        Stamp::Missing => Vec::new(),
+        Stamp::There { bytes, .. } if bytes > file::FILE_MAX_BYTES as u64 => {
+            return Ok(Brought::Not(format!(
+                "it has {bytes} bytes, and at most {} are read",
+                file::FILE_MAX_BYTES
+            )));
+        }
+        Stamp::There { .. } => match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) => return Ok(Brought::Not(error.to_string())),
+        },
+    };
+    let text = match file::text(&bytes) {
+        Ok(text) => text,
+        Err(problem) => return Ok(Brought::Not(problem.to_string())),
+    };
+    let place = path.parent().unwrap_or(path).display().to_string();
+    let zone = app.queue_zone().iana_name().unwrap_or("UTC").to_owned();
+    let of = From {
+        base_dir: &place,
+        zone: &zone,
+        now_ms: app.now_ms(),
+    };
+    let mut changed = false;
+    let merged = write(app, &scope, |entries| {
+        let agreed = |entry: &Entry| {
+            entry
+                .idea
+                .agreed
+                .clone()
+                .and_then(|json| serde_json::from_value(json).ok())
+        };
+        let base: Vec<Item> = entries.iter().filter_map(agreed).collect();
+        let there = entries.iter().filter(|entry| !entry.is_removed());
+        let store: Vec<Item> = there.map(|entry| entry.item.clone()).collect();
+        let merged = merge(text, &base, &store);
+        if stamp(path).ok() != Some(before) {
+            return Ok(None);
+        }
+        if merged.text != text
+            && let Err(error) = put(path, &merged.text)
+        {
+            return Ok(Some(Err(error.to_string())));
+        }
+        changed = take(entries, &merged.items, &of);
+        Ok(Some(Ok(merged.problems)))
+    })
+    .await?;
+    match merged {
+        None => Ok(Brought::Again),
+        Some(Err(why)) => Ok(Brought::Not(why)),
+        Some(Ok(problems)) => {
+            told(path, &problems);
+            let stamp = stamp(path).unwrap_or(Stamp::Missing);
+            Ok(Brought::Done { changed, stamp })
+        }
+    }
+}
+
+fn told(path: &Path, problems: &[Problem]) {
+    for problem in problems.iter().take(LOGGED) {
+        tracing::info!("{}:{problem}", path.display());
+    }
+}
+
+/// Takes over what both sides agreed on; `true` when something of the store is different by it.
+fn take(entries: &mut Vec<Entry>, items: &[Item], of: &From<'_>) -> bool {
+    let mut changed = false;
+    // A removed one that the file does not have any more is gone; one that a person deleted from the file is,
+    // too, unless it is being built.
+    entries.retain_mut(|entry| {
+        let stays = items.iter().any(|item| item.label == *entry.label());
+        let building = entry.standing() == Standing::Building && !entry.is_removed();
+        if !stays && building {
+            entry.idea.agreed = None;
+        }
+        changed |= !stays && !building && !entry.is_removed();
+        stays || building
+    });
+    for (position, item) in items.iter().enumerate() {
+        let at = entries
+            .iter()
+            .position(|entry| *entry.label() == item.label);
+        let at = at.unwrap_or_else(|| {
+            changed = true;
+            append(entries, item.clone(), of);
+            entries.len() - 1
+        });
+        let entry = &mut entries[at];
+        if entry.item != *item {
+            changed = true;
+            let (was, is) = (entry.item.done, item.done);
+            entry.item = item.clone();
+            match (was, is) {
+                // Ticked or unticked by a person.
+                (false, true) => entry.stand(&Standing::Done),
+                (true, false) => entry.stand(&Standing::Queued),
+                (true, true) | (false, false) => {}
+            }
+        }
+        if entry.is_removed() {
+            // Changed by a person after it was removed here: theirs.
+            entry.idea.status = String::new();
+        }
+        entry.idea.position = i64::try_from(position).unwrap_or(i64::MAX);
+        entry.idea.agreed = serde_json::to_value(item).ok();
+        entry.kept();
+    }
+    entries.sort_by_key(|entry| entry.idea.position);
+    changed
+}
+
+/// Writes a file so that a reader sees the old one or the new one, never half of it.
+fn put(path: &Path, text: &str) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.new"));
+    std::fs::write(&beside, text)?;
+    if let Ok(metadata) = path.metadata() {
+        std::fs::set_permissions(&beside, metadata.permissions())?;
+    }
+    std::fs::File::open(&beside)?.sync_all()?;
+    std::fs::rename(&beside, path)
+}
+
+/// Writes what is to be known about builds. A disk that is full stops no build.
+pub(crate) async fn report(app: &App, beat: &Beat) {
+    let Some(dir) = app.config().settings.queue.dir.clone() else {
+        return;
+    };
+    let heartbeat = match shown::heartbeat(app, &OrgScope::local()).await {
+        Ok(heartbeat) => heartbeat,
+        Err(error) => return tracing::warn!(?error, "cannot tell how the heartbeat is"),
+    };
+    let active = super::active::json(beat);
+    let files: [(PathBuf, String); 3] = [
+        (
+            dir.join("BUILD_STATUS.md"),
+            super::active::status(beat, &heartbeat),
+        ),
+        (
+            dir.join("HEARTBEAT.md"),
+            super::active::heartbeat(beat, &heartbeat, LOOKS),
+        ),
+        (dir.join("subagents/active.json"), active),
+    ];
+    for (path, text) in files {
+        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        if let Err(error) = made.and_then(|()| put(&path, &text)) {
+            tracing::warn!(%error, path = %path.display(), "cannot write about builds");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The queue of builds that start by themselves.
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::extract::{Body, Named, Who};
+use crate::queue::{beat, edit, shown};
+use agentwright_api::{
+    Beat, BeatMode, BeatRequest, Heartbeat, Page, QueueAdds, QueueChange, QueueImport,
+    QueueImported, QueueItem, QueueWhy,
+};
+use agentwright_domain::principal::Role;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+pub(crate) async fn list(
+    State(app): State<App>,
+    who: Who,
+) -> Result<Json<Page<QueueItem>>, ApiError> {
+    let items = shown::items(&app, &who.scope).await?;
+    Ok(Json(Page { items, next: None }))
+}
+
+pub(crate) async fn add(
+    State(app): State<App>,
+    who: Who,
+    Body(request): Body<QueueAdds>,
+) -> Result<(StatusCode, Json<Page<QueueItem>>), ApiError> {
+    who.require(Role::Operator)?;
+    let labels = edit::add(&app, &who, request).await?;
+    app.heart().look_soon();
+    let items = shown::some(&app, &who.scope, &labels).await?;
+    Ok((StatusCode::CREATED, Json(Page { items, next: None })))
+}
+
+pub(crate) async fn import(
+    State(app): State<App>,
+    who: Who,
+    Body(request): Body<QueueImport>,
+) -> Result<(StatusCode, Json<QueueImported>), ApiError> {
+    who.require(Role::Operator)?;
+    let (labels, problems) = edit::import(&app, &who, request).await?;
+    app.heart().look_soon();
+    let items = shown::some(&app, &who.scope, &labels).await?;
+    Ok((StatusCode::CREATED, Json(QueueImported { items, problems })))
+}
+
+pub(crate) async fn why(
+    State(app): State<App>,
+    who: Who,
+    Named(label): Named,
+) -> Result<Json<QueueWhy>, ApiError> {
+    shown::why(&app, &who.scope, &label).await.map(Json)
+}
+
+pub(crate) async fn change(
+    State(app): State<App>,
+    who: Who,
+    Named(label): Named,
+    Body(request): Body<QueueChange>,
+) -> Result<Json<QueueItem>, ApiError> {
+    // A yes to a start is a yes.
+    who.require(match request {
+        QueueChange::Approve {} => Role::Approver,
+        QueueChange::Move { .. }
+        | QueueChange::Block { .. }
+        | QueueChange::Unblock { .. }
+        | QueueChange::Priority { .. }
+        | QueueChange::Retry {} => Role::Operator,
+    })?;
+    let label = edit::change(&app, &who, &label, &request).await?;
+    app.heart().look_soon();
+    shown::one(&app, &who.scope, &label).await.map(Json)
+}
+
+pub(crate) async fn remove(
+    State(app): State<App>,
+    who: Who,
+    Named(label): Named,
+) -> Result<Json<QueueItem>, ApiError> {
+    who.require(Role::Operator)?;
+    let item = edit::remove(&app, &who.scope, &label).await?;
+    app.heart().look_soon();
+    Ok(Json(item))
+}
+
+pub(crate) async fn beat(
+    State(app): State<App>,
+    who: Who,
+    Body(request): Body<BeatRequest>,
+) -> Result<Json<Beat>, ApiError> {
+    if request.mode == BeatMode::Start {
+        who.require(Role::Operator)?;
+    }
+    beat::beat(&app, &who.scope, "by hand", request.mode)
+        .await
+        .map(Json)
+}
+
+pub(crate) async fn heartbeat(
+    State(app): State<App>,
+    who: Who,
+) -> Result<Json<Heartbeat>, ApiError> {
+    shown::heartbeat(&app, &who.scope).await.map(Json)
+}
