@@ -1,7 +1,10 @@
 //! The whole app over its socket: a real store, a real engine, a scripted executor.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
-#![expect(clippy::too_many_lines, reason = "a table of refusals is read in one piece")]
+#![expect(
+    clippy::too_many_lines,
+    reason = "a table of refusals is read in one piece"
+)]
 
 mod access;
 mod builds;
