@@ -59,7 +59,7 @@ async fn a_database_of_the_first_version_is_brought_up_to_date_with_its_data() {
     let mut conn = sqlite(dir.path()).await;
     conn.execute(
         "DROP TABLE llm_calls; DROP TABLE budgets; DROP TABLE api_keys; DROP TABLE key_organizations;
-         DROP TABLE login_codes; DROP TABLE sessions; DROP TABLE audit; DROP TABLE audit_heads;
+         ALTER TABLE organizations DROP COLUMN deleted_at_ms; DROP TABLE login_codes; DROP TABLE sessions; DROP TABLE audit; DROP TABLE audit_heads;
          DELETE FROM _sqlx_migrations WHERE version > 1",
     )
     .await
