@@ -63,18 +63,22 @@ fn no_wall(place: &str, detail: impl Into<String>) -> OpenError {
 /// Puts the wall in place where it is missing, then looks whether it stands.
 pub(crate) async fn raise(conn: &mut PgConnection, place: &str) -> Result<(), OpenError> {
     let of = |error: sqlx::Error| crate::open::of_sqlx(place, &error);
+    let mut all = String::new();
     for table in without(conn).await.map_err(of)? {
         // The name comes from PostgreSQL's own catalogue and is quoted.
         let table = table.replace('"', "\"\"");
-        let sql = format!(
+        all.push_str(&format!(
             "ALTER TABLE agentwright.\"{table}\" ENABLE ROW LEVEL SECURITY;
              ALTER TABLE agentwright.\"{table}\" FORCE ROW LEVEL SECURITY;
              DROP POLICY IF EXISTS of_organization ON agentwright.\"{table}\";
              CREATE POLICY of_organization ON agentwright.\"{table}\"
                USING ((SELECT current_setting('{SETTING}', true)) IN (organization_id, '{WORKER}'))
-               WITH CHECK ((SELECT current_setting('{SETTING}', true)) IN (organization_id, '{WORKER}'))"
-        );
-        conn.execute(AssertSqlSafe(sql)).await.map_err(of)?;
+               WITH CHECK ((SELECT current_setting('{SETTING}', true)) IN (organization_id, '{WORKER}'));"
+        ));
+    }
+    if !all.is_empty() {
+        // Sent at once it is one transaction.
+        conn.execute(AssertSqlSafe(all)).await.map_err(of)?;
     }
     let left = without(conn).await.map_err(of)?;
     if let Some(table) = left.first() {
