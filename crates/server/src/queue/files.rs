@@ -154,7 +154,7 @@ async fn bring_together(app: &App, path: &Path) -> Result<Brought, ApiError> {
         zone: &zone,
         now_ms: app.now_ms(),
     };
-    let mut changed = false;
+    let (mut changed, mut written) = (false, before);
     let merged = write(app, &scope, |entries| {
         let agreed = |entry: &Entry| {
             entry
@@ -170,10 +170,12 @@ async fn bring_together(app: &App, path: &Path) -> Result<Brought, ApiError> {
         if stamp(path).ok() != Some(before) {
             return Ok(None);
         }
-        if merged.text != text
-            && let Err(error) = put(path, &merged.text)
-        {
-            return Ok(Some(Err(error.to_string())));
+        if merged.text != text {
+            // What we wrote, not what is there afterwards: a person may be quicker.
+            match put(path, &merged.text) {
+                Ok(stamp) => written = stamp,
+                Err(error) => return Ok(Some(Err(error.to_string()))),
+            }
         }
         changed = take(entries, &merged.items, &of);
         Ok(Some(Ok(merged.problems)))
@@ -184,8 +186,10 @@ async fn bring_together(app: &App, path: &Path) -> Result<Brought, ApiError> {
         Some(Err(why)) => Ok(Brought::Not(why)),
         Some(Ok(problems)) => {
             told(path, &problems);
-            let stamp = stamp(path).unwrap_or(Stamp::Missing);
-            Ok(Brought::Done { changed, stamp })
+            Ok(Brought::Done {
+                changed,
+                stamp: written,
+            })
         }
     }
 }
@@ -243,8 +247,8 @@ fn take(entries: &mut Vec<Entry>, items: &[Item], of: &From<'_>) -> bool {
     changed
 }
 
-/// Writes a file so that a reader sees the old one or the new one, never half of it.
-fn put(path: &Path, text: &str) -> io::Result<()> {
+/// Writes a file so that a reader sees the old one or the new one, never half of it. Answers what it looks like.
+fn put(path: &Path, text: &str) -> io::Result<Stamp> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.new"));
     std::fs::write(&beside, text)?;
@@ -252,7 +256,9 @@ fn put(path: &Path, text: &str) -> io::Result<()> {
         std::fs::set_permissions(&beside, metadata.permissions())?;
     }
     std::fs::File::open(&beside)?.sync_all()?;
-    std::fs::rename(&beside, path)
+    let written = stamp(&beside)?;
+    std::fs::rename(&beside, path)?;
+    Ok(written)
 }
 
 /// Writes what is to be known about builds. A disk that is full stops no build.

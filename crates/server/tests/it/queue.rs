@@ -320,7 +320,7 @@ async fn what_cannot_be_meant_is_refused_and_nothing_of_it_is_kept() {
         0
     );
     let change = QueueChange::Move {
-        before: Some(Slug::parse("one").unwrap()),
+        before: Some(Slug::parse("mine").unwrap()),
     };
     assert_eq!(
         world
