@@ -13,6 +13,7 @@
 mod cheats;
 mod front;
 mod limit;
+mod llm;
 mod load;
 mod served;
 
@@ -41,6 +42,8 @@ enum What {
     Events(Load),
     /// Cold start, and memory at rest without and with builds (`--n 10000`).
     Start(Load),
+    /// A call of a model beside a bare HTTP round trip.
+    Llm(llm::Options),
     /// Programs that lie and programs that do not, judged by review and verify.
     Cheats(cheats::Options),
     /// A bare axum server (started by the others).
@@ -113,6 +116,7 @@ fn main() -> anyhow::Result<ExitCode> {
                 front::bare(&socket, &page).await?;
                 return Ok(ExitCode::SUCCESS);
             }
+            What::Llm(options) => llm::run(&options).await?,
             What::Cheats(options) => {
                 let (line, reached) = cheats::run(&options).await?;
                 println!("{line}");

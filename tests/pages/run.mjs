@@ -10,7 +10,8 @@ import { launch, listen, flaws, SIZES, SCHEMES } from "./browser.mjs";
 import { Server } from "./server.mjs";
 
 const [program, shots] = process.argv.slice(2);
-const PATIENCE = 60_000;
+// On two busy cores a build takes a minute.
+const PATIENCE = 180_000;
 const WEIGHT_MAX = 150_000;
 const INTENT = "every night, keep a zip of the folder ~/notes in ~/backups and keep the last 7";
 const ATTACK = `every hour, watch https://example.org/<script>alert(1)</script>"><img src=x onerror=alert(2)>`;
@@ -135,8 +136,9 @@ await check("without script: a build is submitted, approved and rejected by form
 async function until(on, address, holds) {
   const end = Date.now() + PATIENCE;
   while (!await holds()) {
-    assert.ok(Date.now() < end, `still not so at ${address}`);
-    await on.waitForTimeout(200);
+    const stands = await on.locator("h1").innerText();
+    assert.ok(Date.now() < end, `${address} is still: ${stands}`);
+    await on.waitForTimeout(1_000);
     await on.goto(address);
   }
 }

@@ -44,9 +44,8 @@ pub use files::{ChangedFile, Commit, Diff, DiffQuery, FILES_MAX, FileEntry, File
 pub use plan::{Choice, Difference, Missing, Plan, PlanRequest, PlanVerdict};
 pub use problem::{FieldProblem, Problem, code};
 pub use queue::{
-    Beat, BeatMode, BeatRequest, Heartbeat, HeartbeatLook, QUEUE_ADD_MAX, QUEUE_LINES_MAX,
-    QUEUE_TEXT_MAX, QueueAdd, QueueAdds, QueueChange, QueueImport, QueueImported, QueueItem,
-    QueuePriority, QueueWhy, Receipt,
+    Beat, BeatMode, BeatRequest, Heartbeat, HeartbeatLook, QUEUE_ADD_MAX, QueueAdd, QueueAdds,
+    QueueChange, QueueImport, QueueImported, QueueItem, QueuePriority, QueueWhy, Receipt,
 };
 pub use socket::ReachableSocket;
 pub use spending::{BudgetNow, BudgetQuery, COST_DAYS_MAX, Cost, CostQuery, CostsBy, SetBudget};

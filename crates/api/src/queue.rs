@@ -10,9 +10,9 @@ use serde_json::Value;
 /// Items of one request.
 pub const QUEUE_ADD_MAX: usize = 1_000;
 /// The longest text of an item, in characters.
-pub const QUEUE_TEXT_MAX: usize = 20_000;
+pub(crate) const QUEUE_TEXT_MAX: usize = 20_000;
 /// Lines of one list of an item.
-pub const QUEUE_LINES_MAX: usize = 100;
+pub(crate) const QUEUE_LINES_MAX: usize = 100;
 
 /// How soon an item may start by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,6 +1,12 @@
 //! Writes every page with something on it into a directory, to be looked at without a server:
 //! `cargo run -p agentwright-pages --example gallery -- DIR`.
 
+#![expect(clippy::unwrap_used, reason = "fixtures fail by panicking")]
+#![expect(
+    clippy::too_many_lines,
+    reason = "a fixture tells what is on a page in one piece"
+)]
+
 #[path = "../tests/it/fixtures.rs"]
 mod fixtures;
 

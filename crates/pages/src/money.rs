@@ -204,9 +204,7 @@ fn plain_usd(micro: i64) -> String {
 
 fn dollars(micro: i64) -> f64 {
     // Money of a plot: a double has room for every amount that is a budget.
-    #[expect(clippy::cast_precision_loss, reason = "a plot's height")]
-    let micro = micro as f64;
-    micro / 1e6
+    micro as f64 / 1e6
 }
 
 /// The dates of the last so many days, UTC, oldest first.
@@ -269,7 +267,7 @@ pub struct Insights {
 
 impl Insights {
     /// The page.
-    pub fn new(shell: Shell, given: InsightsGiven) -> Self {
+    pub fn new(shell: Shell, given: &InsightsGiven) -> Self {
         let good: Vec<&Finished> = of(&given.finished, BuildStatus::Completed);
         let bad: Vec<&Finished> = of(&given.finished, BuildStatus::Failed);
         let mut worked: Vec<i64> = good.iter().map(|one| one.worked_ms).collect();
@@ -290,7 +288,7 @@ impl Insights {
             median: words::took(quantile(&worked, 50)),
             p90: words::took(quantile(&worked, 90)),
             first_try: percent(at_once, good.len()),
-            plots: plots(&shell, &given),
+            plots: plots(&shell, given),
             where_failed,
             shell,
         }
@@ -411,9 +409,7 @@ fn plots(shell: &Shell, given: &InsightsGiven) -> Vec<Plot> {
 
 fn milliseconds(ms: i64) -> f64 {
     // A build is stopped after hours: far below what a double counts exactly.
-    #[expect(clippy::cast_precision_loss, reason = "a plot's height")]
-    let ms = ms as f64;
-    ms
+    ms as f64
 }
 
 #[cfg(test)]

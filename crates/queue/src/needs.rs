@@ -223,10 +223,7 @@ pub fn estimate_ms(text: &str) -> Option<i64> {
         "w" | "week" | "weeks" => 7.0 * 24.0 * 3_600_000.0,
         _ => return None,
     };
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "below 10,000 weeks in milliseconds"
-    )]
+    // Below 10,000 weeks in milliseconds: it fits.
     Some((amount * unit_ms) as i64)
 }
 

@@ -16,6 +16,11 @@ pub enum Moment {
 /// Reads `2026-02-06 15:00`, `2026-02-06T15:00:00`, `2026-02-06`, or a moment with an offset.
 pub fn moment(text: &str) -> Option<Moment> {
     let text = text.trim();
+    // The usual form has neither an offset nor a zone.
+    let plain = !text.contains(['Z', 'z', '+', '[']) && text.matches('-').count() == 2;
+    if plain && let Ok(civil) = text.parse::<DateTime>() {
+        return Some(Moment::Civil(civil));
+    }
     if let Ok(at) = text.parse::<Timestamp>() {
         return Some(Moment::At(at));
     }

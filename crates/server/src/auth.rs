@@ -31,8 +31,8 @@ use tokio::time::Instant;
 
 /// Paths that need nobody: exactly these.
 const OPEN_PATHS: &[&str] = &["/health", "/executor/health", "/login"];
-/// And everything below these: files of the pages, and links whose token is the proof.
-const OPEN_FOLDERS: &[&str] = &["/assets/", "/a/"];
+/// And everything below this: files of the pages.
+const OPEN_FOLDERS: &[&str] = &["/assets/"];
 
 /// How often something long-lived looks whether it still may, when nothing in this process says so sooner.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);

@@ -184,6 +184,19 @@ impl Default for QueueSettings {
 }
 
 impl QueueSettings {
+    /// What is wrong with it.
+    fn problem(&self) -> Option<String> {
+        if let Err(why) = self.window() {
+            return Some(format!("has off-hours that cannot be meant: {why}"));
+        }
+        if self.dir.as_ref().is_some_and(|dir| !dir.is_absolute()) {
+            return Some("has a dir that is not an absolute path".into());
+        }
+        let bounds = (10..=86_400).contains(&self.heartbeat_s) && (1..=64).contains(&self.limit);
+        let said = "has a heartbeat_s outside of 10 to 86400, or a limit outside of 1 to 64";
+        (!bounds).then(|| said.into())
+    }
+
     /// The off-hours in the person's zone.
     pub(crate) fn window(&self) -> Result<Window, NotAWindow> {
         let system = || jiff::tz::TimeZone::system().iana_name().map(str::to_owned);
@@ -375,18 +388,8 @@ impl Config {
         {
             return wrong("coder", "has a program that is not an absolute path".into());
         }
-        if let Err(why) = it.queue.window() {
-            return wrong(
-                "queue",
-                format!("has off-hours that cannot be meant: {why}"),
-            );
-        }
-        if it.queue.dir.as_ref().is_some_and(|dir| !dir.is_absolute()) {
-            return wrong("queue", "has a dir that is not an absolute path".into());
-        }
-        if !(10..=86_400).contains(&it.queue.heartbeat_s) || !(1..=64).contains(&it.queue.limit) {
-            let problem = "has a heartbeat_s outside of 10 to 86400, or a limit outside of 1 to 64";
-            return wrong("queue", problem.into());
+        if let Some(problem) = it.queue.problem() {
+            return wrong("queue", problem);
         }
         if let Err(why) = it.price_table() {
             return wrong("prices", why);

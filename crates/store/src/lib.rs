@@ -31,6 +31,7 @@ mod sessions;
 mod spend;
 mod tenancy;
 mod watch;
+mod whole;
 
 pub use artifacts::{ARTIFACT_MAX_BYTES, ARTIFACTS_QUOTA_BYTES};
 pub use audit::{AUDIT_PAGE_MAX, Actor, AuditRow, AuditVerdict, BrokenRow, Change};

@@ -113,7 +113,7 @@ impl Store {
             Location::Sqlite(path) => open_sqlite(&path).await?,
             Location::Postgres(url) => open_postgres(&url).await?,
         };
-        let secret = match secret(&db, &options.secret).await {
+        let secret = match Secret::of(&db, &options.secret).await {
             Ok(secret) => secret,
             Err(error) => {
                 db.close().await;
@@ -163,60 +163,6 @@ impl Store {
     pub fn shared(&self) -> bool {
         matches!(self.inner.db, Db::Postgres { .. })
     }
-
-    /// Copies the whole database, as it is at one moment, into a file that is not there yet; durable when it
-    /// returns. Writers wait meanwhile for no longer than a checkpoint. `false` on PostgreSQL, which has its own
-    /// tools for this.
-    pub async fn snapshot(&self, to: &Path) -> Result<bool, Error> {
-        let doing = "copying the database";
-        let mut held = self.inner.db.reader().await?;
-        let Conn::Sqlite(conn) = held.conn() else {
-            return Ok(false);
-        };
-        sqlx::query("VACUUM INTO $1")
-            .bind(to.display().to_string())
-            .execute(conn)
-            .await
-            .map_err(|error| Error::of(doing, &error))?;
-        drop(held);
-        let synced = tokio::fs::File::open(to).await;
-        let synced = match synced {
-            Ok(file) => file.sync_all().await,
-            Err(error) => Err(error),
-        };
-        synced.map_err(|error| Error::Unavailable {
-            doing,
-            detail: error.to_string(),
-        })?;
-        Ok(true)
-    }
-
-    /// Reads the whole database and says what is wrong with it; empty when nothing is. PostgreSQL
-    /// has checksums of its own for this.
-    pub async fn check(&self) -> Result<Vec<String>, Error> {
-        let mut held = self.inner.db.reader().await?;
-        let Conn::Sqlite(conn) = held.conn() else {
-            return Ok(Vec::new());
-        };
-        let lines: Vec<(String,)> = sqlx::query_as("PRAGMA integrity_check")
-            .fetch_all(conn)
-            .await
-            .map_err(|error| Error::of("checking the database", &error))?;
-        Ok(lines
-            .into_iter()
-            .map(|(line,)| line)
-            .filter(|line| line != "ok")
-            .collect())
-    }
-}
-
-/// The key outside the database, when it is this database's.
-async fn secret(db: &Db, path: &Path) -> Result<Secret, OpenError> {
-    let secret = Secret::open(path)?;
-    let held = db.writer().await;
-    let mut held = held.map_err(|error| of_store(&path.display().to_string(), error))?;
-    secret.belongs(&mut held.conn(), path).await?;
-    Ok(secret)
 }
 
 crate::db::statements! {
@@ -481,6 +427,7 @@ async fn open_postgres(url: &str) -> Result<Db, OpenError> {
 
 async fn bring_up(conn: &mut PgConnection, place: &str) -> Result<(), OpenError> {
     let of = |error: sqlx::Error| of_sqlx(place, &error);
+    tenancy::below(conn, place).await?;
     let (ours,): (bool,) =
         sqlx::query_as("SELECT to_regclass('agentwright._sqlx_migrations') IS NOT NULL")
             .fetch_one(&mut *conn)

@@ -4,6 +4,7 @@
 //! can only read or write the database can neither use what is stored nor forge it. A database belongs to one
 //! such file; another one is refused at open.
 
+use crate::connections::Db;
 use crate::db::{Arg, Conn};
 use crate::error::{Error, OpenError};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -31,8 +32,18 @@ pub(crate) struct Secret {
 }
 
 impl Secret {
+    /// The one of a database; made where the database is new.
+    pub(crate) async fn of(db: &Db, path: &Path) -> Result<Self, OpenError> {
+        let secret = Self::open(path)?;
+        let held = db.writer().await;
+        let mut held =
+            held.map_err(|error| crate::open::of_store(&path.display().to_string(), error))?;
+        secret.belongs(&mut held.conn(), path).await?;
+        Ok(secret)
+    }
+
     /// Reads the file, or makes it where there is none.
-    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+    fn open(path: &Path) -> Result<Self, OpenError> {
         let place = path.display().to_string();
         let of = |error: std::io::Error| crate::open::of_io(&place, &error);
         if !path.exists() {
@@ -55,7 +66,7 @@ impl Secret {
     }
 
     /// Marks a new database with this key; refuses one that was marked with another.
-    pub(crate) async fn belongs(&self, conn: &mut Conn<'_>, path: &Path) -> Result<(), OpenError> {
+    async fn belongs(&self, conn: &mut Conn<'_>, path: &Path) -> Result<(), OpenError> {
         let check = self.mac("check", &[]);
         let args = [Arg::Text(CHECK), Arg::Text(&check)];
         let kept = async {

@@ -40,57 +40,70 @@ const HOLES: &str = "SELECT c.relname::text FROM pg_class AS c
     WHERE c.relkind IN ('v', 'm') AND NOT COALESCE('security_invoker=true' = ANY(c.reloptions), false)
     ORDER BY 1";
 
+/// Refuses a database user whom the wall would not hold. Asked before anything is changed.
+pub(crate) async fn below(conn: &mut PgConnection, place: &str) -> Result<(), OpenError> {
+    let above: bool = sqlx::query_scalar(ABOVE)
+        .fetch_one(conn)
+        .await
+        .map_err(|error| crate::open::of_sqlx(place, &error))?;
+    if above {
+        let detail = "its user is a superuser or has BYPASSRLS, so nothing holds it: make one for agentwright (CREATE ROLE agentwright LOGIN PASSWORD '…'; ALTER DATABASE … OWNER TO agentwright) and put it into the address";
+        return Err(no_wall(place, detail));
+    }
+    Ok(())
+}
+
+fn no_wall(place: &str, detail: impl Into<String>) -> OpenError {
+    OpenError::NoWall {
+        place: place.to_owned(),
+        detail: detail.into(),
+    }
+}
+
 /// Puts the wall in place where it is missing, then looks whether it stands.
 pub(crate) async fn raise(conn: &mut PgConnection, place: &str) -> Result<(), OpenError> {
     let of = |error: sqlx::Error| crate::open::of_sqlx(place, &error);
-    let no_wall = |detail: String| OpenError::NoWall {
-        place: place.to_owned(),
-        detail,
-    };
-    let above: bool = sqlx::query_scalar(ABOVE)
-        .fetch_one(&mut *conn)
-        .await
-        .map_err(of)?;
-    if above {
-        let detail = "its user is a superuser or has BYPASSRLS, so nothing holds it: make one for agentwright (CREATE ROLE agentwright LOGIN PASSWORD '…'; ALTER DATABASE … OWNER TO agentwright) and put it into the address";
-        return Err(no_wall(detail.to_owned()));
-    }
+    let mut all = String::new();
     for table in without(conn).await.map_err(of)? {
         // The name comes from PostgreSQL's own catalogue and is quoted.
         let table = table.replace('"', "\"\"");
-        let sql = format!(
+        all.push_str(&format!(
             "ALTER TABLE agentwright.\"{table}\" ENABLE ROW LEVEL SECURITY;
              ALTER TABLE agentwright.\"{table}\" FORCE ROW LEVEL SECURITY;
              DROP POLICY IF EXISTS of_organization ON agentwright.\"{table}\";
              CREATE POLICY of_organization ON agentwright.\"{table}\"
                USING ((SELECT current_setting('{SETTING}', true)) IN (organization_id, '{WORKER}'))
-               WITH CHECK ((SELECT current_setting('{SETTING}', true)) IN (organization_id, '{WORKER}'))"
-        );
-        conn.execute(AssertSqlSafe(sql)).await.map_err(of)?;
+               WITH CHECK ((SELECT current_setting('{SETTING}', true)) IN (organization_id, '{WORKER}'));"
+        ));
+    }
+    if !all.is_empty() {
+        // Sent at once it is one transaction.
+        conn.execute(AssertSqlSafe(all)).await.map_err(of)?;
     }
     let left = without(conn).await.map_err(of)?;
     if let Some(table) = left.first() {
-        return Err(no_wall(format!(
-            "its table {table} has no row level security"
-        )));
+        let detail = format!("its table {table} has no row level security");
+        return Err(no_wall(place, detail));
     }
     let holes: Vec<String> = sqlx::query_scalar(HOLES)
         .fetch_all(&mut *conn)
         .await
         .map_err(of)?;
     match holes.first() {
-        Some(view) => Err(no_wall(format!(
-            "the view {view} in its schema shows rows of every organization: drop it, or set security_invoker"
-        ))),
+        Some(view) => Err(no_wall(
+            place,
+            format!(
+                "the view {view} in its schema shows rows of every organization: drop it, or set security_invoker"
+            ),
+        )),
         None => Ok(()),
     }
 }
 
 /// Whether nothing is left to do for [`raise`].
 pub(crate) async fn stands(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let above: bool = sqlx::query_scalar(ABOVE).fetch_one(&mut *conn).await?;
     let holes: Vec<String> = sqlx::query_scalar(HOLES).fetch_all(&mut *conn).await?;
-    Ok(!above && holes.is_empty() && without(conn).await?.is_empty())
+    Ok(holes.is_empty() && without(conn).await?.is_empty())
 }
 
 async fn without(conn: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {

@@ -110,9 +110,7 @@ impl Cluster {
 
     /// The address of one of its databases for the superuser, whom row level security does not hold.
     pub fn superuser(&self, database: &str) -> String {
-        let (address, _) = database.split_once('?').unwrap_or((database, ""));
-        let name = address.rsplit('/').next().unwrap_or_default();
-        self.url("postgres", name)
+        self.url("postgres", database_of(database))
     }
 
     async fn execute(&self, sql: &str) {
@@ -124,6 +122,20 @@ impl Cluster {
             .expect("the statement");
     }
 
+    /// A database of its own that begins as a copy of another, to which nobody is connected.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn copy(&self, of: &str) -> String {
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let of = database_of(of);
+        self.execute(&format!(
+            "CREATE DATABASE {name} OWNER {USER} TEMPLATE {of}"
+        ))
+        .await;
+        self.url(USER, &name)
+    }
+
     /// The same as a location.
     pub async fn location(&self) -> Location {
         Location::Postgres(self.database().await)
@@ -133,6 +145,12 @@ impl Cluster {
         let host = self.dir.path().display();
         format!("postgres://{user}@localhost/{database}?host={host}")
     }
+}
+
+/// The name in one of our addresses.
+fn database_of(url: &str) -> &str {
+    let address = url.split_once('?').map_or(url, |(address, _)| address);
+    address.rsplit('/').next().unwrap_or_default()
 }
 
 impl Drop for Cluster {

@@ -13,7 +13,6 @@ cat /dev/zero >"$AGENTWRIGHT_DATA/filler" 2>/dev/null
 rm "$AGENTWRIGHT_DATA/filler"
 "$0" build --yes "$1" >/dev/null; echo "freed: $?"
 "$0" daemon stop >/dev/null
-umount "$AGENTWRIGHT_DATA"
 "#;
 
 #[test]

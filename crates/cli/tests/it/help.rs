@@ -29,6 +29,20 @@ const COMMANDS: &[&[&str]] = &[
     &["budget"],
     &["budget", "show"],
     &["budget", "set"],
+    &["queue"],
+    &["queue", "add"],
+    &["queue", "import"],
+    &["queue", "list"],
+    &["queue", "move"],
+    &["queue", "block"],
+    &["queue", "unblock"],
+    &["queue", "priority"],
+    &["queue", "approve"],
+    &["queue", "retry"],
+    &["queue", "remove"],
+    &["heartbeat"],
+    &["why"],
+    &["status"],
     &["up"],
     &["login"],
     &["key"],
@@ -94,7 +108,7 @@ fn no_command_is_missing_from_the_snapshot() {
             "{name}"
         );
     }
-    assert_eq!(count, 29, "{top}");
+    assert_eq!(count, 40, "{top}");
 }
 
 #[test]

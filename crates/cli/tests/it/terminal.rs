@@ -97,7 +97,7 @@ fn ctrl_c_at_a_question_leaves_the_build_waiting_and_says_how_to_go_on() {
     assert_eq!(code, 3, "{screen}");
     assert!(screen.contains("agentwright approve"), "{screen}");
     let builds = home.json(0, &["list"]);
-    assert_eq!(builds["items"][0]["state"]["state"], "waiting", "{builds}");
+    assert_eq!(builds["items"][0]["status"], "waiting", "{builds}");
 }
 
 #[test]

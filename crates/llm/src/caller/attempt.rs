@@ -262,9 +262,28 @@ impl Caller {
     }
 }
 
+/// Counts what is written.
+struct Counted(usize);
+
+impl std::io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// See [`Planned::max_input_tokens`].
 fn input_tokens(request: &Request) -> u64 {
-    let bytes = serde_json::to_string(request).map_or(usize::MAX, |text| text.len());
+    // Counted, not kept: a question may be megabytes long.
+    let mut bytes = Counted(0);
+    if serde_json::to_writer(&mut bytes, request).is_err() {
+        bytes.0 = usize::MAX;
+    }
+    let bytes = bytes.0;
     let estimate = u64::try_from(bytes.div_ceil(2)).unwrap_or(u64::MAX);
     request
         .context_tokens

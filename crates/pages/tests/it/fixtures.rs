@@ -846,7 +846,7 @@ pub(crate) fn all(texts: Texts) -> Vec<(&'static str, String)> {
         ("costs", render(&Costs::new(shell("costs"), costs))),
         (
             "insights",
-            render(&Insights::new(shell("insights"), insights)),
+            render(&Insights::new(shell("insights"), &insights)),
         ),
         (
             "audit",

@@ -1,5 +1,11 @@
 //! Every page with attacks in every text: nothing becomes markup, nothing is inline, every form is guarded.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails by panicking")]
+#![expect(
+    clippy::too_many_lines,
+    reason = "a fixture tells what is on a page in one piece"
+)]
+
 mod fixtures;
 
 use fixtures::{Texts, all};

@@ -1,6 +1,6 @@
 //! The code: by the foundation, its files rendered with the inputs, or by a coder.
 
-use super::{Done, Stop, Work, kept as names};
+use super::{Done, Stop, Work, kept};
 use crate::coding::{Coded, Job, code};
 use crate::foundations::read_source;
 use crate::plan::verifies_again;
@@ -22,12 +22,12 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     if spec.foundation.is_none() {
         let as_it_is = verifies_again(work.request) && work.state.facts.repair.is_none();
         return if as_it_is {
-            kept(work, &spec).await
+            as_deployed(work, &spec).await
         } else {
             coded(work, &spec).await
         };
     }
-    let (path, foundation) = (work.repository(), work.directory().join(names::FOUNDATION));
+    let (path, foundation) = (work.repository(), work.directory().join(kept::FOUNDATION));
     let repository = Repository::open(&path).await?;
     let this = spec.clone();
     let (count, code) = work
@@ -63,7 +63,7 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
 }
 
 /// The deployed code as it is, to be verified again. Where a model is there it may mend what no longer holds.
-async fn kept(work: &Work<'_>, spec: &Spec) -> Result<Done, Stop> {
+async fn as_deployed(work: &Work<'_>, spec: &Spec) -> Result<Done, Stop> {
     let path = work.repository();
     let repository = Repository::open(&path).await?;
     let step = Step {
@@ -135,7 +135,7 @@ async fn coded(work: &Work<'_>, spec: &Spec) -> Result<Done, Stop> {
 async fn written(work: &Work<'_>, spec: &Spec) -> Result<String, Stop> {
     let asking = work.asking(Stage::Generate).await?;
     let models = work.builds.models();
-    let failure = work.directory().join(names::FAILURE);
+    let failure = work.directory().join(kept::FAILURE);
     let repair = work.state.facts.repair.as_ref();
     let evidence = match repair {
         Some(repair) => Some(
@@ -148,7 +148,7 @@ async fn written(work: &Work<'_>, spec: &Spec) -> Result<String, Stop> {
     let left = work.kept_name(&format!("left-{}", work.attempt));
     let repairs = u32::try_from(work.state.facts.tried.len()).unwrap_or(u32::MAX);
     let job = Job {
-        left: work.directory().join(names::REPLAY).join(&left),
+        left: work.directory().join(kept::REPLAY).join(&left),
         left_then: work.replayed().map(|then| then.join(&left)),
         spec,
         conventions: &models.settings().conventions,

@@ -5,6 +5,8 @@
 pub(super) struct Line<'a> {
     /// Without its ending.
     pub(super) text: &'a str,
+    /// With its ending.
+    pub(super) whole: &'a str,
     /// `\n`, `\r\n`, or nothing at the end of the file.
     pub(super) ending: &'a str,
     /// In a code fence or a comment: a person's own words, whatever they look like.
@@ -20,6 +22,7 @@ pub(super) fn lines(text: &str) -> Vec<Line<'_>> {
             let text = text.strip_suffix('\r').unwrap_or(text);
             Line {
                 text,
+                whole,
                 ending: &whole[text.len()..],
                 shown: false,
             }

@@ -22,14 +22,13 @@ pub struct Parsed {
 /// Reads a file. Never fails: what cannot be read is a problem, and everything else is there.
 pub fn parse(text: &str) -> Parsed {
     let scan = Scan::new(text);
-    let mut items: Vec<Item> = Vec::with_capacity(scan.placed.len());
-    for section in [Section::Active, Section::Completed] {
-        let of = scan
-            .placed
-            .iter()
-            .filter(|placed| placed.section == section);
-        items.extend(of.map(|placed| placed.item.clone()));
-    }
+    let active = |placed: &Placed| placed.section == Section::Active;
+    let (active, completed): (Vec<Placed>, Vec<Placed>) = scan.placed.into_iter().partition(active);
+    let items = active
+        .into_iter()
+        .chain(completed)
+        .map(|placed| placed.item)
+        .collect();
     Parsed {
         items,
         problems: scan.problems,
@@ -68,6 +67,43 @@ pub(super) struct Scan<'a> {
     pub(super) ends: BTreeMap<&'static str, usize>,
 }
 
+/// What is found on the way through the lines.
+struct Outline {
+    section: Section,
+    /// Of the section's heading.
+    level: usize,
+    entries: Vec<(Section, Range<usize>, Entry)>,
+    blocks: Vec<Range<usize>>,
+    /// The line before belongs to an item.
+    open_entry: bool,
+    /// Lines belong to the last block of details.
+    open_block: bool,
+    /// There are more items than are read.
+    full: bool,
+}
+
+impl Outline {
+    fn new(section: Section) -> Self {
+        Self {
+            section,
+            level: 0,
+            entries: Vec::new(),
+            blocks: Vec::new(),
+            open_entry: false,
+            open_block: false,
+            full: false,
+        }
+    }
+
+    fn into_block(&mut self, at: usize) {
+        if self.open_block
+            && let Some(block) = self.blocks.last_mut()
+        {
+            block.end = at + 1;
+        }
+    }
+}
+
 impl<'a> Scan<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let mut scan = Self {
@@ -77,8 +113,8 @@ impl<'a> Scan<'a> {
             headings: BTreeMap::new(),
             ends: BTreeMap::new(),
         };
-        let (entries, blocks) = scan.outline();
-        scan.items(entries, blocks);
+        let outline = scan.outline();
+        scan.items(outline.entries, outline.blocks);
         scan.problems
             .sort_by_key(|problem| (problem.line, problem.column));
         scan.problems.truncate(PROBLEMS_MAX);
@@ -95,88 +131,96 @@ impl<'a> Scan<'a> {
     }
 
     /// The checklist lines of the queue, and the blocks of details.
-    fn outline(&mut self) -> (Vec<(Section, Range<usize>, Entry)>, Vec<Range<usize>>) {
+    fn outline(&mut self) -> Outline {
         let known = |line: &Line<'_>| {
             !line.shown && heading(line.text).is_some_and(|it| it.2 == Section::Active)
         };
         // A file without headings is a bare list.
         let bare = !self.lines.iter().any(known);
-        let mut section = if bare {
+        let mut outline = Outline::new(if bare {
             Section::Active
         } else {
             Section::Other
-        };
-        let (mut level, mut entries, mut blocks) = (
-            0,
-            Vec::<(Section, Range<usize>, Entry)>::new(),
-            Vec::<Range<usize>>::new(),
-        );
-        let (mut open_entry, mut open_block) = (false, false);
+        });
         for at in 0..self.lines.len() {
             let Line { text, shown, .. } = self.lines[at];
             if shown {
-                if open_block && let Some(block) = blocks.last_mut() {
-                    block.end = at + 1;
-                }
-                self.fill(section, at);
-                continue;
-            }
-            if let Some((deep, byte, of)) = heading(text) {
-                open_entry = false;
-                if of != Section::Other || deep <= level.max(2) {
-                    open_block = false;
-                    (section, level) = (of, deep);
-                    self.headed(section, at, byte);
-                    continue;
-                }
-                if section == Section::Details {
-                    blocks.push(at..at + 1);
-                    open_block = true;
-                }
-                self.fill(section, at);
-                continue;
-            }
-            if is_rule(text) {
-                (open_entry, open_block) = (false, false);
-                continue;
-            }
-            if open_block && let Some(block) = blocks.last_mut() {
-                block.end = at + 1;
-            }
-            if text.trim().is_empty() {
-                open_entry = false;
-                continue;
-            }
-            self.fill(section, at);
-            if !matches!(section, Section::Active | Section::Completed) {
-                continue;
-            }
-            let inside = open_entry
-                && entries.last().is_some_and(|(_, block, _)| {
-                    indent(text) > indent(self.lines[block.start].text)
-                });
-            if inside {
-                if let Some((_, block, _)) = entries.last_mut() {
-                    block.end = at + 1;
-                }
-                continue;
-            }
-            open_entry = false;
-            if let Some(entry) = entry(text) {
-                if entry.name.is_empty() {
-                    self.problem(
-                        at,
-                        text.len(),
-                        "this item has no name: write one behind the box",
-                    );
-                } else if entries.len() == ITEMS_MAX {
-                    self.problem(at, 0, format!("only the first {ITEMS_MAX} items are read: move what is done into another file"));
-                    break;
+                outline.into_block(at);
+                self.fill(outline.section, at);
+            } else if let Some((deep, byte, of)) = heading(text) {
+                self.title(&mut outline, at, (deep, byte, of));
+            } else if is_rule(text) {
+                (outline.open_entry, outline.open_block) = (false, false);
+            } else {
+                outline.into_block(at);
+                if text.trim().is_empty() {
+                    outline.open_entry = false;
                 } else {
-                    open_entry = true;
-                    entries.push((section, at..at + 1, entry));
+                    self.fill(outline.section, at);
+                    self.words(&mut outline, at);
                 }
-            } else if looks_like_a_box(text) {
+            }
+        }
+        if bare && !self.lines.is_empty() {
+            self.problem(0, 0, "there is no heading \"## Active Queue\": every item of the list is taken as active");
+        }
+        outline
+    }
+
+    /// A heading: of a section, or of somebody's details.
+    fn title(
+        &mut self,
+        outline: &mut Outline,
+        at: usize,
+        (deep, byte, of): (usize, usize, Section),
+    ) {
+        outline.open_entry = false;
+        if of != Section::Other || deep <= outline.level.max(2) {
+            outline.open_block = false;
+            (outline.section, outline.level) = (of, deep);
+            self.headed(of, at, byte);
+            return;
+        }
+        if outline.section == Section::Details {
+            outline.blocks.push(at..at + 1);
+            outline.open_block = true;
+        }
+        self.fill(outline.section, at);
+    }
+
+    /// Any other line: an item, what is moved in below one, or a person's own words.
+    fn words(&mut self, outline: &mut Outline, at: usize) {
+        let text = self.lines[at].text;
+        if !matches!(outline.section, Section::Active | Section::Completed) {
+            return;
+        }
+        if outline.open_entry
+            && let Some((_, block, _)) = outline.entries.last_mut()
+            && indent(text) > indent(self.lines[block.start].text)
+        {
+            block.end = at + 1;
+            return;
+        }
+        outline.open_entry = false;
+        match entry(text) {
+            Some(entry) if entry.name.is_empty() => {
+                self.problem(
+                    at,
+                    text.len(),
+                    "this item has no name: write one behind the box",
+                );
+            }
+            Some(_) if outline.entries.len() == ITEMS_MAX => {
+                if !outline.full {
+                    self.problem(at, 0, format!("only the first {ITEMS_MAX} items are read: move what is done into another file"));
+                }
+                outline.full = true;
+            }
+            Some(entry) => {
+                outline.open_entry = true;
+                outline.entries.push((outline.section, at..at + 1, entry));
+            }
+            None if looks_like_a_box(text) => {
                 let byte = text.find('[').unwrap_or(0);
                 self.problem(
                     at,
@@ -184,11 +228,8 @@ impl<'a> Scan<'a> {
                     "this looks like an item and is none: write \"- [ ] Name\" or \"- [x] Name\"",
                 );
             }
+            None => {}
         }
-        if bare && !self.lines.is_empty() {
-            self.problem(0, 0, "there is no heading \"## Active Queue\": every item of the list is taken as active");
-        }
-        (entries, blocks)
     }
 
     fn fill(&mut self, section: Section, at: usize) {
@@ -220,34 +261,7 @@ impl<'a> Scan<'a> {
                 .or_default()
                 .push(found);
         }
-        // Labels that somebody chose are theirs, wherever they stand.
-        let mut taken = HashSet::new();
-        let chosen: Vec<Option<Slug>> = entries
-            .iter()
-            .map(|(_, block, entry)| {
-                let range = entry.value(Field::Label)?;
-                let text = &self.lines[block.start].text[range.clone()];
-                match Slug::parse(text) {
-                    Ok(slug) if taken.insert(slug.as_str().to_owned()) => Some(slug),
-                    Ok(_) => {
-                        self.problem(
-                            block.start,
-                            range.start,
-                            "another item has this label: choose another one",
-                        );
-                        None
-                    }
-                    Err(error) => {
-                        self.problem(
-                            block.start,
-                            range.start,
-                            format!("this label cannot be used: {error}"),
-                        );
-                        None
-                    }
-                }
-            })
-            .collect();
+        let (mut taken, chosen) = self.chosen(&entries);
         let mut counted: HashMap<Slug, usize> = HashMap::new();
         for ((section, block, entry), chosen) in entries.into_iter().zip(chosen) {
             let name = self.lines[block.start].text[entry.name.clone()].to_owned();
@@ -274,15 +288,42 @@ impl<'a> Scan<'a> {
                 details: found,
             });
         }
-        let mut left: Vec<Details> = by_slug.into_values().flatten().collect();
+        self.left_over(by_slug.into_values().flatten().collect());
+    }
+
+    /// Labels that somebody chose are theirs, wherever they stand.
+    fn chosen(
+        &mut self,
+        entries: &[(Section, Range<usize>, Entry)],
+    ) -> (HashSet<String>, Vec<Option<Slug>>) {
+        let mut taken = HashSet::new();
+        let mut chosen = Vec::with_capacity(entries.len());
+        for (_, block, entry) in entries {
+            let Some(range) = entry.value(Field::Label) else {
+                chosen.push(None);
+                continue;
+            };
+            let text = self.lines[block.start].text;
+            let label = match Slug::parse(&text[range.clone()]) {
+                Ok(slug) if taken.insert(slug.as_str().to_owned()) => Ok(slug),
+                Ok(_) => Err("another item has this label: choose another one".to_owned()),
+                Err(error) => Err(format!("this label cannot be used: {error}")),
+            };
+            if let Err(message) = &label {
+                self.problem(block.start, range.start, message);
+            }
+            chosen.push(label.ok());
+        }
+        (taken, chosen)
+    }
+
+    /// Details that no item has.
+    fn left_over(&mut self, mut left: Vec<Details>) {
         left.sort_by_key(|details| details.lines.start);
         for details in left {
             let at = details.lines.start;
-            let byte = self.lines[at].text.len()
-                - self.lines[at]
-                    .text
-                    .trim_start_matches(['#', ' ', '\t'])
-                    .len();
+            let text = self.lines[at].text;
+            let byte = text.len() - text.trim_start_matches(['#', ' ', '\t']).len();
             self.problem(
                 at,
                 byte,

@@ -74,10 +74,7 @@ impl<'s, 'a> Draft<'s, 'a> {
         let mut lines: Vec<Cow<'a, str>> = scan
             .lines
             .iter()
-            .map(|line| match line.ending {
-                "\n" | "\r\n" => Cow::Owned(format!("{}{}", line.text, line.ending)),
-                _ => Cow::Borrowed(line.text),
-            })
+            .map(|line| Cow::Borrowed(line.whole))
             .collect();
         // Something may come after the last line.
         if let Some(last) = lines.last_mut()

@@ -479,7 +479,6 @@ fn stalls_are_found_and_nothing_that_works_or_waits_is_called_one() {
     }
     let recall = f64::from(stalled - u32::try_from(missed.len()).unwrap()) / f64::from(stalled);
     let healthy = traces.iter().filter(|trace| !trace.stalls).count();
-    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     let rate = alarms.len() as f64 / healthy as f64;
     println!(
         "{} traces: recall {recall:.3} of {stalled}, false alarms {rate:.3} of {healthy} ({looks} looks)",

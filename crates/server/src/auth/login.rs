@@ -13,6 +13,7 @@ use agentwright_domain::principal::{KeyKind, Principal};
 use agentwright_pages::Login;
 use agentwright_store::{KeyCheck, SESSION_MS};
 use axum::Form;
+use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -39,15 +40,21 @@ pub(crate) struct Given {
     next: String,
 }
 
-pub(crate) async fn form(State(app): State<App>, Query(asked): Query<Asked>) -> Response {
+pub(crate) async fn form(
+    State(app): State<App>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Response {
+    // Whatever else the address says: there is a form to fill in.
+    let Query(asked) = asked.unwrap_or_default();
     page(&app, StatusCode::OK, &asked, "")
 }
 
 pub(crate) async fn log_in(
     State(app): State<App>,
     headers: HeaderMap,
-    Form(given): Form<Given>,
+    given: Result<Form<Given>, FormRejection>,
 ) -> Result<Response, ApiError> {
+    let Form(given) = given.unwrap_or_default();
     // Nobody is logged in by another site's form.
     csrf::same_site(&headers)?;
     let asked = Asked {

@@ -4,7 +4,7 @@ use super::frame::{Place, html_as};
 use crate::app::App;
 use crate::error::Cause;
 use crate::extract::Who;
-use agentwright_api::{PREFIX, Problem};
+use agentwright_api::{PREFIX, Problem, code};
 use agentwright_pages::ProblemPage;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -86,15 +86,12 @@ async fn as_page(
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let (title, detail) = match problem {
-        Some(problem) => (problem.title, problem.detail),
-        None => ("Something went wrong".to_owned(), String::new()),
-    };
-    let (title, detail) = match status {
-        StatusCode::NOT_FOUND if detail.contains("routes begin") => (
+        Some(problem) if problem.code == code::NO_ROUTE => (
             "There is nothing here".to_owned(),
             "The address may be mistyped, or what it named is gone.".to_owned(),
         ),
-        _ => (title, detail),
+        Some(problem) => (problem.title, problem.detail),
+        None => ("Something went wrong".to_owned(), String::new()),
     };
     let name = who.map_or_else(String::new, |who| who.name);
     let shell = place.shell(app, &name, 0);

@@ -166,7 +166,7 @@ pub(super) async fn insights(
         finished: ended.into_iter().map(finished).collect(),
         by_day: dated(by_day.into_iter().map(cost).collect()),
     };
-    html(&Insights::new(frame.shell(&app).await?, given))
+    html(&Insights::new(frame.shell(&app).await?, &given))
 }
 
 fn finished(row: agentwright_store::EndedRow) -> Finished {

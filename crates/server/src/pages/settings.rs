@@ -95,7 +95,7 @@ pub(super) async fn revoke_key(
     trail: Trail,
     Named(id): Named,
 ) -> Result<Response, ApiError> {
-    keys::revoke(State(app), frame.who.clone(), trail, Named(id)).await?;
+    let Json(_revoked) = keys::revoke(State(app), frame.who.clone(), trail, Named(id)).await?;
     Ok(frame.onward("settings"))
 }
 

@@ -30,37 +30,16 @@ fn plain(text: &str) -> String {
 
 /// `BUILD_STATUS.md`.
 pub(super) fn status(beat: &Beat, heartbeat: &Heartbeat) -> String {
-    let mut text = format!(
-        "# Build status\n\nAs of {}.\n\n## Currently building\n\n",
-        beat.at
-    );
-    let mut lines = |items: Vec<String>| {
-        if items.is_empty() {
-            text.push_str("(nothing)\n");
-        }
-        for line in items {
-            text.push_str(&line);
-            text.push('\n');
-        }
-    };
     let build = |item: &QueueItem| {
-        let build = item
-            .build
-            .as_ref()
-            .map_or_else(String::new, |id| format!(", build {id}"));
+        let build = item.build.as_ref();
+        let build = build.map_or_else(String::new, |id| format!(", build {id}"));
         format!(
             "- {} ({}{build})",
             plain(&item.name),
             item.status.replace('_', " ")
         )
     };
-    lines(
-        of(beat, &["building", "awaiting_approval"])
-            .map(build)
-            .collect(),
-    );
-    text.push_str("\n## Queue\n\n");
-    let queued = of(beat, &["queued", "failed"]).map(|item| {
+    let waiting = |item: &QueueItem| {
         let why = item
             .why
             .as_ref()
@@ -71,35 +50,43 @@ pub(super) fn status(beat: &Beat, heartbeat: &Heartbeat) -> String {
             plain(&item.name),
             plain(why)
         )
-    });
-    let mut lines = |items: Vec<String>| {
-        if items.is_empty() {
-            text.push_str("(empty)\n");
-        }
-        for line in items {
-            text.push_str(&line);
-            text.push('\n');
-        }
     };
-    lines(queued.collect());
-    text.push_str("\n## Recent completions\n\n");
+    let active = of(beat, &["building", "awaiting_approval"])
+        .map(build)
+        .collect();
+    let queued = of(beat, &["queued", "failed"]).map(waiting).collect();
     let done: Vec<&QueueItem> = of(beat, &["done"]).collect();
-    if done.is_empty() {
-        text.push_str("(none yet)\n");
-    }
-    for item in done.iter().rev().take(RECENT) {
-        text.push_str(&format!("- {}\n", plain(&item.name)));
-    }
+    let recent = done
+        .iter()
+        .rev()
+        .take(RECENT)
+        .map(|item| format!("- {}", plain(&item.name)));
     let health = if heartbeat.late {
         "the heartbeat is late"
     } else {
         "the heartbeat is on time"
     };
-    text.push_str(&format!(
-        "\n## System health\n\n- {health}, every {} s\n",
-        heartbeat.every_s
-    ));
+    let mut text = format!("# Build status\n\nAs of {}.\n", beat.at);
+    section(&mut text, "Currently building", active);
+    section(&mut text, "Queue", queued);
+    section(&mut text, "Recent completions", recent.collect());
+    section(
+        &mut text,
+        "System health",
+        vec![format!("- {health}, every {} s", heartbeat.every_s)],
+    );
     text
+}
+
+fn section(text: &mut String, title: &str, lines: Vec<String>) {
+    text.push_str(&format!("\n## {title}\n\n"));
+    if lines.is_empty() {
+        text.push_str("(none)\n");
+    }
+    for line in lines {
+        text.push_str(&line);
+        text.push('\n');
+    }
 }
 
 /// `HEARTBEAT.md`.

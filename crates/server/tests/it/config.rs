@@ -57,6 +57,9 @@ fn an_error_names_the_key_and_the_file() {
         ("foundations = [\"mine\"]", "foundations"),
         ("artifacts_quota_mb = 1", "artifacts_quota_mb"),
         ("log = \"loud\"", "log"),
+        ("queue = { heartbeat_s = 1 }", "queue"),
+        ("queue = { dir = \"here\" }", "queue"),
+        ("queue = { off_hours_from = \"10 pm\" }", "queue"),
         ("[[notify]]\ntype = \"pigeon\"\n", "notify"),
     ] {
         let dir = with(toml);

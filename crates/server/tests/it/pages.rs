@@ -493,15 +493,14 @@ async fn a_page_is_told_that_its_build_goes_on() {
         "GET /live?run={}&after={seq} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
         build.id
     );
-    let listening = tokio::spawn(async move { raw(&socket, &request).await });
-    world.script.release();
-    world.until_settled(build.id.as_str()).await;
-    let data = world.data();
-    world.end().await;
-    let heard = listening.await.unwrap();
-    assert!(
-        heard.contains("event: hello") && heard.contains("event: change"),
-        "{heard}"
-    );
-    assert!(data.exists());
+    let id = build.id.clone();
+    let going_on = async move {
+        world.script.release();
+        world.until_settled(id.as_str()).await;
+        // The stream ends with the app.
+        world.end().await;
+    };
+    let (heard, ()) = tokio::join!(raw(&socket, &request), going_on);
+    let told = heard.contains("event: hello") && heard.contains("event: change");
+    assert!(told, "{heard}");
 }

@@ -2,8 +2,8 @@
 
 use crate::support::World;
 use agentwright_api::{
-    BeatMode, BeatRequest, ClientError, Decide, DecisionRequest, QueueAdd, QueueAdds, QueueChange,
-    QueueImport, QueueItem, QueuePriority,
+    BeatMode, BeatRequest, ClientError, QueueAdd, QueueAdds, QueueChange, QueueImport, QueueItem,
+    QueuePriority,
 };
 use agentwright_domain::build::ApprovalMode;
 use agentwright_domain::ids::Slug;
@@ -236,16 +236,12 @@ async fn a_build_that_waits_for_a_person_holds_nobody_up_and_is_done_by_their_ye
         .unwrap();
     let one = until(&world, "one", "awaiting_approval").await;
     until(&world, "two", "awaiting_approval").await;
-    let yes = DecisionRequest {
-        decision: Decide::Approve,
-        subject: None,
-        notes: None,
-    };
-    world
+    let detail = world
         .client
-        .decide(one.build.unwrap().as_str(), &yes)
+        .build(one.build.unwrap().as_str())
         .await
         .unwrap();
+    world.approve(&detail).await;
     until(&world, "one", "done").await;
     world.end().await;
 }
@@ -324,7 +320,7 @@ async fn what_cannot_be_meant_is_refused_and_nothing_of_it_is_kept() {
         0
     );
     let change = QueueChange::Move {
-        before: Some(Slug::parse("mine").unwrap()),
+        before: Some(Slug::parse("one").unwrap()),
     };
     assert_eq!(
         world

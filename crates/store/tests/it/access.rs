@@ -342,7 +342,7 @@ pub(crate) async fn what_was_tampered_with_is_named(bed: Bed) {
             "DELETE FROM audit WHERE organization_id = 'others' AND seq = 4;
              UPDATE audit_heads SET seq = 3, last_mac = (SELECT mac FROM audit WHERE organization_id = 'others' AND seq = 3)
              WHERE organization_id = 'others'",
-            3,
+            4,
         ),
         ("DELETE FROM audit_heads WHERE organization_id = 'others'", 1),
         // A row of another organization, moved here.

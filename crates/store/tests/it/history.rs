@@ -34,9 +34,16 @@ pub(crate) async fn builds_are_listed_by_how_they_stand_and_when_they_came(bed: 
     let execution = execution_run(&bed.store.new_id(), "backup");
     bed.store.submit(execution).await.unwrap();
     let foreign = OrganizationId::new("other");
-    bed.store.add_organization(&foreign, "other").await.unwrap();
+    let by = crate::bed::actor();
+    bed.store
+        .add_organization(&foreign, "other", &by)
+        .await
+        .unwrap();
     let theirs = build_run(&bed.store.new_id(), "theirs");
-    bed.store.submit(of_organization("other", theirs)).await.unwrap();
+    bed.store
+        .submit(of_organization("other", theirs))
+        .await
+        .unwrap();
 
     let all = BuildFilter {
         limit: 100,
@@ -76,7 +83,12 @@ pub(crate) async fn builds_are_listed_by_how_they_stand_and_when_they_came(bed: 
     };
     assert_eq!(ids(&bed, late).await, newest[..2]);
 
-    let row = bed.store.build(&bed.scope, &begun.id).await.unwrap().unwrap();
+    let row = bed
+        .store
+        .build(&bed.scope, &begun.id)
+        .await
+        .unwrap()
+        .unwrap();
     assert!(row.live && row.run == bed.run(&begun.id).await);
     let other = OrgScope::authenticated(foreign);
     assert!(bed.store.build(&other, &begun.id).await.unwrap().is_none());
@@ -121,7 +133,10 @@ pub(crate) async fn stages_progress_and_times_are_read_for_several_builds(bed: B
     assert_eq!(stages[&second.id].len(), 1);
     let ended = bed.store.ended_builds(&bed.scope, 10).await.unwrap();
     assert_eq!(ended.len(), 1);
-    assert_eq!((&ended[0].id, ended[0].worked_ms), (&first.id, first.worked_ms));
+    assert_eq!(
+        (&ended[0].id, ended[0].worked_ms),
+        (&first.id, first.worked_ms)
+    );
     assert_eq!(ended[0].label, "first");
 }
 
@@ -151,7 +166,11 @@ pub(crate) async fn the_last_call_of_a_provider_tells_how_it_ended(bed: Bed) {
     };
     bed.store.settle(&bed.scope, &id, &settled).await.unwrap();
     assert_eq!(last().await, Some(Some("overloaded".into())));
-    let later = bed.store.last_call("anthropic", START_MS + 1).await.unwrap();
+    let later = bed
+        .store
+        .last_call("anthropic", START_MS + 1)
+        .await
+        .unwrap();
     assert_eq!(later, None);
 }
 

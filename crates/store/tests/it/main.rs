@@ -21,7 +21,7 @@ mod spending;
 mod telling;
 mod tenancy;
 
-use bed::Bed;
+use bed::{Bed, Template};
 use std::future::Future;
 use std::pin::Pin;
 
@@ -135,7 +135,8 @@ async fn every_case_holds_and_every_statement_is_executed_on_postgres() {
     let Some(cluster) = agentwright_testkit::Cluster::start().await else {
         return;
     };
-    every_case(async || Bed::postgres(&cluster).await).await;
+    let template = Template::of(&cluster).await;
+    every_case(async || Bed::postgres(&cluster, &template).await).await;
     let left: Vec<_> = not_executed()
         .into_iter()
         .filter(|name| !SQLITE_ONLY.contains(name))

@@ -1,0 +1,53 @@
+//! The whole database at once: a copy of it, and whether it is intact.
+
+use crate::Store;
+use crate::db::Conn;
+use crate::error::Error;
+use std::path::Path;
+
+impl Store {
+    /// Copies the whole database, as it is at one moment, into a file that is not there yet; durable when it
+    /// returns. Writers wait meanwhile for no longer than a checkpoint. `false` on PostgreSQL, which has its own
+    /// tools for this.
+    pub async fn snapshot(&self, to: &Path) -> Result<bool, Error> {
+        let doing = "copying the database";
+        let mut held = self.inner.db.reader().await?;
+        let Conn::Sqlite(conn) = held.conn() else {
+            return Ok(false);
+        };
+        sqlx::query("VACUUM INTO $1")
+            .bind(to.display().to_string())
+            .execute(conn)
+            .await
+            .map_err(|error| Error::of(doing, &error))?;
+        drop(held);
+        let synced = tokio::fs::File::open(to).await;
+        let synced = match synced {
+            Ok(file) => file.sync_all().await,
+            Err(error) => Err(error),
+        };
+        synced.map_err(|error| Error::Unavailable {
+            doing,
+            detail: error.to_string(),
+        })?;
+        Ok(true)
+    }
+
+    /// Reads the whole database and says what is wrong with it; empty when nothing is. PostgreSQL
+    /// has checksums of its own for this.
+    pub async fn check(&self) -> Result<Vec<String>, Error> {
+        let mut held = self.inner.db.reader().await?;
+        let Conn::Sqlite(conn) = held.conn() else {
+            return Ok(Vec::new());
+        };
+        let lines: Vec<(String,)> = sqlx::query_as("PRAGMA integrity_check")
+            .fetch_all(conn)
+            .await
+            .map_err(|error| Error::of("checking the database", &error))?;
+        Ok(lines
+            .into_iter()
+            .map(|(line,)| line)
+            .filter(|line| line != "ok")
+            .collect())
+    }
+}
