@@ -358,7 +358,7 @@ mod tests {
         ] {
             let paths = routed(source);
             assert!(paths.len() > 2);
-            // Forms of the pages are no part of this surface.
+            // Forms of the pages and links of notices are no part of this surface.
             let pages = ["/login", "/logout", "/hooks/decide/{token}"];
             for path in paths.into_iter().filter(|path| !pages.contains(path)) {
                 let path = path.replace("{*", "{");
