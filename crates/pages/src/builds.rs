@@ -34,7 +34,7 @@ pub struct Row {
 
 impl Row {
     /// The line of a build.
-    pub fn new(build: BuildSummary, now_ms: i64) -> Self {
+    pub fn new(build: &BuildSummary, now_ms: i64) -> Self {
         let at = match (build.status, build.attempt) {
             (BuildStatus::Completed, _) => format!("took {}", words::took(build.worked_ms)),
             (BuildStatus::Failed, _) => format!("at {}", build.stage),
@@ -101,7 +101,7 @@ impl Builds {
             },
             rows: builds
                 .into_iter()
-                .map(|build| Row::new(build, now))
+                .map(|build| Row::new(&build, now))
                 .collect(),
             query,
             next,

@@ -87,7 +87,7 @@ struct Word {
 impl From<Step> for Shown {
     fn from(step: Step) -> Self {
         let more = step.changes.len().saturating_sub(FILES_MAX);
-        let files: Vec<File> = step.changes.into_iter().take(FILES_MAX).map(file).collect();
+        let files: Vec<File> = step.changes.iter().take(FILES_MAX).map(file).collect();
         Self {
             title: step.title,
             commit: step.commit,
@@ -99,7 +99,7 @@ impl From<Step> for Shown {
     }
 }
 
-fn file(change: Change) -> File {
+fn file(change: &Change) -> File {
     let (what, name) = match (&change.before, &change.after) {
         (None, Some(_)) => ("new", "plus"),
         (Some(_), None) => ("removed", "minus"),
@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     fn change(before: Option<&str>, after: Option<&str>) -> File {
-        file(Change {
+        file(&Change {
             path: "app/main.py".to_owned(),
             before: before.map(str::to_owned),
             after: after.map(str::to_owned),
@@ -291,7 +291,7 @@ mod tests {
                 .unwrap()
                 .starts_with("5 more lines")
         );
-        let binary = file(Change {
+        let binary = file(&Change {
             path: "a.png".into(),
             before: None,
             after: None,

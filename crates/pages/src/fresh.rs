@@ -112,55 +112,13 @@ impl Matched {
         asked: &Asked,
         forecast: Option<Forecast>,
     ) -> Self {
-        let chip = match plan.verdict {
-            PlanVerdict::Ready => Chip::new(Tone::Good, "check", "Can be built as it stands"),
-            PlanVerdict::Model => Chip::new(Tone::Busy, "bulb", "A model will write it"),
-            PlanVerdict::Incomplete => Chip::new(Tone::Wait, "help", "Something is missing"),
-            PlanVerdict::Refused => Chip::new(Tone::Bad, "cross", "Cannot be built like this"),
-        };
         let shows_permits = match plan.verdict {
             PlanVerdict::Ready | PlanVerdict::Incomplete => true,
             PlanVerdict::Model | PlanVerdict::Refused => false,
         };
-        let answered = |name: &str| -> String {
-            let given = asked.inputs.iter().find(|(known, _)| known == name);
-            given.map(|(_, value)| value.clone()).unwrap_or_default()
-        };
-        let mut missing: Vec<Question> = Vec::new();
-        for one in plan.missing {
-            missing.push(Question {
-                value: answered(&one.name),
-                name: one.name,
-                question: one.question,
-                examples: one.examples,
-            });
-        }
-        let probes = plan.acceptance.as_ref().map(|acceptance| {
-            let cases = acceptance.cases.len();
-            let probes: usize = acceptance.cases.iter().map(|case| case.probes.len()).sum();
-            format!(
-                "{} in {}, sealed before any code is written",
-                words::count(probes, "probe", "probes"),
-                words::count(cases, "case", "cases")
-            )
-        });
-        let cost = match plan.verdict {
-            PlanVerdict::Ready | PlanVerdict::Incomplete => {
-                Some("No model is needed: $0.00".to_owned())
-            }
-            PlanVerdict::Model => Some(match &forecast {
-                Some(forecast) if forecast.median_micro_usd > 0 => {
-                    format!(
-                        "Builds like this cost {} in the middle",
-                        words::usd(forecast.median_micro_usd)
-                    )
-                }
-                Some(_) | None => {
-                    "What models cost is bounded by the budgets under Costs".to_owned()
-                }
-            }),
-            PlanVerdict::Refused => None,
-        };
+        let (chip, probes) = (chip(plan.verdict), probes(&plan));
+        let cost = cost(plan.verdict, forecast.as_ref());
+        let missing = questions(plan.missing, asked);
         Self {
             chip: Some(chip),
             reason: plan.reason,
@@ -260,6 +218,63 @@ impl Default for Icons {
             bulb: icon("bulb"),
         }
     }
+}
+
+fn chip(verdict: PlanVerdict) -> Chip {
+    match verdict {
+        PlanVerdict::Ready => Chip::new(Tone::Good, "check", "Can be built as it stands"),
+        PlanVerdict::Model => Chip::new(Tone::Busy, "bulb", "A model will write it"),
+        PlanVerdict::Incomplete => Chip::new(Tone::Wait, "help", "Something is missing"),
+        PlanVerdict::Refused => Chip::new(Tone::Bad, "cross", "Cannot be built like this"),
+    }
+}
+
+fn cost(verdict: PlanVerdict, forecast: Option<&Forecast>) -> Option<String> {
+    match verdict {
+        PlanVerdict::Ready | PlanVerdict::Incomplete => {
+            Some("No model is needed: $0.00".to_owned())
+        }
+        PlanVerdict::Model => Some(match forecast {
+            Some(forecast) if forecast.median_micro_usd > 0 => {
+                format!(
+                    "Builds like this cost {} in the middle",
+                    words::usd(forecast.median_micro_usd)
+                )
+            }
+            Some(_) | None => "What models cost is bounded by the budgets under Costs".to_owned(),
+        }),
+        PlanVerdict::Refused => None,
+    }
+}
+
+/// How it is tested, counted.
+fn probes(plan: &Plan) -> Option<String> {
+    plan.acceptance.as_ref().map(|acceptance| {
+        let cases = acceptance.cases.len();
+        let probes: usize = acceptance.cases.iter().map(|case| case.probes.len()).sum();
+        format!(
+            "{} in {}, sealed before any code is written",
+            words::count(probes, "probe", "probes"),
+            words::count(cases, "case", "cases")
+        )
+    })
+}
+
+fn questions(asks: Vec<agentwright_api::Missing>, asked: &Asked) -> Vec<Question> {
+    let answered = |name: &str| -> String {
+        let given = asked.inputs.iter().find(|(known, _)| known == name);
+        given.map(|(_, value)| value.clone()).unwrap_or_default()
+    };
+    let mut missing: Vec<Question> = Vec::new();
+    for one in asks {
+        missing.push(Question {
+            value: answered(&one.name),
+            name: one.name,
+            question: one.question,
+            examples: one.examples,
+        });
+    }
+    missing
 }
 
 fn empty(value: &Value) -> bool {

@@ -62,7 +62,7 @@ impl Home {
         let now = shell.now_ms;
         let rows = |list: Vec<BuildSummary>| -> Vec<Row> {
             let few = list.into_iter().take(LINES_MAX);
-            few.map(|build| Row::new(build, now)).collect()
+            few.map(|build| Row::new(&build, now)).collect()
         };
         let fresh = given.waiting.is_empty()
             && given.running.is_empty()

@@ -25,7 +25,7 @@ pub(crate) struct Plot {
     /// `usd`, `ms`, `percent` or `count`: how the y axis is labelled.
     unit: &'static str,
     columns: Vec<&'static str>,
-    rows: Vec<(String, Vec<(f64, String)>)>,
+    rows: Rows,
 }
 
 impl askama::filters::HtmlSafe for Plot {}
@@ -278,7 +278,7 @@ impl Insights {
             *stages.entry(one.stage.clone()).or_default() += 1;
         }
         let mut where_failed: Vec<(String, usize)> = stages.into_iter().collect();
-        where_failed.sort_by(|a, b| b.1.cmp(&a.1));
+        where_failed.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
         Self {
             section: Section::Insights,
             live: Live::All,
@@ -317,8 +317,11 @@ pub(crate) fn quantile(sorted: &[i64], hundredths: usize) -> i64 {
     sorted.get(at.min(last)).copied().unwrap_or(0)
 }
 
-fn plots(shell: &Shell, given: &InsightsGiven) -> Vec<Plot> {
-    let days = dates(shell.now_ms, given.days);
+/// The rows of one plot.
+type Rows = Vec<(String, Vec<(f64, String)>)>;
+
+/// How builds ended, how long they took and how often they were repaired, day by day.
+fn daily(days: &[String], given: &InsightsGiven) -> [Rows; 3] {
     let on = |day: &str| -> Vec<&Finished> {
         let all = given.finished.iter();
         all.filter(|one| date(one.ended_at_ms.div_euclid(DAY_MS)) == day)
@@ -326,7 +329,7 @@ fn plots(shell: &Shell, given: &InsightsGiven) -> Vec<Plot> {
     };
     let count = |n: usize| (u32::try_from(n).map_or(0.0, f64::from), n.to_string());
     let (mut ends, mut lengths, mut repairs) = (Vec::new(), Vec::new(), Vec::new());
-    for day in &days {
+    for day in days {
         let that_day = on(day);
         let is = |status| that_day.iter().filter(|one| one.status == status).count();
         let (good, bad) = (is(BuildStatus::Completed), is(BuildStatus::Failed));
@@ -348,6 +351,12 @@ fn plots(shell: &Shell, given: &InsightsGiven) -> Vec<Plot> {
         let rounds: u32 = that_day.iter().map(|one| one.repairs).sum();
         repairs.push((day.clone(), vec![(f64::from(rounds), rounds.to_string())]));
     }
+    [ends, lengths, repairs]
+}
+
+fn plots(shell: &Shell, given: &InsightsGiven) -> Vec<Plot> {
+    let days = dates(shell.now_ms, given.days);
+    let [ends, lengths, repairs] = daily(&days, given);
     let costs: BTreeMap<&str, i64> = given
         .by_day
         .iter()
