@@ -18,7 +18,7 @@ pub use events::Translator;
 pub use jobs::{Estimates, JobParts, job, job_status};
 pub use phase::{Phase, PhaseName, percent_of};
 pub use wire::{
-    Accepted, Approve, Approved, BuildDroplet, CancelJob, Cancelled, ClaudeApi, EventType,
+    Accepted, Approve, Approved, Bounds, BuildDroplet, CancelJob, Cancelled, ClaudeApi, EventType,
     ExecutorCapabilities, ExecutorHealth, FinalDecision, HealthStatus, Job, JobPhase, JobQuery,
     JobStatus, Moment, PhaseStatus, ProgressEvent, RetryJob, StreamQuery,
 };

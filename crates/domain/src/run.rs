@@ -105,6 +105,7 @@ pub enum RunState {
 /// What a run was asked to do; written once, never changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "builds are the usual ones")]
 pub enum RunInput {
     /// A build.
     Build(BuildRequest),

@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(discord("@everyone"), "@\u{200b}everyone");
         assert_eq!(
             discord("<@&1> [x](y) **b**"),
-            r"\<@​&1\> \[x\]\(y\) \*\*b\*\*"
+            "\\<@\u{200b}&1\\> \\[x\\]\\(y\\) \\*\\*b\\*\\*"
         );
     }
 }

@@ -512,7 +512,7 @@ mod tests {
         }
     }
 
-    fn spec(permissions: serde_json::Value) -> Spec {
+    fn spec(permissions: &serde_json::Value) -> Spec {
         serde_json::from_value(serde_json::json!({
             "format": 1, "name": "x", "purpose": "does", "kind": "script", "command": ["python3", "/app/main.py"],
             "permissions": permissions, "trigger": {"type": "manual"},
@@ -523,7 +523,7 @@ mod tests {
 
     #[test]
     fn a_spec_tells_by_its_hosts_folders_and_programs_whatever_its_words_are() {
-        let risky = spec(serde_json::json!({
+        let risky = spec(&serde_json::json!({
             "network": ["smtp.example.org:587", "api.stripe.com:443", "team.slack.com:443"],
             "folders": [
                 {"name": "keys", "path": "/home/ann/.ssh", "access": "read"},
@@ -542,7 +542,7 @@ mod tests {
             Class::Sensitive,
         ];
         assert_eq!(all.map(of), [1, 2, 1, 1, 1, 1], "{found:?}");
-        let plain = spec(serde_json::json!({
+        let plain = spec(&serde_json::json!({
             "network": ["example.org:443", "notslack.com:443"],
             "folders": [{"name": "notes", "path": "/home/ann/notes", "access": "read"}],
         }));

@@ -154,17 +154,21 @@ impl App {
                 tasks: TaskTracker::new(),
             }),
         };
-        let sweeping = app.clone();
-        app.tasks().spawn(crate::removal::sweep(sweeping));
+        app.begin(supervised);
+        Ok(app)
+    }
+
+    /// What goes on by itself, until the app stops.
+    fn begin(&self, supervised: bool) {
+        self.tasks().spawn(crate::removal::sweep(self.clone()));
         if supervised {
-            let (runtime, stop) = (app.runtime().clone(), app.stopping().clone());
-            app.tasks()
+            let (runtime, stop) = (self.runtime().clone(), self.stopping().clone());
+            self.tasks()
                 .spawn(async move { runtime.supervise(stop).await });
         }
-        if !fenced {
-            app.tasks().spawn(heart::run(app.clone()));
+        if !self.inner.fenced {
+            self.tasks().spawn(heart::run(self.clone()));
         }
-        Ok(app)
     }
 
     /// All routes, for whoever serves them. Each request carries a [`crate::extract::Who`] as an extension.

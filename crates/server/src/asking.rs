@@ -70,7 +70,7 @@ impl Asking {
                     }
                 }
                 None => {
-                    message.notice.body = "Decided meanwhile: nothing waits here any more.".into()
+                    message.notice.body = "Decided meanwhile: nothing waits here any more.".into();
                 }
             }
         }

@@ -128,6 +128,37 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Each number with its bounds.
+    fn numbers(&self) -> [(&'static str, u64, u64, u64); 9] {
+        let it = self;
+        [
+            ("builds", u64::from(it.builds), 1, 64),
+            ("executions", u64::from(it.executions), 1, 1024),
+            (
+                "builds_per_organization",
+                u64::from(it.organization_builds()),
+                1,
+                u64::from(it.builds),
+            ),
+            (
+                "executions_per_organization",
+                u64::from(it.organization_executions()),
+                1,
+                u64::from(it.executions),
+            ),
+            ("lease_s", it.lease_s, 3, 300),
+            ("keep_runs_days", days(it.keep_runs_days), 1, DAYS_MAX),
+            (
+                "keep_transcripts_days",
+                days(it.keep_transcripts_days),
+                1,
+                DAYS_MAX,
+            ),
+            ("keep_logs_days", days(it.keep_logs_days), 1, DAYS_MAX),
+            ("artifacts_quota_mb", it.artifacts_quota_mb, 10, 1 << 30),
+        ]
+    }
+
     /// The built-in prices with the person's own over them.
     fn price_table(&self) -> Result<Prices, String> {
         let Some(path) = &self.prices else {
@@ -346,32 +377,7 @@ impl Config {
         if !known {
             return wrong("store", "must be sqlite or postgres://…".into());
         }
-        for (key, value, min, max) in [
-            ("builds", u64::from(it.builds), 1, 64),
-            ("executions", u64::from(it.executions), 1, 1024),
-            (
-                "builds_per_organization",
-                u64::from(it.organization_builds()),
-                1,
-                u64::from(it.builds),
-            ),
-            (
-                "executions_per_organization",
-                u64::from(it.organization_executions()),
-                1,
-                u64::from(it.executions),
-            ),
-            ("lease_s", it.lease_s, 3, 300),
-            ("keep_runs_days", days(it.keep_runs_days), 1, DAYS_MAX),
-            (
-                "keep_transcripts_days",
-                days(it.keep_transcripts_days),
-                1,
-                DAYS_MAX,
-            ),
-            ("keep_logs_days", days(it.keep_logs_days), 1, DAYS_MAX),
-            ("artifacts_quota_mb", it.artifacts_quota_mb, 10, 1 << 30),
-        ] {
+        for (key, value, min, max) in it.numbers() {
             if !(min..=max).contains(&value) {
                 return wrong(key, format!("is {value}: it must be from {min} to {max}"));
             }

@@ -26,8 +26,11 @@ const ORGANIZATIONS_MAX: usize = 256;
 /// What is known of the past, by organization.
 #[derive(Default)]
 pub(crate) struct History {
-    read: Mutex<HashMap<OrganizationId, (Instant, Arc<Vec<Sample>>)>>,
+    read: Mutex<HashMap<OrganizationId, Read>>,
 }
+
+/// When it was read, and what.
+type Read = (Instant, Arc<Vec<Sample>>);
 
 /// A build that ended well.
 #[derive(Clone, Debug, PartialEq)]

@@ -70,7 +70,7 @@ pub(crate) async fn events(
     if let Some(upgrade) = asked.upgrade {
         same_origin(&asked.headers)?;
         let follower = app.feeds().follow(&app, &who, of, after);
-        return Ok(socket::run(app, upgrade, follower));
+        return Ok(socket::run(&app, upgrade, follower));
     }
     if wants_stream(&asked.headers) {
         let follower = app.feeds().follow(&app, &who, of, after);

@@ -33,7 +33,35 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Every route of the daemon.
 pub(crate) fn router(app: App) -> Router {
-    let v1 = Router::new()
+    let v1 = builds_routes()
+        .merge(life_routes())
+        .merge(instance_routes());
+    Router::new()
+        .nest(agentwright_api::PREFIX, v1)
+        .nest(EXECUTOR_PREFIX, executor::routes())
+        .merge(executor::contract_routes())
+        .merge(pages::router())
+        .route("/metrics", get(metrics::show))
+        .route(
+            "/hooks/decide/{token}",
+            get(hooks::show).post(hooks::decide),
+        )
+        .route("/login", get(login::form).post(login::log_in))
+        .route("/logout", post(login::log_out))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(from_fn_with_state(app.clone(), rates::limited))
+        .layer(from_fn_with_state(app.clone(), auth::guard))
+        .layer(from_fn_with_state(app.clone(), dressed))
+        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .layer(from_fn_with_state(app.clone(), watched))
+        .with_state(app)
+}
+
+/// Builds, and what people decide about them.
+fn builds_routes() -> Router<App> {
+    Router::new()
         .route("/health", get(system::health))
         .route("/openapi.json", get(system::openapi))
         .route("/doctor", get(system::doctor))
@@ -63,6 +91,11 @@ pub(crate) fn router(app: App) -> Router {
         )
         .route("/builds/{id}/retry", post(decisions::retry))
         .route("/builds/{id}/deploy", post(decisions::deploy))
+}
+
+/// What starts by itself, and what was built: the queue, money, deployments.
+fn life_routes() -> Router<App> {
+    Router::new()
         .route("/queue", get(queue::list).post(queue::add))
         .route("/queue/import", post(queue::import))
         .route("/queue/{label}", get(queue::why).post(queue::change))
@@ -87,6 +120,11 @@ pub(crate) fn router(app: App) -> Router {
         .route("/executions/{id}", get(executions::show))
         .route("/executions/{id}/events", get(executions::events))
         .route("/events", get(system::events))
+}
+
+/// The server itself: who may, organizations, the trail.
+fn instance_routes() -> Router<App> {
+    Router::new()
         .route("/services", get(system::services))
         .route("/snapshots", post(system::snapshot))
         .route("/me", get(keys::me))
@@ -101,28 +139,7 @@ pub(crate) fn router(app: App) -> Router {
         )
         .route("/organizations/{id}", delete(organizations::remove))
         .route("/audit", get(audit::list))
-        .route("/audit/verify", get(audit::verify));
-    Router::new()
-        .nest(agentwright_api::PREFIX, v1)
-        .nest(EXECUTOR_PREFIX, executor::routes())
-        .merge(executor::contract_routes())
-        .merge(pages::router())
-        .route("/metrics", get(metrics::show))
-        .route(
-            "/hooks/decide/{token}",
-            get(hooks::show).post(hooks::decide),
-        )
-        .route("/login", get(login::form).post(login::log_in))
-        .route("/logout", post(login::log_out))
-        .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
-        .layer(from_fn_with_state(app.clone(), rates::limited))
-        .layer(from_fn_with_state(app.clone(), auth::guard))
-        .layer(from_fn_with_state(app.clone(), dressed))
-        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
-        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
-        .layer(from_fn_with_state(app.clone(), watched))
-        .with_state(app)
+        .route("/audit/verify", get(audit::verify))
 }
 
 async fn no_route() -> ApiError {

@@ -5,10 +5,11 @@
 //! changes itself is written in the same transaction ([`append`]); the rest comes through [`Store::audit`].
 
 use crate::Store;
-use crate::db::{Arg, Conn, Row};
+use crate::db::{Arg, Conn, Row, json_rows};
 use crate::error::Error;
 use crate::scope::OrgScope;
 use crate::secret::{Secret, same};
+use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::oneshot;
 
@@ -24,8 +25,12 @@ crate::db::statements! {
     LOCK_HEAD = "taking the head of an audit trail":
         "SELECT seq, last_mac FROM audit_heads WHERE organization_id = $1" lock " FOR UPDATE";
     APPEND = "writing an audit row":
-        "INSERT INTO audit (organization_id, seq, at_ms, actor, principal, action, target, before_digest, after_digest, mac)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($2 AS TEXT)))
+         INSERT INTO audit (organization_id, seq, at_ms, actor, principal, action, target, before_digest, after_digest, mac)
+         SELECT CAST($1 AS TEXT), CAST(j.value ->> 'seq' AS BIGINT), CAST($3 AS BIGINT), j.value ->> 'actor',
+           j.value ->> 'principal', j.value ->> 'action', j.value ->> 'target', j.value ->> 'before',
+           j.value ->> 'after', j.value ->> 'mac'
+         FROM j";
     MOVE_HEAD = "moving the head of an audit trail":
         "UPDATE audit_heads SET seq = $2, last_mac = $3, mac = $4 WHERE organization_id = $1";
     HEAD = "reading the head of an audit trail":
@@ -139,14 +144,10 @@ impl Store {
         // Heads are locked in one order everywhere, so that two processes do not wait for each other.
         let mut order: Vec<_> = batch.iter().collect();
         order.sort_by(|a, b| a.scope.organization().cmp(b.scope.organization()));
-        for waiting in order {
-            let Waiting {
-                scope,
-                actor,
-                change,
-                ..
-            } = waiting;
-            append(conn, &self.inner.secret, (scope, now_ms), actor, change).await?;
+        for of_one in order.chunk_by(|a, b| a.scope == b.scope) {
+            let changes: Vec<_> = of_one.iter().map(|it| (&it.actor, &it.change)).collect();
+            let at = (&of_one[0].scope, now_ms);
+            append_all(conn, &self.inner.secret, at, &changes).await?;
         }
         Ok(())
     }
@@ -237,50 +238,76 @@ impl Pending {
 pub(crate) async fn append(
     conn: &mut Conn<'_>,
     secret: &Secret,
-    (scope, at_ms): (&OrgScope, i64),
+    at: (&OrgScope, i64),
     actor: &Actor,
     change: &Change,
+) -> Result<(), Error> {
+    append_all(conn, secret, at, &[(actor, change)]).await
+}
+
+#[derive(Serialize)]
+struct AuditSet {
+    seq: i64,
+    actor: String,
+    principal: String,
+    action: String,
+    target: String,
+    before: Option<String>,
+    after: Option<String>,
+    mac: String,
+}
+
+/// Writes rows of one organization, in this order, inside the caller's transaction.
+async fn append_all(
+    conn: &mut Conn<'_>,
+    secret: &Secret,
+    (scope, at_ms): (&OrgScope, i64),
+    changes: &[(&Actor, &Change)],
 ) -> Result<(), Error> {
     conn.execute(&MAKE_HEAD, &[scope.arg()]).await?;
     let heads = conn.fetch(&LOCK_HEAD, &[scope.arg()]).await?;
     let head = heads
         .first()
         .ok_or_else(|| Error::corrupt("seq", &"an audit trail has no head"))?;
-    let last = head.text("last_mac")?;
-    let mut new = AuditRow {
-        seq: head.int("seq")? + 1,
-        at_ms,
-        actor: Actor {
-            name: short(&actor.name),
-            principal: short(&actor.principal),
-        },
-        change: Change {
-            action: short(&change.action),
-            target: short(&change.target),
-            before: change.before.clone(),
-            after: change.after.clone(),
-        },
-        mac: String::new(),
-    };
-    new.mac = mac_of(secret, scope, &last, &new);
-    let args = [
-        scope.arg(),
-        Arg::Int(new.seq),
-        Arg::Int(new.at_ms),
-        Arg::Text(&new.actor.name),
-        Arg::Text(&new.actor.principal),
-        Arg::Text(&new.change.action),
-        Arg::Text(&new.change.target),
-        Arg::OptText(new.change.before.as_deref()),
-        Arg::OptText(new.change.after.as_deref()),
-        Arg::Text(&new.mac),
-    ];
+    let (mut seq, mut last) = (head.int("seq")?, head.text("last_mac")?);
+    let mut rows = Vec::with_capacity(changes.len());
+    for (actor, change) in changes {
+        seq += 1;
+        let mut new = AuditRow {
+            seq,
+            at_ms,
+            actor: Actor {
+                name: short(&actor.name),
+                principal: short(&actor.principal),
+            },
+            change: Change {
+                action: short(&change.action),
+                target: short(&change.target),
+                before: change.before.clone(),
+                after: change.after.clone(),
+            },
+            mac: String::new(),
+        };
+        new.mac = mac_of(secret, scope, &last, &new);
+        last.clone_from(&new.mac);
+        rows.push(AuditSet {
+            seq,
+            actor: new.actor.name,
+            principal: new.actor.principal,
+            action: new.change.action,
+            target: new.change.target,
+            before: new.change.before,
+            after: new.change.after,
+            mac: new.mac,
+        });
+    }
+    let args = [scope.arg(), Arg::Text(&json_rows(&rows)?), Arg::Int(at_ms)];
     conn.execute(&APPEND, &args).await?;
-    let head = head_mac(secret, scope, new.seq, &new.mac);
+    let head = head_mac(secret, scope, seq, &last);
     let args = [
         scope.arg(),
-        Arg::Int(new.seq),
-        Arg::Text(&new.mac),
+        Arg::Int(seq),
+        Arg::Text(&last),
         Arg::Text(&head),
     ];
     conn.execute(&MOVE_HEAD, &args).await?;

@@ -285,12 +285,15 @@ pub struct JobQuery {
     pub offset: Option<u32>,
 }
 
+/// The first and the last ms of a range; open where there is none.
+pub type Bounds = (Option<i64>, Option<i64>);
+
 impl JobQuery {
     /// The first and the last ms of what is asked for.
     ///
     /// # Errors
     /// The parameter, and what is wrong with it.
-    pub fn bounds(&self) -> Result<(Option<i64>, Option<i64>), (&'static str, String)> {
+    pub fn bounds(&self) -> Result<Bounds, (&'static str, String)> {
         let (mut from, mut to) = (self.from.as_deref(), self.to.as_deref());
         let mut at = ("from", "to");
         if let Some(range) = &self.date_range {

@@ -94,6 +94,7 @@ fn letter(status: PhaseStatus) -> char {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one table, read as a whole")]
 fn cases() -> Vec<Case> {
     let at = |stage| Phase::Stage { stage, attempt: 1 };
     let gate = |gate| Phase::Gate {

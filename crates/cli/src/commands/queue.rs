@@ -51,7 +51,7 @@ pub(super) async fn queue(app: &App, command: QueueCommand) -> Result<Exit, Faul
         QueueCommand::Move { item, before } => (
             item,
             QueueChange::Move {
-                before: before.map(slug).transpose()?,
+                before: before.as_deref().map(slug).transpose()?,
             },
         ),
         QueueCommand::Block { item, by } => (item, QueueChange::Block { by }),
@@ -66,8 +66,8 @@ pub(super) async fn queue(app: &App, command: QueueCommand) -> Result<Exit, Faul
     Ok(Exit::Done)
 }
 
-fn slug(text: String) -> Result<Slug, Fault> {
-    Slug::parse(&text).map_err(|error| Fault::usage(error.to_string()))
+fn slug(text: &str) -> Result<Slug, Fault> {
+    Slug::parse(text).map_err(|error| Fault::usage(error.to_string()))
 }
 
 fn priority(of: Priority) -> QueuePriority {
@@ -89,7 +89,7 @@ fn adds(args: QueueAdd) -> Result<QueueAdds, Fault> {
         blockers: args.blockers,
         touches: args.touches,
         start: args.at,
-        label: args.label.map(slug).transpose()?,
+        label: args.label.as_deref().map(slug).transpose()?,
     };
     Ok(QueueAdds {
         items: vec![item],

@@ -95,7 +95,7 @@ impl Outline {
         }
     }
 
-    fn into_block(&mut self, at: usize) {
+    fn close_block(&mut self, at: usize) {
         if self.open_block
             && let Some(block) = self.blocks.last_mut()
         {
@@ -145,14 +145,14 @@ impl<'a> Scan<'a> {
         for at in 0..self.lines.len() {
             let Line { text, shown, .. } = self.lines[at];
             if shown {
-                outline.into_block(at);
+                outline.close_block(at);
                 self.fill(outline.section, at);
             } else if let Some((deep, byte, of)) = heading(text) {
                 self.title(&mut outline, at, (deep, byte, of));
             } else if is_rule(text) {
                 (outline.open_entry, outline.open_block) = (false, false);
             } else {
-                outline.into_block(at);
+                outline.close_block(at);
                 if text.trim().is_empty() {
                     outline.open_entry = false;
                 } else {

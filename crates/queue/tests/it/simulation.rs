@@ -217,7 +217,7 @@ impl Sim {
                 );
             }
             Reason::NotBefore { at_ms } | Reason::Retry { at_ms, .. } => {
-                assert!(*at_ms > self.now_ms)
+                assert!(*at_ms > self.now_ms);
             }
             Reason::Escalated { failures } => assert!(*failures > RETRIES),
             Reason::Unapproved => assert!(!kept.approved),

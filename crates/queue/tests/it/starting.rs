@@ -173,7 +173,7 @@ fn every_reason_can_be_met_and_what_a_person_can_mend_is_told_first() {
         (
             |item| {
                 item.description =
-                    Some("Delete all old records from the production database".into())
+                    Some("Delete all old records from the production database".into());
             },
             "risk",
         ),

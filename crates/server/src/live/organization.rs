@@ -64,10 +64,7 @@ pub(crate) fn everything(app: &App, who: &Who, after: Option<&str>) -> Response 
     let reader = app.everything().follow(app, who, after);
     let lines = stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
-        match reader.next().await {
-            Some(line) => Some((line, Some(reader))),
-            None => None,
-        }
+        reader.next().await.map(|line| (line, Some(reader)))
     });
     streamed(app, lines)
 }

@@ -80,7 +80,7 @@ fn bounded(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
 }
 
 /// Sends a run's events until its last one.
-pub(super) fn run(app: App, upgrade: WebSocketUpgrade, mut follower: Follower) -> Response {
+pub(super) fn run(app: &App, upgrade: WebSocketUpgrade, mut follower: Follower) -> Response {
     serve(app, upgrade, move |mut socket| async move {
         let ended = tell(&mut socket, &mut follower).await;
         (socket, ended)
@@ -119,7 +119,7 @@ pub(crate) enum End {
 
 /// Upgrades, and does the talking in a task that a stop waits for.
 pub(crate) fn serve<F>(
-    app: App,
+    app: &App,
     upgrade: WebSocketUpgrade,
     talk: impl FnOnce(WebSocket) -> F + Send + 'static,
 ) -> Response

@@ -7,7 +7,7 @@ use crate::extract::Who;
 use agentwright_api::{PREFIX, Problem, code};
 use agentwright_pages::ProblemPage;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 

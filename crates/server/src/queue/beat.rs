@@ -128,7 +128,7 @@ struct Start {
 /// Decides. Pure but for new ids: may be called again when the write was refused.
 fn look(
     app: &App,
-    entries: &mut Vec<Entry>,
+    entries: &mut [Entry],
     seen: &Seen<'_>,
     now_ms: i64,
 ) -> (Vec<Answer>, Vec<Start>) {
@@ -412,7 +412,7 @@ async fn submit(app: &App, who: &Who, start: &Start) {
         Ok(build) => tracing::info!(label = %start.label, build = %build.id, "started by itself"),
         // The next look finds that it is missing and submits it again.
         Err(error) => {
-            tracing::error!(?error, label = %start.label, "cannot start what the queue holds")
+            tracing::error!(?error, label = %start.label, "cannot start what the queue holds");
         }
     }
 }

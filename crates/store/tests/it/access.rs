@@ -53,7 +53,10 @@ pub(crate) async fn a_key_holds_until_it_expires_or_is_revoked(bed: Bed) {
     };
     let (made, text) = bed.store.add_key(&bed.scope, &new, &actor()).await.unwrap();
     assert_eq!(valid(&bed, &text).await, made);
-    assert_eq!(bed.other.keys(&bed.scope).await.unwrap(), [made.clone()]);
+    assert_eq!(
+        bed.other.keys(&bed.scope).await.unwrap(),
+        std::slice::from_ref(&made)
+    );
     assert_eq!(bed.store.count_keys().await.unwrap(), (1, 1));
     assert!(bed.store.key_stands(&made.id, &bed.scope).await.unwrap());
 
@@ -223,7 +226,7 @@ pub(crate) async fn a_session_ends_with_its_key_or_when_it_is_ended(bed: Bed) {
     assert_eq!(session.expires_at_ms, START_MS + 100);
     assert_eq!(
         bed.store.sessions(&bed.scope).await.unwrap(),
-        [session.clone()]
+        std::slice::from_ref(&session)
     );
     let others = organization(&bed, "others").await;
     assert!(
@@ -408,7 +411,7 @@ pub(crate) async fn a_deleted_organization_leaves_nothing_and_takes_nothing_alon
         .await;
     let gone = gone.unwrap().unwrap();
     assert!(gone.rows >= 6, "{gone:?}");
-    assert_eq!(gone.runs, [theirs.clone()]);
+    assert_eq!(gone.runs, std::slice::from_ref(&theirs));
     assert_eq!(bed.store.run(&a, &theirs).await.unwrap(), None);
     assert_eq!(bed.store.check_key(&text).await.unwrap(), KeyCheck::Unknown);
     assert!(!bed.store.key_stands(&connected.id, &a).await.unwrap());
@@ -516,7 +519,10 @@ pub(crate) async fn what_is_older_than_it_is_kept_goes_and_the_rest_stays(bed: B
         logs_before_ms: all,
         ..nothing
     };
-    assert_eq!(bed.store.sweep(runs).await.unwrap(), [old.clone()]);
+    assert_eq!(
+        bed.store.sweep(runs).await.unwrap(),
+        std::slice::from_ref(&old)
+    );
     assert_eq!(bed.store.run(&bed.scope, &old).await.unwrap(), None);
     for stays in [&deployed, &open] {
         assert!(bed.store.run(&bed.scope, stays).await.unwrap().is_some());

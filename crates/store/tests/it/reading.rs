@@ -123,9 +123,15 @@ pub(crate) async fn a_run_is_found_by_label_and_by_the_beginning_of_its_id(bed: 
     let (build, execution) = (RunKind::Build, RunKind::Execution);
     assert_eq!(find(build, "backup").await, [second]);
     assert_eq!(find(execution, "backup").await, []);
-    assert_eq!(find(build, first.as_str()).await, [first.clone()]);
+    assert_eq!(
+        find(build, first.as_str()).await,
+        std::slice::from_ref(&first)
+    );
     assert_eq!(find(execution, first.as_str()).await, []);
-    assert_eq!(find(build, &first.0[..30]).await, [first.clone()]);
+    assert_eq!(
+        find(build, &first.0[..30]).await,
+        std::slice::from_ref(&first)
+    );
     assert_eq!(find(build, &first.0[..7]).await, []);
     assert_eq!(find(build, "%%%%%%%%%%").await, []);
 }

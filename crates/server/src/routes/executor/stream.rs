@@ -31,7 +31,7 @@ pub(super) async fn stream(
         translator,
         after: query.after.unwrap_or(0),
     };
-    Ok(serve(app, upgrade, move |mut socket| async move {
+    Ok(serve(&app, upgrade, move |mut socket| async move {
         let ended = teller.tell(&mut socket).await;
         (socket, ended)
     }))
