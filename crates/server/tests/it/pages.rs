@@ -137,6 +137,16 @@ async fn every_page_answers_guarded_and_with_nothing_inline() {
     world.end().await;
 }
 
+/// What can be built: its folder is there.
+fn zip_of_notes(world: &World) -> String {
+    let home = world.data().with_file_name("home");
+    std::fs::create_dir_all(home.join("notes")).unwrap();
+    let home = home.display();
+    format!(
+        "every night, keep a zip of the folder {home}/notes in {home}/backups and keep the last 7"
+    )
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_is_submitted_approved_and_its_deployment_operated_by_forms_alone() {
     let world = World::new().await;
@@ -153,10 +163,9 @@ async fn a_build_is_submitted_approved_and_its_deployment_operated_by_forms_alon
         refused.status
     );
     let key = get(&world, "/new").await.field("key");
-    let intent =
-        "every night, keep a zip of the folder /data/notes in /data/backups and keep the last 7";
+    let intent = zip_of_notes(&world);
     let fields = [
-        ("intent", intent),
+        ("intent", intent.as_str()),
         ("auto_deploy", "yes"),
         ("zone", "UTC"),
         ("base_dir", "/home/ann"),
@@ -344,10 +353,7 @@ async fn what_is_wrong_in_a_form_is_shown_at_its_field_and_the_words_stay() {
     let shown = post(
         &world,
         "/new",
-        &[
-            ("intent", "every night, keep a zip of /a in /b"),
-            ("plan", "yes"),
-        ],
+        &[("intent", &zip_of_notes(&world)), ("plan", "yes")],
     )
     .await;
     assert_eq!(shown.status, 200);

@@ -113,7 +113,7 @@ async fn an_unknown_path_method_query_or_thing_is_a_problem() {
     let socket = world.data().join("daemon.sock");
     let cancel = "/api/v1/builds/nobody/cancel";
     for (method, path, status, code) in [
-        ("GET", "/", 404, code::NO_ROUTE),
+        ("GET", "/nowhere", 404, code::NO_ROUTE),
         ("GET", "/api/v2/builds", 404, code::NO_ROUTE),
         ("PUT", "/api/v1/builds", 405, code::METHOD),
         ("DELETE", "/api/v1/health", 405, code::METHOD),
