@@ -3,6 +3,7 @@
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::extract::Who;
 use agentwright_api::executor::ResourceUsage;
 use axum::extract::State;
 use axum::http::{HeaderValue, Method, header};
@@ -198,8 +199,9 @@ fn known(method: &Method) -> &str {
     }
 }
 
-/// `GET /metrics`. Names no organization and no automation.
-pub(crate) async fn show(State(app): State<App>) -> Result<Response, ApiError> {
+/// `GET /metrics`. Names no organization and no automation, but counts all of them: for who runs the server.
+pub(crate) async fn show(State(app): State<App>, who: Who) -> Result<Response, ApiError> {
+    who.require_instance_admin()?;
     let metrics = app.metrics();
     let (at_work, waiting) = app.store().builds_at_work().await?;
     for (place, count) in [("at_work", at_work), ("queued", waiting)] {

@@ -3,10 +3,13 @@
 
 use super::frame::Frame;
 use crate::app::App;
+use crate::auth::Standing;
 use crate::error::ApiError;
 use crate::extract::Query;
+use crate::find;
 use crate::live::{KEEP_ALIVE, QUIET, Reader};
 use agentwright_domain::ids::RunId;
+use agentwright_domain::run::RunKind;
 use agentwright_store::OrgScope;
 use axum::extract::State;
 use axum::http::HeaderValue;
@@ -42,9 +45,12 @@ pub(super) async fn stream(
         let after = (!query.after.is_empty()).then_some(query.after.as_str());
         Watched::All(app.everything().follow(&app, &who, after))
     } else {
-        Watched::Run(RunId::new(query.run), query.after.parse().unwrap_or(0))
+        // News of a run come by its id alone: whose it is, is asked here.
+        let run = find::run_id(&app, &who, RunKind::Build, &query.run).await?;
+        Watched::Run(run, query.after.parse().unwrap_or(0))
     };
     let watcher = Watcher {
+        standing: Standing::of(&app, &who),
         scope: who.scope,
         watched,
         turn: Turn::Hello,
@@ -80,14 +86,18 @@ enum Turn {
 
 struct Watcher {
     app: App,
+    standing: Standing,
     scope: OrgScope,
     watched: Watched,
     turn: Turn,
 }
 
 impl Watcher {
-    /// The next signal; `None` when the daemon stops or the store fails: the page comes back.
+    /// The next signal; `None` when the daemon stops, the store fails or access was lost: the page comes back.
     async fn next(&mut self) -> Option<Event> {
+        if self.standing.lost().await.ok()? {
+            return None;
+        }
         if self.turn == Turn::Hello {
             self.turn = Turn::Wait;
             let boot = self.app.health().boot_id;

@@ -1,7 +1,7 @@
 //! A gate decided from a phone: buttons of a notice, one decision each.
 
 use crate::support::{World, digest, raw, text, wish};
-use agentwright_api::{BuildDetail, BuildStatus};
+use agentwright_api::{AuditQuery, BuildDetail, BuildStatus};
 use agentwright_domain::approval::Gate;
 use agentwright_domain::ids::RunId;
 use agentwright_server::{Config, NotifyChannel};
@@ -100,9 +100,13 @@ async fn a_gate_is_approved_by_a_button_once_and_a_get_decides_nothing() {
         let (status, page) = ask(&world, "GET", link, BROWSER).await;
         assert!(status == 410 && page.contains("already decided"), "{page}");
     }
-    let unknown = format!("{}x", &yes[..yes.len() - 1]);
+    let unknown = format!("{yes}x");
     assert_eq!(ask(&world, "POST", &unknown, "*/*").await.0, 404);
     assert_eq!(ntfy.refused(), [""; 0]);
+    let trail = world.client.audit(&AuditQuery::default()).await.unwrap();
+    let of_links = trail.items.iter().filter(|row| row.principal == "link");
+    let told: Vec<_> = of_links.map(|row| row.target.as_str()).collect();
+    assert_eq!(told, [build.as_str()], "one row for the one decision");
     world.end().await;
 }
 

@@ -121,6 +121,15 @@ const ON_ONE: &[&str] = &[
     "GET /api/v1/builds/ID/artifacts",
     "GET /api/v1/builds/ID/artifacts/main.py",
     "GET /api/v1/builds/ID/replay",
+    "GET /api/v1/builds/ID/files",
+    "GET /api/v1/builds/ID/diff",
+    "GET /api/v1/builds/ID/evidence",
+    "GET /api/v1/builds/ID/transcripts",
+    "GET /executor/builds/ID/status",
+    "POST /executor/builds/ID/approve|{\"approved\":true}",
+    "POST /executor/builds/ID/cancel",
+    "GET /builds/ID",
+    "GET /live?run=ID&after=0",
     "GET /api/v1/costs?build=ID",
     "GET /api/v1/budgets?build=ID",
     "GET /api/v1/executions/ID",
@@ -162,6 +171,9 @@ async fn a_foreign_id_answers_exactly_as_an_unknown_one() {
             .await;
         assert_eq!(status(&answer), 404, "{answer}");
     }
+    // What counts everybody's is for who runs the server.
+    let counted = tenants.as_a("GET /metrics").await;
+    assert_eq!(status(&counted), 403, "{counted}");
     // The control: B's own, untouched.
     for operation in [
         "GET /api/v1/builds/ID",
