@@ -15,7 +15,8 @@ struct Terminal {
 impl Terminal {
     fn open(home: &Home, args: &str) -> Self {
         let ready = home.command(&[]);
-        let line = format!("{} {args}", env!("CARGO_BIN_EXE_agentwright"));
+        // `exec`: a shell that stays between would itself end by the terminal's SIGINT (dash: 130).
+        let line = format!("exec {} {args}", env!("CARGO_BIN_EXE_agentwright"));
         let mut child = Command::new("script")
             .args(["--quiet", "--return", "--command", &line, "/dev/null"])
             .envs(
@@ -24,6 +25,7 @@ impl Terminal {
                     .filter_map(|(key, value)| Some((key, value?))),
             )
             .env("TERM", "xterm")
+            .env("SHELL", "/bin/sh")
             .current_dir(home.work())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
