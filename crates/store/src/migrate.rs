@@ -32,6 +32,11 @@ const ALL: &[(i64, &str, &str)] = &[
         "backlog and its receipts",
         include_str!("../migrations/0005_queue.sql"),
     ),
+    (
+        7,
+        "notices of no run, reports and inbound webhooks",
+        include_str!("../migrations/0007_watching.sql"),
+    ),
 ];
 
 /// The newest migration that this program knows.
