@@ -2,6 +2,7 @@
 //! like, and be nothing that must stay out of a sandbox. Blocking; done when the build is made.
 
 use agentwright_domain::spec::{Access, FolderPermission, Spec};
+use agentwright_queue::risk::{Target, of_spec};
 use agentwright_runtime::schedule::Schedule;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -70,7 +71,14 @@ pub(crate) fn risks(spec: &Spec) -> Vec<String> {
         ))
     });
     let above = spec.permissions.folders.iter().filter_map(holds_keys);
-    private.chain(keys).chain(above).collect()
+    let mut risks: Vec<String> = private.chain(keys).chain(above).collect();
+    // Whether the target is production is the policy's to say, and a reason of its own.
+    for risk in of_spec(spec, Target::Other) {
+        if !risks.iter().any(|known| known.contains(&risk.because)) {
+            risks.push(format!("it {risk}"));
+        }
+    }
+    risks
 }
 
 /// A folder that has places of keys in it or in a folder directly below, such as somebody's home.
