@@ -188,19 +188,49 @@ impl At<'_> {
             Stage::Verify => self.verified(to),
             Stage::Preview => self.gate(to, Gate::Deploy),
             Stage::Deploy => to.work(Stage::Register, 1),
-            Stage::Register => to.end(Phase::Completed { deployed: true }, "completed"),
+            Stage::Register => {
+                to.notices.push(self.completed(to.facts(), true));
+                to.end(Phase::Completed { deployed: true }, "completed")
+            }
         }
     }
 
     /// All levels hold, and whoever is to look at the code has looked.
-    fn verified(&self, to: Transition) -> Transition {
+    fn verified(&self, mut to: Transition) -> Transition {
         if self.state.policy.auto_deploy {
             to.work(Stage::Preview, 1)
         } else {
+            if !self.replays() {
+                to.notices.push(self.completed(to.facts(), false));
+            }
             to.end(
                 Phase::Completed { deployed: false },
                 "verified; not deployed, as asked",
             )
+        }
+    }
+
+    /// What was made, where it is, and what to do with it (requirements E10).
+    fn completed(&self, facts: &Facts, deployed: bool) -> Notice {
+        let label = &self.run.label;
+        let name = facts.name.as_ref().unwrap_or(label);
+        let mut lines = Vec::new();
+        match (deployed, facts.version) {
+            (true, Some(version)) => lines.push(format!("deployed: {name}, version {version}")),
+            (true, None) => lines.push(format!("deployed: {name}")),
+            (false, _) => lines.push(format!("verified, not deployed: {name}")),
+        }
+        lines.extend(facts.url.iter().map(|url| format!("answers at {url}")));
+        lines.push(format!("code and evidence: agentwright show {label}"));
+        lines.push(if deployed {
+            format!("next: agentwright run-now {name}, agentwright logs {name}")
+        } else {
+            format!("next: agentwright deploy {label}")
+        });
+        Notice {
+            topic: "build.completed".to_owned(),
+            title: format!("{label} is completed"),
+            body: lines.join("\n"),
         }
     }
 
