@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::front::Front;
 use crate::later::Later;
 use crate::queue::heart::{self, Heart};
-use agentwright_api::{Health, Time};
+use agentwright_api::Health;
 use agentwright_domain::run::RunKind;
 use agentwright_engine::{Clock, Engine, Executor, SystemClock};
 use agentwright_notify::Channel;
@@ -14,7 +14,7 @@ use agentwright_runtime::environment::Programs;
 use agentwright_runtime::layout::Layout;
 use agentwright_runtime::{Executions, Parts, Runtime};
 use agentwright_sandbox::Sandbox;
-use agentwright_store::{Location, OpenError, Options, Store};
+use agentwright_store::{Location, OpenError, Options, Store, Time};
 use axum::Router;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -34,6 +34,23 @@ pub enum Work {
     /// These, for each kind of run that is to be worked; nothing is supervised. Routes, store and engine are
     /// the same.
     Given(Executors),
+}
+
+/// What an app goes by.
+pub struct Clocks {
+    /// What everything but the store does.
+    pub clock: Arc<dyn Clock>,
+    /// What the store does: leases and timers.
+    pub store: Time,
+}
+
+impl Default for Clocks {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            store: Time::default(),
+        }
+    }
 }
 
 /// Why an app does not start.
@@ -93,12 +110,20 @@ impl App {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub async fn start(config: Config, work: Work) -> Result<Self, StartError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self::start_by(config, work, Clocks::default()).await
+    }
+
+    /// The same, by other clocks.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_by(config: Config, work: Work, clocks: Clocks) -> Result<Self, StartError> {
+        let Clocks { clock, store: time } = clocks;
         let layout = Layout::new(&config.data_dir);
         let channels =
             agentwright_notify::open(&config.settings.notify, &crate::config::secrets())?;
         let window = config.settings.queue.window()?;
-        let store = open(&config).await?;
+        let store = open(&config, time).await?;
         let public_url = config.settings.public_url.as_deref();
         let mut channels = Asking::around(channels, &store, public_url);
         let sandbox = sandbox(&config)?;
@@ -168,6 +193,7 @@ impl App {
         }
         if !self.inner.fenced {
             self.tasks().spawn(heart::run(self.clone()));
+            self.tasks().spawn(crate::queue::watch::run(self.clone()));
         }
     }
 
@@ -334,7 +360,7 @@ impl App {
             service: "agentwright".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            started_at: Time::from_ms(it.started_at_ms),
+            started_at: agentwright_api::Time::from_ms(it.started_at_ms),
             boot_id: it.boot_id.clone(),
             data_dir: it.config.data_dir.display().to_string(),
             listen: it.listening.get().map(ToString::to_string),
@@ -342,13 +368,14 @@ impl App {
     }
 }
 
-async fn open(config: &Config) -> Result<Store, OpenError> {
+async fn open(config: &Config, time: Time) -> Result<Store, OpenError> {
     let location = match config.settings.store.as_str() {
         "sqlite" => Location::Sqlite(config.data_dir.join("agentwright.db")),
         url => Location::Postgres(url.to_owned()),
     };
     let options = Options {
         artifacts_quota_bytes: config.settings.artifacts_quota_mb.saturating_mul(1_000_000),
+        time,
         ..Options::new(&config.data_dir)
     };
     Store::open(location, options).await

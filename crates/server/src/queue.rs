@@ -2,14 +2,20 @@
 //!
 //! Not here: whether an item may start (`agentwright_queue::start`). `edit.rs` is what people do to the queue,
 //! `beat.rs` one look at it, `heart.rs` when it is looked at, `files.rs` its file and what is written about it,
-//! `shown.rs` how it is shown.
+//! `shown.rs` how it is shown, `around.rs` what keeps everything back, `watch.rs` whether builds get on, `tell.rs` what
+//! people are told, `report.rs` what was done.
 
 mod active;
+pub(crate) mod around;
 pub(crate) mod beat;
 pub(crate) mod edit;
 pub(crate) mod files;
 pub(crate) mod heart;
+pub(crate) mod progress;
+pub(crate) mod report;
 pub(crate) mod shown;
+mod tell;
+pub(crate) mod watch;
 
 use crate::error::ApiError;
 use agentwright_domain::ids::Slug;

@@ -100,6 +100,7 @@ fn life_routes() -> Router<App> {
         .route("/queue/import", post(queue::import))
         .route("/queue/{label}", get(queue::why).post(queue::change))
         .route("/queue/{label}/remove", post(queue::remove))
+        .route("/report", get(queue::report))
         .route("/heartbeat", get(queue::heartbeat).post(queue::beat))
         .route("/costs", get(spending::costs))
         .route("/budgets", get(spending::budgets))

@@ -76,6 +76,11 @@ pub(crate) enum QueueCommand {
         /// Its label or name
         item: String,
     },
+    /// End a build that gets nowhere; it is built again in five minutes
+    Fail {
+        /// Its label or name
+        item: String,
+    },
     /// Remove an item; a build of it goes on
     Remove {
         /// Its label or name
@@ -137,6 +142,25 @@ pub(crate) struct Heartbeat {
     /// Show settings and last looks
     #[arg(long)]
     pub(crate) monitor: bool,
+}
+
+pub(super) const REPORT_HELP: &str = "Examples:
+  agentwright report                                 the last 24 hours
+  agentwright report --from 2026-02-01 --to 2026-02-06
+  agentwright report --night 2026-02-06              as it was written that evening";
+
+/// `report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// From this date or time on
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Until this date, all of it, or this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// The report of that evening, as it was written
+    #[arg(long, value_name = "DATE", conflicts_with_all = ["from", "to"])]
+    pub(crate) night: Option<String>,
 }
 
 /// `status`.

@@ -1,6 +1,7 @@
 //! One look at the queue: where its builds stand, what starts, and an answer for every item.
 
-use super::{Entry, edit, shown};
+use super::around::{self, Around};
+use super::{Entry, edit, shown, tell};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::Who;
@@ -31,6 +32,7 @@ pub(crate) async fn beat(
     mode: BeatMode,
 ) -> Result<Beat, ApiError> {
     let who = queue(scope);
+    let around = around::look(app, scope).await?;
     let foundations = covered(app, &who).await?;
     let runs = under_way(app, scope).await?;
     let ends = ended(app, scope).await?;
@@ -43,6 +45,7 @@ pub(crate) async fn beat(
                 runs: &runs,
                 ends: &ends,
                 foundations: &foundations,
+                around: &around,
             },
             now_ms,
         )
@@ -62,16 +65,22 @@ pub(crate) async fn beat(
             items: u32::try_from(answers.len()).unwrap_or(u32::MAX),
             started: u32::try_from(starts.len()).unwrap_or(u32::MAX),
         };
+        tell::missed(app, scope, &shown::entries(app, scope).await?).await?;
         app.store().write_look(scope, &look, &answers).await?;
+    }
+    let items = shown::items(app, scope).await?;
+    if mode == BeatMode::Start {
+        tell::answers(app, scope, &items).await?;
     }
     Ok(Beat {
         at: Time::from_ms(now_ms),
         started: starts.into_iter().map(|start| start.label).collect(),
-        items: shown::items(app, scope).await?,
+        items,
     })
 }
 
-fn queue(scope: &OrgScope) -> Who {
+/// Who asks for what the queue starts.
+pub(crate) fn queue(scope: &OrgScope) -> Who {
     Who {
         name: NAME.to_owned(),
         scope: scope.clone(),
@@ -91,6 +100,8 @@ struct Seen<'a> {
     ends: &'a HashMap<Slug, Stands>,
     /// Items that a foundation covers.
     foundations: &'a [Slug],
+    /// Calendar, budgets, quotas, room.
+    around: &'a Around,
 }
 
 /// How the last build of an item stands.
@@ -163,10 +174,11 @@ fn look(
         window: app.queue_window(),
         running: running(entries, seen.runs, &starts),
         limit: app.config().settings.queue.limit as usize,
-        busy_until_ms: None,
-        quota_until_ms: None,
-        budget_spent: None,
-        no_room: None,
+        busy_until_ms: seen.around.busy_until_ms,
+        calendar_unread: seen.around.calendar_unread.clone(),
+        quota_until_ms: seen.around.quota_until_ms,
+        budget_spent: seen.around.budget_spent.clone(),
+        no_room: seen.around.no_room.clone(),
         known: known(entries.iter().map(|entry| &entry.item).zip(&standings)),
     };
     let decisions = tick(&candidates, &world, now_ms);
@@ -277,10 +289,10 @@ async fn under_way(app: &App, scope: &OrgScope) -> Result<Vec<UnderWay>, ApiErro
 /// How the builds of items that are being built stand.
 async fn ended(app: &App, scope: &OrgScope) -> Result<HashMap<Slug, Stands>, ApiError> {
     let mut ends = HashMap::new();
-    for entry in shown::entries(app, scope).await? {
-        if let (Standing::Building, Some(run)) = (entry.standing(), &entry.idea.run) {
+    for one in app.store().being_built(scope).await? {
+        if let Some(run) = &one.run {
             let run = app.store().run(scope, run).await?;
-            ends.insert(entry.label().clone(), stands(run.as_ref()));
+            ends.insert(one.label, stands(run.as_ref()));
         }
     }
     Ok(ends)
@@ -300,12 +312,11 @@ fn stands(run: Option<&Run>) -> Stands {
 
 /// Whether a build of the queue stands otherwise than the queue knows: something is to be looked at.
 pub(crate) async fn moved(app: &App, scope: &OrgScope) -> Result<bool, ApiError> {
-    let ends = ended(app, scope).await?;
-    let entries = shown::entries(app, scope).await?;
-    Ok(entries.iter().any(|entry| match ends.get(entry.label()) {
-        None | Some(Stands::GoesOn) => false,
-        Some(Stands::Waits) => entry.idea.builder_status != "awaiting_approval",
-        Some(Stands::Done | Stands::Failed { .. } | Stands::Ended { .. } | Stands::Lost) => true,
+    let built = app.store().being_built(scope).await?;
+    Ok(built.iter().any(|one| match one.status {
+        Some(RunStatus::Ready | RunStatus::Leased) => one.builder_status == "awaiting_approval",
+        Some(RunStatus::Waiting) => one.builder_status != "awaiting_approval",
+        Some(RunStatus::Completed | RunStatus::Failed | RunStatus::Cancelled) | None => true,
     }))
 }
 

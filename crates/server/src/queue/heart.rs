@@ -1,12 +1,15 @@
 //! When the queue is looked at: every so often, when something was asked for, when a build ended, when a time came.
 
-use super::{beat, files};
+use super::{beat, files, report};
 use crate::app::App;
 use agentwright_api::BeatMode;
+use agentwright_domain::ids::RunId;
 use agentwright_store::OrgScope;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::TryRecvError;
 
 /// How often it is seen whether a build ended or the file changed.
 const PEEK: Duration = Duration::from_secs(1);
@@ -15,12 +18,23 @@ const PEEK: Duration = Duration::from_secs(1);
 #[derive(Clone, Default)]
 pub(crate) struct Heart {
     wake: Arc<Notify>,
+    watch: Arc<Notify>,
 }
 
 impl Heart {
     /// A look as soon as possible.
     pub(crate) fn look_soon(&self) {
         self.wake.notify_one();
+    }
+
+    /// A look at builds under way as soon as possible.
+    pub(crate) fn watch_soon(&self) {
+        self.watch.notify_one();
+    }
+
+    /// Waits until one is asked for.
+    pub(crate) async fn watch_asked(&self) {
+        self.watch.notified().await;
     }
 }
 
@@ -30,20 +44,42 @@ struct Pulse {
     /// When the next look is due, ms.
     next_ms: i64,
     files: files::Watch,
+    nights: report::Nights,
 }
 
 /// Looks at every queue until the app stops.
 pub(crate) async fn run(app: App) {
     let mut pulse = Pulse::default();
     let mut cause = Some("start");
+    let mut commits = app.store().commits();
     loop {
         if let Err(error) = round(&app, &mut pulse, cause.take()).await {
             tracing::warn!(?error, "cannot look at the queue");
+        }
+        if let Err(error) = report::nightly(&app, &mut pulse.nights).await {
+            tracing::warn!(?error, "cannot make the nightly report");
+        }
+        // What builds do is written about as they do it, not only when the queue is looked at.
+        if moved(&mut commits)
+            && let Err(error) = files::report(&app, &mut pulse.files).await
+        {
+            tracing::warn!(?error, "cannot write about builds");
         }
         tokio::select! {
             () = app.stopping().cancelled() => return,
             () = app.heart().wake.notified() => cause = Some("asked"),
             () = tokio::time::sleep(PEEK) => {}
+        }
+    }
+}
+
+/// Whether a run of this process was committed since the last time.
+fn moved(commits: &mut Receiver<(RunId, i64)>) -> bool {
+    let mut moved = false;
+    loop {
+        match commits.try_recv() {
+            Ok(_) | Err(TryRecvError::Lagged(_)) => moved = true,
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return moved,
         }
     }
 }
@@ -77,7 +113,7 @@ async fn round(
             .min();
         if scope == OrgScope::local() {
             files::sync(app, &mut pulse.files).await?;
-            files::report(app, &beat).await;
+            files::report(app, &mut pulse.files).await?;
         }
     }
     if cause.is_some() || looked {
