@@ -62,8 +62,20 @@ pub(crate) async fn change(
     Named(label): Named,
     Body(request): Body<QueueChange>,
 ) -> Result<Json<QueueItem>, ApiError> {
+    let label = allowed_change(&app, &who, &label, &request).await?;
+    app.heart().look_soon();
+    shown::one(&app, &who.scope, &label).await.map(Json)
+}
+
+/// Changes an item for whoever may.
+pub(crate) async fn allowed_change(
+    app: &App,
+    who: &Who,
+    label: &str,
+    change: &QueueChange,
+) -> Result<Slug, ApiError> {
     // A yes to a start is a yes.
-    who.require(match request {
+    who.require(match change {
         QueueChange::Approve {} => Role::Approver,
         QueueChange::Move { .. }
         | QueueChange::Block { .. }
@@ -72,13 +84,11 @@ pub(crate) async fn change(
         | QueueChange::Retry {}
         | QueueChange::Fail {} => Role::Operator,
     })?;
-    let label = changed(&app, &who, &label, &request).await?;
-    app.heart().look_soon();
-    shown::one(&app, &who.scope, &label).await.map(Json)
+    changed(app, who, label, change).await
 }
 
 /// Changes an item, and ends its build where it is to fail.
-pub(crate) async fn changed(
+async fn changed(
     app: &App,
     who: &Who,
     label: &str,
