@@ -45,9 +45,9 @@ pub use files::{ChangedFile, Commit, Diff, DiffQuery, FILES_MAX, FileEntry, File
 pub use plan::{Choice, Difference, Missing, Plan, PlanRequest, PlanVerdict};
 pub use problem::{FieldProblem, Problem, code};
 pub use queue::{
-    Beat, BeatMode, BeatRequest, Heartbeat, HeartbeatLook, QUEUE_ADD_MAX, QueueAdd, QueueAdds,
-    QueueChange, QueueImport, QueueImported, QueueItem, QueuePriority, QueueProgress, QueueWhy,
-    Receipt,
+    Beat, BeatMode, BeatRequest, Heartbeat, HeartbeatLook, HookTaken, QUEUE_ADD_MAX, QueueAdd,
+    QueueAdds, QueueChange, QueueImport, QueueImported, QueueItem, QueuePriority, QueueProgress,
+    QueueWhy, Receipt,
 };
 pub use report::{Report, ReportBuild, ReportCause, ReportDay, ReportQuery, ReportTotals};
 pub use socket::ReachableSocket;

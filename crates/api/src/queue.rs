@@ -198,7 +198,8 @@ pub struct QueueProgress {
     /// When it will be done, from the history of like builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Time>,
-    /// `working`, `waiting`, `hung`, `looping`: judged from what its model, processes, logs and files do.
+    /// `working`, `waiting`, `hung`, `looping`: judged from what its model, processes, logs and files do; `unwatched`
+    /// until it is looked at.
     pub verdict: String,
     /// What the verdict rests on, or what it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -231,6 +232,15 @@ pub struct QueueWhy {
     pub item: QueueItem,
     /// Its answers.
     pub receipts: Vec<Receipt>,
+}
+
+/// What became of an inbound webhook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HookTaken {
+    /// The item that it is.
+    pub label: Slug,
+    /// Whether the same message had come before.
+    pub repeated: bool,
 }
 
 /// What a look at the queue is for.

@@ -194,6 +194,7 @@ impl App {
         if !self.inner.fenced {
             self.tasks().spawn(heart::run(self.clone()));
             self.tasks().spawn(crate::queue::watch::run(self.clone()));
+            self.tasks().spawn(crate::queue::push::run(self.clone()));
         }
     }
 
@@ -279,6 +280,11 @@ impl App {
     /// Whether it is ending, or was asked to.
     pub(crate) fn stops(&self) -> bool {
         self.inner.stopping.is_cancelled() || self.inner.stop_asked.is_cancelled()
+    }
+
+    /// When it was started, ms.
+    pub(crate) fn started_at_ms(&self) -> i64 {
+        self.inner.started_at_ms
     }
 
     /// Seconds since the start.

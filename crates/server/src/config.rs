@@ -407,6 +407,14 @@ impl Config {
     }
 }
 
+/// What ssh finds its keys by.
+pub(crate) fn ssh() -> Vec<(&'static str, String)> {
+    let known = ["HOME", "SSH_AUTH_SOCK"].into_iter();
+    known
+        .filter_map(|name| Some((name, variable(name)?)))
+        .collect()
+}
+
 /// The home directory of the daemon's user.
 pub(crate) fn home() -> Option<PathBuf> {
     variable("HOME").map(PathBuf::from)

@@ -3,7 +3,7 @@
 //! Not here: whether an item may start (`agentwright_queue::start`). `edit.rs` is what people do to the queue,
 //! `beat.rs` one look at it, `heart.rs` when it is looked at, `files.rs` its file and what is written about it,
 //! `shown.rs` how it is shown, `around.rs` what keeps everything back, `watch.rs` whether builds get on, `tell.rs` what
-//! people are told, `report.rs` what was done.
+//! people are told, `report.rs` what was done, `push.rs` where it is pushed.
 
 mod active;
 pub(crate) mod around;
@@ -12,6 +12,7 @@ pub(crate) mod edit;
 pub(crate) mod files;
 pub(crate) mod heart;
 pub(crate) mod progress;
+pub(crate) mod push;
 pub(crate) mod report;
 pub(crate) mod shown;
 mod tell;

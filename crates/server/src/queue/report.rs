@@ -329,10 +329,11 @@ async fn of_organization(
         from = night;
         let name = night.to_string();
         let report = make(app, scope, (from_ms, to_ms), Some(&name)).await?;
-        let nothing =
-            report.ended.is_empty() && report.active.is_empty() && report.queue.is_empty();
-        // A server on which nothing was ever built says nothing.
-        if nothing && last.is_none() {
+        // Of an evening before there was anything here nobody has to know.
+        let before = to_ms < app.started_at_ms();
+        let waits = !(report.active.is_empty() && report.queue.is_empty());
+        let something = !report.ended.is_empty() || (waits && !before);
+        if last.is_none() && !something {
             continue;
         }
         let value = serde_json::to_value(&report)

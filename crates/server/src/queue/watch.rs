@@ -47,11 +47,12 @@ pub(crate) struct Watched {
 }
 
 impl Watching {
-    /// How a build gets on; working where it was not looked at yet.
+    /// How a build gets on.
     pub(crate) fn of(&self, run: &RunId) -> Watched {
         let seen = self.seen();
         let (verdict, because) = match seen.get(run).map(|seen| &seen.verdict) {
-            None | Some(Verdict::Working) => ("working", None),
+            None => ("unwatched", None),
+            Some(Verdict::Working) => ("working", None),
             Some(Verdict::Waiting) => ("waiting", None),
             Some(Verdict::Hung(why)) => ("hung", Some(why.clone())),
             Some(Verdict::Looping(why)) => ("looping", Some(why.clone())),

@@ -1,12 +1,16 @@
 //! Builds that start by themselves over a day and a night, watched and reported, by a clock that the test moves.
 
-use crate::support::World;
+use crate::support::{World, raw};
 use agentwright_api::{QueueAdd, QueueAdds, QueueChange, QueueItem, QueuePriority, ReportQuery};
 use agentwright_domain::build::ApprovalMode;
 use agentwright_domain::spend::{Budget, BudgetScope};
-use agentwright_server::Config;
+use agentwright_server::{Config, HookSettings, PushSettings};
 use agentwright_store::{OrgScope, OutboxRow};
 use agentwright_testkit::{TestClock, eventually};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -483,5 +487,156 @@ async fn a_heartbeat_that_was_missed_is_told_and_nothing_is_started_twice() {
     world.client.beat(&Default::default()).await.unwrap();
     assert_eq!(notices(&world, "queue.missed").await.len(), 1);
     assert_eq!(of(&world, "low").await.build, None);
+    world.end().await;
+}
+
+/// `whsec_` and Base64 of "secret".
+const SECRET: &str = "whsec_c2VjcmV0";
+
+/// A request as a sender of Standard Webhooks makes it.
+fn signed(id: &str, at_s: i64, body: &str, key: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    mac.update(format!("{id}.{at_s}.{body}").as_bytes());
+    let signature = STANDARD.encode(mac.finalize().into_bytes());
+    format!(
+        "POST /api/v1/hooks/crm HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         webhook-id: {id}\r\nwebhook-timestamp: {at_s}\r\nwebhook-signature: v1,{signature}\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[tokio::test]
+async fn a_signed_webhook_adds_an_item_once_and_nothing_else_does() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("secret");
+    std::fs::write(&path, SECRET).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let clock = clock("2026-02-06T09:00");
+    let world = World::by(&clock, |config| {
+        watched(config);
+        config.settings.queue.hooks = vec![HookSettings {
+            id: "crm".into(),
+            secret: format!("file:{}", path.display()),
+            organization: None,
+        }];
+    })
+    .await;
+    let socket = world.data().join("daemon.sock");
+    let send = async |request: String| {
+        let answer = raw(&socket, &request).await;
+        let status: u16 = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer)
+    };
+    let now_s = ms("2026-02-06T09:00") / 1_000;
+    let body = r#"{"type": "lead.won", "data": {"name": "Welcome page", "description": "Count the words of each note and append them to a table", "criteria": ["it is there"], "priority": "low"}}"#;
+    for (request, refused) in [
+        (signed("m1", now_s, body, b"other"), 401),
+        (signed("m1", now_s - 301, body, b"secret"), 401),
+        (
+            signed("m1", now_s, body, b"secret").replace("low", "high"),
+            401,
+        ),
+        (
+            signed("m1", now_s, body, b"secret").replace("webhook-id: m1", "webhook-id: m2"),
+            401,
+        ),
+        (
+            signed("m1", now_s, body, b"secret").replace("webhook-id", "x-id"),
+            401,
+        ),
+        (
+            signed("m1", now_s, body, b"secret").replace("hooks/crm", "hooks/erp"),
+            404,
+        ),
+        (signed("m1", now_s, "nonsense", b"secret"), 400),
+        (signed("m1", now_s, r#"{"name": ""}"#, b"secret"), 422),
+    ] {
+        let (status, answer) = send(request).await;
+        assert_eq!(status, refused, "{answer}");
+    }
+    assert_eq!(world.client.queue().await.unwrap().items, []);
+    assert_eq!(send(signed("m1", now_s, body, b"secret")).await.0, 201);
+    let (status, again) = send(signed("m1", now_s + 60, body, b"secret")).await;
+    assert_eq!(
+        (status, again.contains("\"repeated\":true")),
+        (200, true),
+        "{again}"
+    );
+    let items = world.client.queue().await.unwrap().items;
+    assert_eq!(items.len(), 1);
+    assert_eq!(
+        (items[0].name.as_str(), items[0].priority),
+        ("Welcome page", QueuePriority::Low)
+    );
+    // Removed by a person: the same message does not bring it back.
+    world
+        .client
+        .queue_remove(items[0].label.as_str())
+        .await
+        .unwrap();
+    assert_eq!(send(signed("m1", now_s, body, b"secret")).await.0, 200);
+    assert_eq!(world.client.queue().await.unwrap().items, []);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(send(signed("m3", now_s, body, b"secret")).await.0, 503);
+    world.end().await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test makes a repository")]
+fn git(dir: &Path, arguments: &[&str]) -> String {
+    let output = std::process::Command::new("git")
+        .current_dir(dir)
+        .args(["-c", "user.name=t", "-c", "user.email=t@localhost"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_repository_is_pushed_as_it_grows_and_a_remote_that_is_away_holds_nothing_up() {
+    let dir = TempDir::new().unwrap();
+    let remote = dir.path().join("all.git");
+    let clock = clock("2026-02-06T09:00");
+    let place = remote.display().to_string();
+    let world = World::by(&clock, |config| {
+        watched(config);
+        config.settings.queue.push = Some(PushSettings { remote: place });
+    })
+    .await;
+    let held = world.create("hold the notes").await;
+    world.script.holding().await;
+    let repository = world.data().join(format!("builds/{}/repo", held.id));
+    std::fs::create_dir_all(&repository).unwrap();
+    git(&repository, &["init", "--quiet", "--initial-branch=main"]);
+    std::fs::write(repository.join("main.py"), "print()").unwrap();
+    git(&repository, &["add", "."]);
+    git(&repository, &["commit", "--quiet", "-m", "one"]);
+    // The remote is not there: the build goes on all the same, and it is told once.
+    world.script.release();
+    world.until_settled(held.id.as_str()).await;
+    let failed = told(&world, "build.push_failed", 1).await;
+    assert!(failed[0].notice.body.contains("all.git"), "{failed:?}");
+    std::fs::create_dir(&remote).unwrap();
+    git(&remote, &["init", "--quiet", "--bare"]);
+    clock.advance(2 * MINUTE);
+    let branch = format!("refs/heads/builds/{}/{}", held.label, held.id);
+    let there = async || {
+        let head = git(&repository, &["rev-parse", "HEAD"]);
+        eventually("it is pushed", async || {
+            (git(&remote, &["rev-parse", &branch]) == head).then_some(())
+        })
+        .await;
+    };
+    there().await;
+    // Another commit, pushed with the next step of the build: a yes.
+    git(
+        &repository,
+        &["commit", "--quiet", "--allow-empty", "-m", "two"],
+    );
+    let detail = world.client.build(held.id.as_str()).await.unwrap();
+    world.approve(&detail).await;
+    there().await;
+    assert_eq!(notices(&world, "build.push_failed").await.len(), 1);
     world.end().await;
 }
