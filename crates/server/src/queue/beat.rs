@@ -11,7 +11,7 @@ use agentwright_api::{Beat, BeatMode, CreateBuild, PlanRequest, PlanVerdict, Tim
 use agentwright_domain::ids::{RunId, Slug};
 use agentwright_domain::principal::{KeyKind, Principal, Role};
 use agentwright_domain::run::{Run, RunKind, RunStatus};
-use agentwright_queue::needs::{Understood, missing};
+use agentwright_queue::needs::{Understood, estimate_ms, missing};
 use agentwright_queue::start::{
     Assessment, Candidate, Decision, RETRIES, Reason, Running, Standing, Started, World, known,
     tick,
@@ -417,8 +417,9 @@ async fn submit(app: &App, who: &Who, start: &Start) {
     let mut request = CreateBuild::of(plan(said));
     request.label = Some(start.label.clone());
     request.mode = app.config().settings.queue.mode;
-    let submitted =
-        submit::queued(app, who, start.id.clone(), request, start.repeats.clone()).await;
+    let estimated_ms = entry.item.estimate.as_deref().and_then(estimate_ms);
+    let of = (start.repeats.clone(), estimated_ms);
+    let submitted = submit::queued(app, who, start.id.clone(), request, of).await;
     match submitted {
         Ok(build) => tracing::info!(label = %start.label, build = %build.id, "started by itself"),
         // The next look finds that it is missing and submits it again.

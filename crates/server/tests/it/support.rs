@@ -191,7 +191,8 @@ impl Script {
 
     /// Waits until a build is held.
     pub(crate) async fn holding(&self) {
-        self.at_work.acquire().await.unwrap().forget();
+        let held = tokio::time::timeout(Duration::from_secs(60), self.at_work.acquire());
+        held.await.unwrap().unwrap().forget();
     }
 
     async fn stage(&self, run: &Run, state: &BuildState, handle: &Handle) -> StageOutcome {
