@@ -310,6 +310,29 @@ mod tests {
     }
 
     #[test]
+    fn whom_a_spec_reaches_and_what_it_runs_are_risks_of_its_own() {
+        let mut spec = spec(&[]);
+        let plain = risks(&spec).len();
+        spec.permissions.network = serde_json::from_value(serde_json::json!([
+            "hooks.slack.com:443",
+            "example.org:443"
+        ]))
+        .unwrap();
+        spec.permissions.programs = vec!["sudo".to_owned()];
+        let found = risks(&spec);
+        assert_eq!(found.len(), plain + 2, "{found:?}");
+        let said = found.join("; ");
+        assert!(
+            said.contains("it sends messages to others: hooks.slack.com:443"),
+            "{said}"
+        );
+        assert!(
+            said.contains("it changes who may do what: the program sudo"),
+            "{said}"
+        );
+    }
+
+    #[test]
     fn a_folder_above_places_of_keys_is_a_risk_and_one_beside_them_is_not() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("u/.ssh")).unwrap();

@@ -136,7 +136,7 @@ async fn look(app: &App, scope: &OrgScope, row: &BuildRow) -> Result<(), ApiErro
     let told = {
         let mut seen = app.watching().seen();
         let seen = seen.entry(row.run.id.clone()).or_default();
-        seen.take(evidence);
+        seen.take(&evidence);
         let stall_ms = seconds(app.config().settings.queue.watch.stall_s);
         seen.tells(&row.run, app.now_ms(), stall_ms)
     };
@@ -241,7 +241,7 @@ fn tree(dir: &Path) -> u64 {
 
 impl Seen {
     /// Adds a look.
-    fn take(&mut self, evidence: Evidence) {
+    fn take(&mut self, evidence: &Evidence) {
         let mut processes = HashMap::with_capacity(evidence.living.len());
         for one in &evidence.living {
             let key = (one.pid, one.started);
@@ -466,7 +466,7 @@ mod tests {
             // A number that is used again is another process.
             (4, &[(1, 4)], 40),
         ] {
-            seen.take(look(at, living));
+            seen.take(&look(at, living));
             assert_eq!(seen.samples.last().unwrap().cpu_ms, cpu_ms, "{at}");
         }
     }
@@ -476,11 +476,11 @@ mod tests {
         let minute = 60_000;
         let (mut busy, mut idle) = (Seen::default(), Seen::default());
         for at in 0..40 {
-            busy.take(look(
+            busy.take(&look(
                 at * minute,
                 &[(1, u64::try_from(at).unwrap() * 50_000)],
             ));
-            idle.take(look(at * minute, &[(1, 3)]));
+            idle.take(&look(at * minute, &[(1, 3)]));
         }
         assert_eq!(busy.verdict, Verdict::Working);
         assert!(
