@@ -17,7 +17,8 @@ Examples:
 pub(super) const HEARTBEAT_HELP: &str = "Examples:
   agentwright heartbeat             looks at the queue now, and starts what may start
   agentwright heartbeat --check     only says what would start, and why the rest would not
-  agentwright heartbeat --monitor   the settings and the last looks";
+  agentwright heartbeat --monitor   the settings and the last looks
+  agentwright heartbeat --fail spotify   ends a build that gets nowhere; it is built again in five minutes";
 
 pub(super) const STATUS_HELP: &str = "Examples:
   agentwright status
@@ -142,6 +143,9 @@ pub(crate) struct Heartbeat {
     /// Show settings and last looks
     #[arg(long)]
     pub(crate) monitor: bool,
+    /// End the build of an item that gets nowhere; it is built again in five minutes
+    #[arg(long, value_name = "ITEM", conflicts_with_all = ["check", "monitor"])]
+    pub(crate) fail: Option<String>,
 }
 
 pub(super) const REPORT_HELP: &str = "Examples:

@@ -219,6 +219,9 @@ pub(super) async fn why(app: &App, item: &str) -> Result<Exit, Fault> {
 
 /// `heartbeat`.
 pub(super) async fn heartbeat(app: &App, args: Heartbeat) -> Result<Exit, Fault> {
+    if let Some(item) = args.fail {
+        return queue(app, QueueCommand::Fail { item }).await;
+    }
     let client = app.data.connect(&app.out).await?;
     if args.monitor {
         let heartbeat = client.heartbeat().await?;

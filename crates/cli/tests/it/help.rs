@@ -39,10 +39,12 @@ const COMMANDS: &[&[&str]] = &[
     &["queue", "priority"],
     &["queue", "approve"],
     &["queue", "retry"],
+    &["queue", "fail"],
     &["queue", "remove"],
     &["heartbeat"],
     &["why"],
     &["status"],
+    &["report"],
     &["up"],
     &["login"],
     &["key"],
@@ -108,7 +110,7 @@ fn no_command_is_missing_from_the_snapshot() {
             "{name}"
         );
     }
-    assert_eq!(count, 40, "{top}");
+    assert_eq!(count, 41, "{top}");
 }
 
 #[test]

@@ -401,6 +401,7 @@ pub(crate) fn detail(texts: Texts, state: BuildState, at: &str) -> BuildGiven {
     };
     BuildGiven {
         ask,
+        stalled: Some(texts.say("the model has sent nothing for 12 minutes")),
         events: vec![
             event(1, "run.submitted", "spec", "submitted"),
             event(

@@ -89,9 +89,11 @@ async fn round(
     pulse: &mut Pulse,
     cause: Option<&'static str>,
 ) -> Result<(), crate::error::ApiError> {
+    // What comes due while this look goes on is due at the next one, and not a whole interval later.
+    let began_ms = app.now_ms();
     let cause = match cause {
         Some(cause) => Some(cause),
-        None if app.now_ms() >= pulse.next_ms => Some("time"),
+        None if began_ms >= pulse.next_ms => Some("time"),
         None => None,
     };
     let filed = files::sync(app, &mut pulse.files).await?;
@@ -119,9 +121,9 @@ async fn round(
     if cause.is_some() || looked {
         let every_ms =
             i64::try_from(app.config().settings.queue.heartbeat_s * 1_000).unwrap_or(i64::MAX);
-        let regular_ms = app.now_ms().saturating_add(every_ms);
+        let regular_ms = began_ms.saturating_add(every_ms);
         pulse.next_ms = next_ms.map_or(regular_ms, |at_ms| {
-            regular_ms.min(at_ms.max(app.now_ms() + 1_000))
+            regular_ms.min(at_ms.max(began_ms + 1_000))
         });
     }
     Ok(())

@@ -10,6 +10,8 @@ use agentwright_domain::run::{Notice, RunState};
 use agentwright_queue::start::{Decision, Reason};
 use agentwright_store::{OrgScope, Told};
 
+/// Looks within which an answer is told.
+const TOLD_IN: i64 = 3;
 /// Failed builds of an item that are told with why they failed.
 const TRIED_MAX: usize = 6;
 
@@ -24,7 +26,8 @@ pub(crate) async fn answers(
         let Ok(Decision::Hold(reason)) = serde_json::from_value(why.detail.clone()) else {
             continue;
         };
-        if !reason.asks_a_person() {
+        // An answer that stays the same was told: it is tried a few times, for a crash may lie between.
+        if !reason.asks_a_person() || why.looks > TOLD_IN {
             continue;
         }
         let told = Told {

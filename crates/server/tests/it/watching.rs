@@ -146,15 +146,21 @@ async fn a_day_and_a_night_of_builds_that_start_by_themselves() {
     let going = of(&world, "spotify-integration").await.progress.unwrap();
     assert_eq!(going.phase, "Build");
     let file = dir.path().join("subagents/spotify-integration-progress.md");
-    let written = text(&file).await;
-    for part in [
-        "## Task breakdown",
-        "- done: SPEC Generation",
-        "- [ ] a playlist of this week",
-        "## Deliverables",
-    ] {
-        assert!(written.contains(part), "{part}: {written}");
-    }
+    eventually("its progress is written", async || {
+        let written = std::fs::read_to_string(&file).ok()?;
+        let parts = [
+            "## Task breakdown",
+            "- done: SPEC Generation",
+            "- at work: Build",
+            "- [ ] a playlist of this week",
+            "## Deliverables",
+        ];
+        parts
+            .iter()
+            .all(|part| written.contains(part))
+            .then_some(())
+    })
+    .await;
     assert!(
         text(&dir.path().join("progress.html"))
             .await
@@ -638,5 +644,35 @@ async fn a_repository_is_pushed_as_it_grows_and_a_remote_that_is_away_holds_noth
     world.approve(&detail).await;
     there().await;
     assert_eq!(notices(&world, "build.push_failed").await.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_fails_three_times_more_is_handed_to_a_person_with_what_was_tried() {
+    let clock = clock("2026-02-06T09:00");
+    let world = World::by(&clock, watched).await;
+    let wish = "fail to count the words of each note in a table";
+    add(&world, item("Fails", wish, QueuePriority::High)).await;
+    for failures in 1..=4 {
+        eventually(&format!("it failed {failures} times"), async || {
+            (of(&world, "fails").await.failures == failures).then_some(())
+        })
+        .await;
+        if failures < 4 {
+            answered(&world, "fails", "retry").await;
+        }
+        clock.advance(5 * MINUTE);
+    }
+    answered(&world, "fails", "escalated").await;
+    let told = told(&world, "queue.escalated", 1).await;
+    let body = &told[0].notice.body;
+    let tried = body.matches("- failed at verify: level 4: the zip is empty");
+    assert_eq!(tried.count(), 4, "{body}");
+    assert!(body.contains("agentwright queue retry fails"), "{body}");
+    assert_eq!(told[0].run, of(&world, "fails").await.build);
+    // Nobody tries again by themselves.
+    clock.advance(24 * HOUR);
+    world.client.beat(&Default::default()).await.unwrap();
+    assert_eq!(of(&world, "fails").await.failures, 4);
     world.end().await;
 }
