@@ -22,7 +22,7 @@ pub use settings::Settings;
 use agentwright_domain::ids::RunId;
 use agentwright_domain::run::{NewRun, Refusal, Run, RunKind, RunStatus, Signal, decide};
 use agentwright_store::{
-    Commit, CommitError, Error, OrgScope, Store, SubmitError, Submitted, Writer,
+    Audit, Commit, CommitError, Error, OrgScope, Store, SubmitError, Submitted, Writer,
 };
 use dispatch::Shared;
 use std::sync::Arc;
@@ -83,9 +83,14 @@ impl Engine {
         &self.shared.store
     }
 
-    /// Submits a run; durable when it returns. Submitting the same id again changes nothing.
-    pub async fn submit(&self, new: NewRun) -> Result<Submitted, SubmitError> {
-        let submitted = self.shared.store.submit(new.clone()).await?;
+    /// Submits a run, with its row in the audit trail where somebody asked for it; durable when it returns.
+    /// Submitting the same id again changes nothing.
+    pub async fn submit(
+        &self,
+        new: NewRun,
+        audit: Option<Audit>,
+    ) -> Result<Submitted, SubmitError> {
+        let submitted = self.shared.store.submit(new.clone(), audit).await?;
         if !submitted.repeated() {
             journal::submitted(&new);
         }
@@ -93,13 +98,14 @@ impl Engine {
         Ok(submitted)
     }
 
-    /// Applies a signal from outside: a decision, a cancel. Durable when it returns; an attempt
-    /// that goes on for the run is cancelled.
+    /// Applies a signal from outside: a decision, a cancel; with its row in the audit trail where somebody
+    /// gave it. Durable when it returns; an attempt that goes on for the run is cancelled.
     pub async fn signal(
         &self,
         scope: &OrgScope,
         id: &RunId,
         signal: Signal,
+        audit: Option<Audit>,
     ) -> Result<Run, SignalError> {
         let store = &self.shared.store;
         for _ in 0..SIGNAL_TRIES {
@@ -107,7 +113,12 @@ impl Engine {
             let to = decide(&run, &signal, self.shared.clock.now_ms())?;
             let told = !to.notices.is_empty();
             let writer = Writer::Outsider;
-            let commit = Commit { run, to, writer };
+            let commit = Commit {
+                run,
+                to,
+                writer,
+                audit: audit.clone(),
+            };
             match store.commit(commit.clone()).await {
                 Ok(done) => {
                     journal::committed(&commit.run, &commit.to);

@@ -138,6 +138,7 @@ async fn commit(
         run: run.clone(),
         to,
         writer: Writer::Holder,
+        audit: None,
     };
     let mut pause = COMMIT_PAUSE;
     for _ in 0..COMMIT_TRIES {

@@ -184,7 +184,11 @@ async fn a_spec_that_proves_wrong_is_made_anew_and_shown_to_a_person() {
             notes: None,
             subject: None,
         });
-        world.engine.signal(&scope(), &run.id, yes).await.unwrap();
+        world
+            .engine
+            .signal(&scope(), &run.id, yes, None)
+            .await
+            .unwrap();
         world.settled(&run.id).await;
     }
     let run = world.settled(&run.id).await;

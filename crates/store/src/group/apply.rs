@@ -6,8 +6,10 @@
 use super::plan::{Locked, Plan};
 use super::records::write_record;
 use super::{Key, Op, Submitted, claim};
+use crate::audit::append_each;
 use crate::db::{Arg, Conn, Statement, json_rows, json_text};
 use crate::error::{Error, SubmitError};
+use crate::secret::Secret;
 use crate::watch::News;
 use agentwright_domain::build;
 use agentwright_domain::ids::{OrganizationId, RunId};
@@ -106,6 +108,7 @@ crate::db::statements! {
 /// Writes a group; fills every slot. Answers the runs that have news, with their newest event.
 pub(super) async fn apply(
     conn: &mut Conn<'_>,
+    secret: &Secret,
     now_ms: i64,
     group: &mut [Op],
 ) -> Result<Vec<(RunId, News)>, Error> {
@@ -116,9 +119,14 @@ pub(super) async fn apply(
         match op {
             Op::Commit(commit, slot) => slot.set(plan.commit(&mut locked, commit)?),
             Op::Report(said, slot) => slot.set(plan.report(&mut locked, &said.0, &said.1)),
+            Op::Audit(said, slot) => {
+                plan.audits.push(said.clone());
+                slot.set(Ok(()));
+            }
             Op::Submit(..) | Op::Claim(..) | Op::Renew(..) | Op::Release(..) => {}
         }
     }
+    let audits = std::mem::take(&mut plan.audits);
     let news = write(conn, plan).await?;
     // Claims come last: they see what this very group has put into the queue.
     for op in group {
@@ -129,9 +137,11 @@ pub(super) async fn apply(
                 claim::release(conn, leases).await?;
                 slot.set(Ok(()));
             }
-            Op::Submit(..) | Op::Commit(..) | Op::Report(..) => {}
+            Op::Submit(..) | Op::Commit(..) | Op::Report(..) | Op::Audit(..) => {}
         }
     }
+    // The head of a trail is one row for a whole organization: it is locked last, for the shortest time.
+    append_each(conn, secret, now_ms, &audits).await?;
     Ok(news)
 }
 
@@ -154,7 +164,8 @@ struct NewRunRow<'a> {
 async fn submit(conn: &mut Conn<'_>, plan: &mut Plan, group: &mut [Op]) -> Result<(), Error> {
     let mut rows = Vec::new();
     for op in group.iter() {
-        let Op::Submit(new, _) = op else { continue };
+        let Op::Submit(asked, _) = op else { continue };
+        let (new, _) = &**asked;
         rows.push(NewRunRow {
             o: new.organization.as_str(),
             r: new.id.as_str(),
@@ -178,10 +189,13 @@ async fn submit(conn: &mut Conn<'_>, plan: &mut Plan, group: &mut [Op]) -> Resul
         made.insert(row.text("id")?);
     }
     for op in group.iter_mut() {
-        let Op::Submit(new, slot) = op else { continue };
+        let Op::Submit(asked, slot) = op else {
+            continue;
+        };
+        let (new, audit) = &**asked;
         let fresh = made.remove(new.id.as_str());
         if fresh {
-            plan.submitted(new);
+            plan.submitted(new, audit.as_ref())?;
             let id = new.id.clone();
             let at_ms = Some(plan.now_ms);
             slot.set(Ok(Submitted { id, at_ms }));
@@ -228,7 +242,9 @@ async fn lock(conn: &mut Conn<'_>, group: &[Op]) -> Result<BTreeMap<Key, Locked>
         match op {
             Op::Commit(commit, _) => keys.insert((&commit.run.organization, &commit.run.id)),
             Op::Report(said, _) => keys.insert((&said.0.organization, &said.0.id)),
-            Op::Submit(..) | Op::Claim(..) | Op::Renew(..) | Op::Release(..) => continue,
+            Op::Submit(..) | Op::Claim(..) | Op::Renew(..) | Op::Release(..) | Op::Audit(..) => {
+                continue;
+            }
         };
     }
     if keys.is_empty() {

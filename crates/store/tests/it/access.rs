@@ -374,7 +374,7 @@ pub(crate) async fn a_deleted_organization_leaves_nothing_and_takes_nothing_alon
     let by = actor();
     let mine = bed.submit("mine").await;
     let theirs = of_organization("a", asking(&bed.store.new_id(), "theirs"));
-    let theirs = bed.store.submit(theirs).await.unwrap().id;
+    let theirs = bed.store.submit(theirs, None).await.unwrap().id;
     let (_, text) = bed
         .store
         .add_key(&a, &person(Role::Admin), &by)

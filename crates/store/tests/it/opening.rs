@@ -49,7 +49,7 @@ async fn a_database_of_the_first_version_is_brought_up_to_date_with_its_data() {
     let dir = temp_dir();
     let store = open(dir.path()).await.unwrap();
     let id = store
-        .submit(agentwright_testkit::build_run(&store.new_id(), "old"))
+        .submit(agentwright_testkit::build_run(&store.new_id(), "old"), None)
         .await
         .unwrap()
         .id;
@@ -201,7 +201,7 @@ async fn a_closed_store_says_so() {
     store.close().await;
     assert!(
         store
-            .submit(build_run(&store.new_id(), "late"))
+            .submit(build_run(&store.new_id(), "late"), None)
             .await
             .is_err()
     );
@@ -213,7 +213,7 @@ async fn what_is_acknowledged_is_there_after_a_restart_and_old_leases_are_void()
     let dir = temp_dir();
     let store = open(dir.path()).await.unwrap();
     let id = store
-        .submit(build_run(&store.new_id(), "run"))
+        .submit(build_run(&store.new_id(), "run"), None)
         .await
         .unwrap()
         .id;
@@ -239,7 +239,7 @@ async fn a_notice_that_a_dead_process_had_taken_is_due_at_once() {
     let dir = temp_dir();
     let store = open(dir.path()).await.unwrap();
     let new = build_run(&store.new_id(), "run");
-    store.submit(new).await.unwrap();
+    store.submit(new, None).await.unwrap();
     let held = store.claim(crate::bed::request("dead", 9)).await.unwrap();
     let fault = agentwright_domain::run::Signal::Fault {
         message: "lost".to_owned(),

@@ -14,7 +14,7 @@ pub(crate) async fn lists_are_newest_first_and_filtered(bed: Bed) {
         ids.push(bed.submit(&format!("run{at}")).await);
     }
     let execution = execution_run(&bed.store.new_id(), "backup");
-    ids.push(bed.store.submit(execution).await.unwrap().id);
+    ids.push(bed.store.submit(execution, None).await.unwrap().id);
     bed.commit(&bed.run(&ids[2]).await, &cancel(), Writer::Outsider)
         .await
         .unwrap();
@@ -59,7 +59,7 @@ pub(crate) async fn builds_are_found_by_words_in_either_order(bed: Bed) {
         ids.push(bed.submit(label).await);
     }
     let execution = execution_run(&bed.store.new_id(), "notes-zip");
-    bed.store.submit(execution).await.unwrap();
+    bed.store.submit(execution, None).await.unwrap();
     let find = async |search: Search| {
         let rows = bed.store.search_builds(&bed.scope, &search).await.unwrap();
         rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
@@ -228,7 +228,7 @@ pub(crate) async fn another_organization_sees_nothing(bed: Bed) {
     assert_eq!(store.notices(&their, 9).await.unwrap(), []);
     // The same label and the same key are theirs to use.
     let new = of_organization("others", build_run(&store.new_id(), "mine"));
-    store.submit(new).await.unwrap();
+    store.submit(new, None).await.unwrap();
     // A run that is named with the wrong organization is unknown.
     let mut theirs = bed.run(id).await;
     theirs.organization = OrganizationId::new("others");
