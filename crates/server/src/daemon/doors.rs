@@ -237,7 +237,7 @@ impl Hall {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (router, closing) = (self.router.clone(), self.closing.clone());
-        let service = service_fn(move |request| answer(router.clone(), door, request));
+        let service = service_fn(move |request| answer(router.clone(), door.clone(), request));
         self.tasks.spawn(async move {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
