@@ -22,7 +22,7 @@ use crate::secret::Secret;
 use crate::watch::{News, Watches};
 use agentwright_domain::ids::{OrganizationId, RunId};
 use agentwright_domain::run::{NewEvent, NewRun, Record, Run, RunKind, RunStatus, Transition};
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{ConnectOptions, Connection, Executor as _, PgConnection};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -39,6 +39,13 @@ const GROUP_MAX: usize = 256;
 const GATHER_TURNS: usize = 16;
 /// Tries of one group when the database is only busy.
 const TRIES: u32 = 5;
+/// PostgreSQL looks at the tables anew when a committer has written so many runs. It plans each statement once, mostly
+/// while there is nothing yet, and behind row level security such a plan reads all runs for each one that it wants; its
+/// own look comes a minute later.
+const LOOKS: [u64; 4] = [64, 512, 4_096, 32_768];
+/// What it looks at.
+const LOOK: &str =
+    "ANALYZE agentwright.runs, agentwright.stages, agentwright.events, agentwright.dispatch";
 /// Commits of other processes are looked for this often.
 const OTHERS: Duration = Duration::from_secs(1);
 
@@ -215,6 +222,7 @@ impl Committers {
                     time: time.clone(),
                     watches: Arc::clone(watches),
                     postgres: None,
+                    submitted: 0,
                 };
                 tasks.spawn(committer.run(waiting));
                 queue
@@ -275,6 +283,8 @@ struct Committer {
     time: Time,
     watches: Arc<Watches>,
     postgres: Option<PgConnection>,
+    /// Runs that it has written.
+    submitted: u64,
 }
 
 impl Committer {
@@ -284,12 +294,28 @@ impl Committer {
         while waiting.recv_many(&mut group, GROUP_MAX).await > 0 {
             gather(&mut waiting, &mut group).await;
             self.write(&mut group).await;
+            self.look(&group).await;
             for op in group.drain(..) {
                 op.answer();
             }
         }
         if let Some(conn) = self.postgres.take() {
             let _ = conn.close().await;
+        }
+    }
+
+    async fn look(&mut self, group: &[Op]) {
+        let Some(conn) = self.postgres.as_mut() else {
+            return;
+        };
+        let before = self.submitted;
+        let submits = group.iter().filter(|op| matches!(op, Op::Submit(..)));
+        self.submitted += submits.count() as u64;
+        let due = |at: &u64| before < *at && *at <= self.submitted;
+        if LOOKS.iter().any(due)
+            && let Err(error) = conn.execute(LOOK).await
+        {
+            tracing::warn!(%error, "PostgreSQL does not look at its tables; it plans badly until it does by itself");
         }
     }
 
@@ -548,11 +574,12 @@ impl Store {
 }
 
 impl Store {
-    /// Waits until a run has ended or waits for a person, or until `timeout`; answers how it stands then.
-    /// `None` when there is no such run.
+    /// Waits until a run of this kind has ended or waits for a person, or until `timeout`; answers how it stands
+    /// then. `None` at once when there is no such run.
     pub async fn settled(
         &self,
         scope: &OrgScope,
+        kind: RunKind,
         id: &RunId,
         timeout: Duration,
     ) -> Result<Option<(Run, RunRow)>, Error> {
@@ -560,6 +587,7 @@ impl Store {
         let deadline = tokio::time::Instant::now() + timeout;
         loop {
             let found = self.run_and_row(scope, id).await?;
+            let found = found.filter(|(run, _)| run.kind == kind);
             let settled = found
                 .as_ref()
                 .is_none_or(|(run, _)| run.status.ended() || run.status == RunStatus::Waiting);

@@ -32,6 +32,11 @@ const ALL: &[(i64, &str, &str)] = &[
         "backlog and its receipts",
         include_str!("../migrations/0005_queue.sql"),
     ),
+    (
+        8,
+        "indexes that lead to one run",
+        include_str!("../migrations/0008_indexes_of_runs.sql"),
+    ),
 ];
 
 /// The newest migration that this program knows.

@@ -246,7 +246,7 @@ async fn cancelled(
 }
 
 async fn health(State(app): State<App>) -> (StatusCode, Json<ExecutorHealth>) {
-    let at_work = app.store().builds_at_work().await;
+    let at_work = app.store().builds_at_work(None).await;
     let status = match (&at_work, app.sandbox().probe().await.tier) {
         (Err(_), _) => HealthStatus::Unhealthy,
         (Ok(_), Tier::None | Tier::Engine | Tier::Process) => HealthStatus::Degraded,

@@ -19,10 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 crate::db::statements! {
     LOCK = "locking runs":
-        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+        "WITH j AS MATERIALIZED (SELECT value ->> 'o' AS o, value ->> 'r' AS r FROM json_each(CAST($1 AS TEXT)))
          SELECT r.organization_id, r.id, r.epoch, r.event_seq
          FROM j CROSS JOIN runs AS r
-         WHERE r.organization_id = j.value ->> 'o' AND r.id = j.value ->> 'r'
+         WHERE r.organization_id = j.o AND r.id = j.r
          ORDER BY r.organization_id, r.id" lock " FOR UPDATE OF r";
     INSERT_RUNS = "submitting runs":
         "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
@@ -42,7 +42,7 @@ crate::db::statements! {
         "SELECT id FROM runs
          WHERE organization_id = $1 AND kind = $2 AND label = $3 AND ended_at_ms IS NULL";
     UPDATE_RUNS = "writing runs":
-        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+        "WITH j AS MATERIALIZED (SELECT value ->> 'o' AS o, value ->> 'r' AS r, value FROM json_each(CAST($1 AS TEXT)))
          UPDATE runs SET status = j.value ->> 'status', stage = j.value ->> 'stage',
            attempt = CAST(j.value ->> 'attempt' AS BIGINT), epoch = runs.epoch + 1,
            event_seq = CAST(j.value ->> 'seq' AS BIGINT), claims = 0,
@@ -50,14 +50,14 @@ crate::db::statements! {
            attempt_started_at_ms = CAST($2 AS BIGINT), progress_at_ms = CAST($2 AS BIGINT),
            ended_at_ms = CAST(j.value ->> 'ended' AS BIGINT), state = j.value ->> 'state'
          FROM j
-         WHERE runs.organization_id = j.value ->> 'o' AND runs.id = j.value ->> 'r'
+         WHERE runs.organization_id = j.o AND runs.id = j.r
            AND runs.epoch = CAST(j.value ->> 'epoch' AS BIGINT)";
     TOUCH_RUNS = "writing progress":
-        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+        "WITH j AS MATERIALIZED (SELECT value ->> 'o' AS o, value ->> 'r' AS r, value FROM json_each(CAST($1 AS TEXT)))
          UPDATE runs SET event_seq = CAST(j.value ->> 'seq' AS BIGINT),
            progress_at_ms = CAST($2 AS BIGINT)
          FROM j
-         WHERE runs.organization_id = j.value ->> 'o' AND runs.id = j.value ->> 'r'
+         WHERE runs.organization_id = j.o AND runs.id = j.r
            AND runs.epoch = CAST(j.value ->> 'epoch' AS BIGINT)";
     INSERT_STAGES = "writing stages":
         "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
@@ -97,12 +97,13 @@ crate::db::statements! {
            CAST($2 AS BIGINT), '[]'
          FROM j";
     CLEAR_CURRENT = "ending what a deployment runs":
-        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+        "WITH j AS MATERIALIZED (SELECT value ->> 'o' AS o, value ->> 'r' AS r, value ->> 'name' AS name
+           FROM json_each(CAST($1 AS TEXT)))
          UPDATE deployments SET current_run = NULL, revision = deployments.revision + 1,
            changed_at_ms = CAST($2 AS BIGINT)
          FROM j
-         WHERE deployments.organization_id = j.value ->> 'o' AND deployments.name = j.value ->> 'name'
-           AND deployments.current_run = j.value ->> 'r'";
+         WHERE deployments.organization_id = j.o AND deployments.name = j.name
+           AND deployments.current_run = j.r";
 }
 
 /// Writes a group; fills every slot. Answers the runs that have news, with their newest event.

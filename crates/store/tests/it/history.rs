@@ -95,8 +95,12 @@ pub(crate) async fn builds_are_listed_by_how_they_stand_and_when_they_came(bed: 
     assert!(row.live && row.run == bed.run(&begun.id).await);
     let other = OrgScope::authenticated(foreign);
     assert!(bed.store.build(&other, &begun.id).await.unwrap().is_none());
-    let (at_work, waiting) = bed.store.builds_at_work().await.unwrap();
-    assert_eq!((at_work, waiting), (1, 2), "of all organizations");
+    let at_work = async |of| bed.store.builds_at_work(of).await.unwrap();
+    assert_eq!(at_work(None).await, (1, 2), "of all organizations");
+    let mine = at_work(Some(&bed.scope)).await;
+    let theirs = at_work(Some(&other)).await;
+    assert_eq!((mine.0 + theirs.0, mine.1 + theirs.1), (1, 2));
+    assert_eq!((mine.0, theirs.0), (1, 0), "what is worked on is ours");
     let open = bed.store.open_runs(&bed.scope).await.unwrap();
     assert_eq!(open.len(), 4, "three builds and an execution");
     let named = bed.store.runs_of(&other, &newest).await.unwrap();

@@ -290,6 +290,55 @@ async fn every_statement_is_prepared_on_postgres() {
     assert!(matches!(again, Err(OpenError::Newer { found: 9, .. })));
 }
 
+/// Plans are made once, mostly while there is nothing yet, and behind row level security: one that takes the tables for
+/// empty reads all runs for each that it wants, for as long as the process lives.
+#[tokio::test]
+async fn runs_are_found_by_their_key_as_soon_as_there_are_some() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let url = cluster.database().await;
+    let dir = temp_dir();
+    let location = Location::Postgres(url.clone());
+    let store = Store::open(location, Options::new(dir.path())).await;
+    let store = store.unwrap();
+    // Two committers share them.
+    for at in 0..300 {
+        let new = build_run(&store.new_id(), &format!("run{at}"));
+        store.submit(new, None).await.unwrap();
+    }
+    store.close().await;
+    let mut conn = PgConnection::connect(&url).await.unwrap();
+    conn.execute(
+        "SET search_path = agentwright; SET enable_seqscan = off; SET enable_hashjoin = off;
+         SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan",
+    )
+    .await
+    .unwrap();
+    for (at, name) in ["locking runs", "writing runs", "writing progress"]
+        .iter()
+        .enumerate()
+    {
+        let all = agentwright_store::statements();
+        let statement = all.into_iter().find(|it| it.name == *name).unwrap();
+        let timed = statement.postgres.contains("$2");
+        let (kinds, values) = match timed {
+            true => ("text, bigint", "'[]', 0"),
+            false => ("text", "'[]'"),
+        };
+        let sql = format!("PREPARE it{at} ({kinds}) AS {}", statement.postgres);
+        conn.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+        let sql = format!("EXPLAIN EXECUTE it{at} ({values})");
+        let plan: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .fetch_all(&mut conn)
+            .await
+            .unwrap();
+        let plan = plan.join("\n");
+        let key = "Index Cond: ((organization_id = j.o) AND (id = j.r))";
+        assert!(plan.contains(key), "{name}:\n{plan}");
+    }
+}
+
 #[test]
 fn only_a_locking_clause_differs_between_the_engines() {
     for statement in agentwright_store::statements() {

@@ -257,16 +257,21 @@ pub(crate) async fn news_of_a_run_wakes_whoever_waits(bed: Bed) {
     assert_eq!(none.unwrap(), 2);
     // Whoever waits for the end sleeps through what comes before it.
     let (store, scope, id) = (bed.store.clone(), bed.scope.clone(), run.id.clone());
-    let waiting = tokio::spawn(async move { store.settled(&scope, &id, long).await });
+    let waiting =
+        tokio::spawn(async move { store.settled(&scope, RunKind::Build, &id, long).await });
     let run = bed.run(&run.id).await;
     bed.work(run.clone()).await;
     let (told, row) = waiting.await.unwrap().unwrap().unwrap();
     assert!(told.status.ended() && row.status.ended());
-    let again = bed.store.settled(&bed.scope, &run.id, long).await.unwrap();
-    assert_eq!(again.unwrap().0, told);
-    let none = RunId::new("none");
-    assert_eq!(
-        bed.store.settled(&bed.scope, &none, long).await.unwrap(),
-        None
-    );
+    let settled = async |kind, id: &RunId| {
+        let found = bed.store.settled(&bed.scope, kind, id, long).await;
+        found.unwrap().map(|(run, _)| run)
+    };
+    assert_eq!(settled(RunKind::Build, &run.id).await, Some(told));
+    assert_eq!(settled(RunKind::Build, &RunId::new("none")).await, None);
+    // Nobody waits for a run of another kind, though it goes on.
+    let id = bed.store.new_id();
+    let execution = execution_run(&id, "notes");
+    bed.store.submit(execution, None).await.unwrap();
+    assert_eq!(settled(RunKind::Build, &RunId::new(&id)).await, None);
 }
