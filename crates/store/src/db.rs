@@ -5,7 +5,8 @@
 //! argument: `WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))` with `j.value ->> 'name'`
 //! on both. Materialized: else SQLite makes the text of a row anew for every column. What rows are found by is a
 //! column of `j`: behind row level security PostgreSQL looks nothing up in an index by an expression of `->>`, which
-//! it does not hold for leakproof, and reads the whole table for each row instead.
+//! it does not hold for leakproof, and reads the whole table for each row instead. `j` comes first, with a
+//! `CROSS JOIN`, whose order SQLite keeps.
 
 use crate::error::Error;
 use sqlx::postgres::{PgArguments, PgRow};

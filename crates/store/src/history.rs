@@ -37,7 +37,7 @@ crate::db::statements! {
     STAGES_OF = "reading stages of several runs":
         "WITH j AS MATERIALIZED (SELECT value ->> 'id' AS r FROM json_each(CAST($2 AS TEXT)))
          SELECT s.run_id, s.stage, s.attempt, s.status, s.started_at_ms, s.ended_at_ms, s.summary
-         FROM j JOIN stages AS s ON s.organization_id = $1 AND s.run_id = j.r
+         FROM j CROSS JOIN stages AS s WHERE s.organization_id = $1 AND s.run_id = j.r
          ORDER BY s.run_id, s.epoch";
     PROGRESS = "reading how far a run is":
         "SELECT data FROM events WHERE organization_id = $1 AND run_id = $2 AND event = 'progress'
@@ -60,7 +60,7 @@ crate::db::statements! {
         "SELECT id, event_seq FROM runs WHERE organization_id = $1 AND ended_at_ms IS NULL";
     OF_ORGANIZATION = "finding runs of an organization":
         "WITH j AS MATERIALIZED (SELECT value ->> 'id' AS r FROM json_each(CAST($2 AS TEXT)))
-         SELECT r.id, r.kind, r.label FROM j JOIN runs AS r ON r.organization_id = $1 AND r.id = j.r";
+         SELECT r.id, r.kind, r.label FROM j CROSS JOIN runs AS r WHERE r.organization_id = $1 AND r.id = j.r";
 }
 
 /// How a build stands, for whoever looks for one.

@@ -56,7 +56,7 @@ crate::db::statements! {
     DEL_HEAD = "deleting the head of an organization's audit trail": "DELETE FROM audit_heads WHERE organization_id = $1";
     STILL_KEPT = "finding which artifacts are still named":
         "WITH j AS MATERIALIZED (SELECT value ->> 'digest' AS digest FROM json_each(CAST($1 AS TEXT)))
-         SELECT DISTINCT a.digest FROM j JOIN artifacts AS a ON a.digest = j.digest";
+         SELECT DISTINCT a.digest FROM j CROSS JOIN artifacts AS a WHERE a.digest = j.digest";
     OLD = "finding runs that are older than they are kept":
         "SELECT r.organization_id, r.id FROM runs AS r
          WHERE r.ended_at_ms IS NOT NULL AND r.ended_at_ms < $1
@@ -65,7 +65,7 @@ crate::db::statements! {
          ORDER BY r.ended_at_ms LIMIT $2";
     OLD_KEPT = "listing the artifacts of old runs":
         "WITH j AS MATERIALIZED (SELECT value ->> 'org' AS o, value ->> 'run' AS r FROM json_each(CAST($1 AS TEXT)))
-         SELECT DISTINCT a.digest FROM j JOIN artifacts AS a ON a.organization_id = j.o AND a.run_id = j.r";
+         SELECT DISTINCT a.digest FROM j CROSS JOIN artifacts AS a WHERE a.organization_id = j.o AND a.run_id = j.r";
     OLD_LINKS = "deleting old runs' links that decide":
         "DELETE FROM decision_tokens WHERE (organization_id, run_id) IN (WITH j AS MATERIALIZED (SELECT value ->> 'org' AS o, value ->> 'run' AS r FROM json_each(CAST($1 AS TEXT))) SELECT o, r FROM j)";
     OLD_CALLS = "deleting old runs' model calls":
