@@ -14,10 +14,12 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod worker;
+mod writing;
 
 pub use clock::{Clock, SystemClock};
 pub use handle::{Handle, ReportError};
 pub use settings::Settings;
+pub use writing::{Draft, Piece, Writing};
 
 use agentwright_domain::ids::RunId;
 use agentwright_domain::run::{NewRun, Refusal, Run, RunKind, RunStatus, Signal, decide};
@@ -146,6 +148,11 @@ impl Engine {
             .store
             .changed(scope, id, after_seq, timeout)
             .await
+    }
+
+    /// Follows what models write for a run while they write it, in this process. Whose run it is, the caller has asked.
+    pub fn writing(&self, run: &RunId) -> Writing {
+        self.shared.desk.follow(run)
     }
 
     /// A hint that a run may be claimed at that time, ms. May come twice, late or never: the queue

@@ -489,7 +489,7 @@ async fn a_key_is_made_shown_once_and_revoked_by_forms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_is_told_that_its_build_goes_on() {
+async fn a_page_is_told_that_its_build_goes_on_and_what_is_written_for_it() {
     let world = World::new().await;
     let build = world.create("hold").await;
     world.script.holding().await;
@@ -507,6 +507,8 @@ async fn a_page_is_told_that_its_build_goes_on() {
         world.end().await;
     };
     let (heard, ()) = tokio::join!(raw(&socket, &request), going_on);
-    let told = heard.contains("event: hello") && heard.contains("event: change");
-    assert!(told, "{heard}");
+    let written = r#"data: {"first":true,"text":"print('<b>held</b>')"}"#;
+    for part in ["event: hello", "event: change", "event: text", written] {
+        assert!(heard.contains(part), "{part}: {heard}");
+    }
 }
