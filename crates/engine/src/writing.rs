@@ -224,6 +224,8 @@ mod tests {
         let next = desk.begin(&run);
         next.push("next");
         assert_eq!(early.next().await, piece(true, "next"));
+        // What it had begun to read it reads to the end.
+        assert_eq!(late.next().await, piece(true, "anew, the end"));
         assert_eq!(late.next().await, piece(true, "next"));
         drop(next);
         assert!(desk.lock().keys().eq([&other]));
