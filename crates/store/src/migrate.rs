@@ -37,6 +37,11 @@ const ALL: &[(i64, &str, &str)] = &[
         "notices of no run, reports and inbound webhooks",
         include_str!("../migrations/0007_watching.sql"),
     ),
+    (
+        8,
+        "indexes that lead to one run",
+        include_str!("../migrations/0008_indexes_of_runs.sql"),
+    ),
 ];
 
 /// The newest migration that this program knows.

@@ -74,7 +74,11 @@ async fn decide(
         Answer::Yes => "approve",
         Answer::No => "reject",
     };
-    match app.engine().signal(&frame.who.scope, &run.id, signal).await {
+    match app
+        .engine()
+        .signal(&frame.who.scope, &run.id, signal, frame.who.audit())
+        .await
+    {
         Ok(_) => Ok(frame.onward(&format!("builds/{}?did={did}", run.id))),
         Err(SignalError::Refused(refusal)) => refused(app, frame, &run, &refusal, fields).await,
         Err(error) => Err(error.into()),
@@ -176,7 +180,11 @@ async fn signalled(
     did: &str,
 ) -> Result<Response, ApiError> {
     let run = find::run(app, &frame.who, RunKind::Build, id).await?;
-    match app.engine().signal(&frame.who.scope, &run.id, signal).await {
+    match app
+        .engine()
+        .signal(&frame.who.scope, &run.id, signal, frame.who.audit())
+        .await
+    {
         Ok(_) => Ok(frame.onward(&format!("builds/{}?did={did}", run.id))),
         Err(SignalError::Refused(refusal)) => {
             refused(app, frame, &run, &refusal, &Fields::default()).await

@@ -3,6 +3,7 @@
 use super::around::{self, Around};
 use super::{Entry, edit, shown, tell};
 use crate::app::App;
+use crate::auth::Trail;
 use crate::error::ApiError;
 use crate::extract::Who;
 use crate::planned;
@@ -89,6 +90,7 @@ pub(crate) fn queue(scope: &OrgScope) -> Who {
             id: "queue".to_owned(),
             kind: KeyKind::Agent,
         },
+        trail: Trail::named("queue.start"),
     }
 }
 
