@@ -147,7 +147,7 @@ async fn room(app: &App) -> Result<Option<String>, ApiError> {
             return Ok(None);
         }
     };
-    let (builds, _) = app.store().builds_at_work().await?;
+    let (builds, _) = app.store().builds_at_work(None).await?;
     let promised = Promised {
         builds: u32::try_from(builds).unwrap_or(u32::MAX),
         services_memory: services_memory(app).await?,

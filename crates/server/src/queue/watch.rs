@@ -77,6 +77,9 @@ struct Seen {
     processes: HashMap<(u32, u64), (u64, u64)>,
     cpu_ms: u64,
     io_bytes: u64,
+    /// The newest draft with its bytes, and the bytes of all.
+    draft: (u64, u64),
+    draft_bytes: u64,
     /// Until when it was parked at the last look, ms.
     parked_until_ms: Option<i64>,
 }
@@ -92,6 +95,8 @@ impl Default for Seen {
             processes: HashMap::new(),
             cpu_ms: 0,
             io_bytes: 0,
+            draft: (0, 0),
+            draft_bytes: 0,
             parked_until_ms: None,
         }
     }
@@ -152,6 +157,8 @@ struct Evidence {
     doing: Doing,
     call_open: bool,
     tokens: u64,
+    /// The draft that a model writes, and its bytes.
+    draft: Option<(u64, u64)>,
     living: Vec<agentwright_sandbox::Living>,
     said: Vec<(i64, String)>,
     commits: u64,
@@ -180,6 +187,7 @@ async fn evidence(app: &App, scope: &OrgScope, row: &BuildRow) -> Result<Evidenc
         doing: doing(app, row),
         call_open,
         tokens: u64::try_from(tokens).unwrap_or(0),
+        draft: app.engine().written(&run.id),
         living,
         said: events
             .into_iter()
@@ -251,6 +259,15 @@ impl Seen {
             processes.insert(key, (one.cpu_ms, one.io_bytes));
         }
         self.processes = processes;
+        if let Some((round, bytes)) = evidence.draft {
+            let known = if round == self.draft.0 {
+                self.draft.1
+            } else {
+                0
+            };
+            self.draft_bytes += bytes.saturating_sub(known);
+            self.draft = (round, bytes);
+        }
         let mut actions = Vec::new();
         for (seq, message) in &evidence.said {
             self.event_seq = self.event_seq.max(*seq);
@@ -266,7 +283,10 @@ impl Seen {
             at_ms: evidence.at_ms,
             doing: evidence.doing,
             call_open: evidence.call_open,
-            model_bytes: evidence.tokens.saturating_mul(TOKEN_BYTES),
+            model_bytes: evidence
+                .tokens
+                .saturating_mul(TOKEN_BYTES)
+                .saturating_add(self.draft_bytes),
             cpu_ms: i64::try_from(self.cpu_ms).unwrap_or(i64::MAX),
             io_bytes: self.io_bytes,
             log_bytes: self.log_bytes,
@@ -440,6 +460,7 @@ mod tests {
             },
             call_open: false,
             tokens: 0,
+            draft: None,
             living: living
                 .iter()
                 .map(|(pid, cpu_ms)| agentwright_sandbox::Living {
@@ -469,6 +490,27 @@ mod tests {
             seen.take(&look(at, living));
             assert_eq!(seen.samples.last().unwrap().cpu_ms, cpu_ms, "{at}");
         }
+    }
+
+    #[test]
+    fn what_a_model_writes_counts_as_it_comes_also_when_it_begins_anew() {
+        let mut seen = Seen::default();
+        let drafts = [
+            Some((1, 10)),
+            Some((1, 30)),
+            None,
+            Some((2, 5)),
+            Some((2, 5)),
+        ];
+        let mut bytes = Vec::new();
+        for (at, draft) in (0..).zip(drafts) {
+            seen.take(&Evidence {
+                draft,
+                ..look(at, &[])
+            });
+            bytes.push(seen.samples.last().unwrap().model_bytes);
+        }
+        assert_eq!(bytes, [10, 30, 30, 35, 35]);
     }
 
     #[test]

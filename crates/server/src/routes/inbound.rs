@@ -2,6 +2,7 @@
 //! needs no key; the same message twice is one item.
 
 use crate::app::App;
+use crate::auth::Trail;
 use crate::config::HookSettings;
 use crate::error::ApiError;
 use crate::extract::{Named, Who, of_report};
@@ -56,6 +57,7 @@ pub(crate) async fn take(
             id: format!("hook-{id}"),
             kind: KeyKind::Agent,
         },
+        trail: Trail::named("hook"),
     };
     let adds = QueueAdds {
         items: vec![QueueAdd {

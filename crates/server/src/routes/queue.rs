@@ -102,7 +102,8 @@ async fn changed(
             by: who.name.clone(),
             reason: "it got nowhere: it is built again".to_owned(),
         };
-        match app.engine().signal(&who.scope, &run, signal).await {
+        // The row of the audit trail is that of the item, whatever became of its build meanwhile.
+        match app.engine().signal(&who.scope, &run, signal, None).await {
             // It ended by itself meanwhile, or was never submitted.
             Ok(_) | Err(SignalError::Refused(_) | SignalError::Unknown) => {}
             Err(error) => return Err(error.into()),
