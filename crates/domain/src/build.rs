@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 mod decide;
 mod going_back;
+mod told;
 
 pub use decide::{decide, due};
 
