@@ -32,6 +32,11 @@ const ALL: &[(i64, &str, &str)] = &[
         "backlog and its receipts",
         include_str!("../migrations/0005_queue.sql"),
     ),
+    (
+        6,
+        "connected tables and their rows",
+        include_str!("../migrations/0006_backlogs.sql"),
+    ),
 ];
 
 /// The newest migration that this program knows.

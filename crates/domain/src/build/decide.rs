@@ -2,12 +2,12 @@
 
 use super::{
     ATTEMPTS_MAX, ApprovalMode, BuildPolicy, BuildState, Facts, FailureClass, Oversight, Phase,
-    Stage, StageOutcome,
+    Stage, StageOutcome, told,
 };
 use crate::approval::{Approval, Gate, GateReason, Subject};
 use crate::ids::ApprovalId;
 use crate::run::{
-    BACKOFF_FIRST_MS, Decision, NewEvent, Next, Notice, Record, Refusal, Run, RunInput, RunState,
+    BACKOFF_FIRST_MS, Decision, NewEvent, Next, Record, Refusal, Run, RunInput, RunState,
     RunStatus, Signal, StageRow, Transition, backoff_ms,
 };
 use serde_json::json;
@@ -174,7 +174,13 @@ impl At<'_> {
         to.events
             .push(NewEvent::new("stage.done", stage.word(), summary));
         match stage {
-            Stage::Spec => self.gate(to, Gate::Spec),
+            Stage::Spec => {
+                // A spec that is made anew begins nothing.
+                if self.state.facts.spec.is_none() {
+                    to.notices.extend(told::begun(self.run));
+                }
+                self.gate(to, Gate::Spec)
+            }
             Stage::Package => to.work(Stage::Generate, 1),
             // From generate to verify tries are numbered through, so that each has its own results.
             Stage::Generate => to.work(Stage::Review, attempt),
@@ -236,11 +242,7 @@ impl At<'_> {
         let mut event = NewEvent::new("gate.waiting", to.state.stage(), line.clone());
         event.data = json!({ "gate": gate, "reasons": reasons, "subject": subject });
         to.events.push(event);
-        to.notices.push(Notice {
-            topic: "build.waiting".to_owned(),
-            title: format!("{} {line}", self.run.label),
-            body: format!("agentwright approve {}", self.run.label),
-        });
+        to.notices.push(told::waiting(self.run, gate, &line));
         to.phase(Phase::Gate {
             gate,
             reasons,
@@ -416,11 +418,13 @@ impl At<'_> {
         let mut to = self.to(&self.state.facts);
         to.stage = Some(self.row(stage, attempt, "failed", reason));
         to.records = records.to_vec();
-        to.notices.push(Notice {
-            topic: "build.failed".to_owned(),
-            title: format!("{} failed at {}", self.run.label, stage.word()),
-            body: reason.to_owned(),
-        });
+        let failure = told::Failure {
+            stage,
+            class,
+            reason,
+            records,
+        };
+        to.notices.push(told::failed(self.run, &failure));
         to.fail(stage, class, reason)
     }
 
