@@ -1,6 +1,7 @@
 //! Rows of the two tables: reading them, and the one way to change one.
 
 use crate::{Backlog, Fault, Tables, limits};
+use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Postgres, Row as _, Transaction};
 
 /// Rows of one look, the next ones first; the others wait until these are built.
@@ -34,7 +35,8 @@ pub struct Row {
 }
 
 /// The values of `builder_status` (requirements A1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BuilderStatus {
     /// Nobody has it.
     NotStarted,

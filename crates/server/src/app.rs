@@ -2,19 +2,21 @@
 
 use crate::asking::Asking;
 use crate::config::Config;
+use crate::error::ApiError;
 use crate::front::Front;
 use crate::later::Later;
 use crate::queue::heart::{self, Heart};
+use crate::queue::table;
 use agentwright_api::{Health, Time};
-use agentwright_domain::run::RunKind;
-use agentwright_engine::{Clock, Engine, Executor, SystemClock};
+use agentwright_domain::run::{Decision, Run, RunKind, Signal};
+use agentwright_engine::{Clock, Engine, Executor, SignalError, SystemClock};
 use agentwright_notify::Channel;
 use agentwright_queue::window::{NotAWindow, Window};
 use agentwright_runtime::environment::Programs;
 use agentwright_runtime::layout::Layout;
 use agentwright_runtime::{Executions, Parts, Runtime};
 use agentwright_sandbox::Sandbox;
-use agentwright_store::{Location, OpenError, Options, Store};
+use agentwright_store::{Location, OpenError, Options, OrgScope, Store};
 use axum::Router;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -54,6 +56,35 @@ pub enum StartError {
     /// The off-hours cannot be meant.
     #[error("cannot read the off-hours of the queue: {0}")]
     Queue(#[from] NotAWindow),
+}
+
+/// Why a decision was not taken.
+pub(crate) enum Undecided {
+    /// Its row says something else by now, or cannot be seen.
+    Row(ApiError),
+    /// The engine does not take it.
+    Engine(SignalError),
+}
+
+impl From<ApiError> for Undecided {
+    fn from(error: ApiError) -> Self {
+        Self::Row(error)
+    }
+}
+
+impl From<SignalError> for Undecided {
+    fn from(error: SignalError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<Undecided> for ApiError {
+    fn from(error: Undecided) -> Self {
+        match error {
+            Undecided::Row(error) => error,
+            Undecided::Engine(error) => error.into(),
+        }
+    }
 }
 
 /// The running app. Cheap to clone.
@@ -168,6 +199,7 @@ impl App {
         }
         if !self.inner.fenced {
             self.tasks().spawn(heart::run(self.clone()));
+            self.tasks().spawn(table::run(self.clone()));
         }
     }
 
@@ -215,6 +247,28 @@ impl App {
 
     pub(crate) fn layout(&self) -> &Layout {
         &self.inner.layout
+    }
+
+    /// The value that a reference (`env:NAME`, …) names, or why there is none, without it.
+    pub(crate) async fn secret(&self, reference: &str) -> Result<String, String> {
+        let (resolve, reference) = (crate::config::secrets(), reference.to_owned());
+        let read = tokio::task::spawn_blocking(move || resolve(&reference)).await;
+        read.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// Decides what waits at a gate. A yes to a build of a row of a connected table is only taken while the row still
+    /// says what was built.
+    pub(crate) async fn decide(
+        &self,
+        scope: &OrgScope,
+        run: &Run,
+        decision: Decision,
+    ) -> Result<Run, Undecided> {
+        if decision.approved {
+            table::unedited(self, scope, run).await?;
+        }
+        let signal = Signal::Decided(decision);
+        Ok(self.engine().signal(scope, &run.id, signal).await?)
     }
 
     /// Wakes the queue's heartbeat.

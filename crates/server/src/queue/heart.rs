@@ -15,12 +15,24 @@ const PEEK: Duration = Duration::from_secs(1);
 #[derive(Clone, Default)]
 pub(crate) struct Heart {
     wake: Arc<Notify>,
+    tables: Arc<Notify>,
 }
 
 impl Heart {
     /// A look as soon as possible.
     pub(crate) fn look_soon(&self) {
         self.wake.notify_one();
+        self.tables_soon();
+    }
+
+    /// The same for the connected tables alone.
+    pub(crate) fn tables_soon(&self) {
+        self.tables.notify_one();
+    }
+
+    /// Waits until somebody wants them looked at.
+    pub(super) async fn tables_asked(&self) {
+        self.tables.notified().await;
     }
 }
 

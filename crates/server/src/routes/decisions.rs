@@ -40,8 +40,7 @@ pub(crate) async fn decide(
         notes: request.notes,
         subject: request.subject,
     };
-    let signal = Signal::Decided(decision);
-    let run = app.engine().signal(&who.scope, &run.id, signal).await?;
+    let run = app.decide(&who.scope, &run, decision).await?;
     trail.says(run.id.as_str(), before, digest(&run.state));
     now(&app, &who, &run).await.map(Json)
 }

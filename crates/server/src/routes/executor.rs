@@ -170,9 +170,8 @@ async fn approve(
         notes: asked.notes,
         subject: subject.clone(),
     };
-    let signal = Signal::Decided(decision);
     let before = digest(&row.run.state);
-    let run = app.engine().signal(&who.scope, &row.run.id, signal).await?;
+    let run = app.decide(&who.scope, &row.run, decision).await?;
     trail.says(run.id.as_str(), before, digest(&run.state));
     let (Some((gate, _)), Some(subject_digest), Some(status)) = (waits, subject, job_status(&run))
     else {

@@ -3,14 +3,14 @@
 //!
 //! These routes need no key: the token in the path is one, for one decision (`crate::asking`).
 
-use crate::app::App;
+use crate::app::{App, Undecided};
 use crate::auth::digest;
 use crate::error::ApiError;
 use crate::extract::Named;
 use agentwright_api::code;
 use agentwright_domain::build::Phase;
 use agentwright_domain::ids::ApprovalId;
-use agentwright_domain::run::{Decision, Run, RunState, Signal};
+use agentwright_domain::run::{Decision, Run, RunState};
 use agentwright_engine::SignalError;
 use agentwright_store::{Actor, Change, DecisionToken};
 use axum::Json;
@@ -95,19 +95,19 @@ async fn open(app: &App, token: &str) -> Result<(DecisionToken, Run), ApiError> 
 /// The engine's commit is what counts: of two at once it takes one.
 async fn decided(app: &App, token: &str) -> Result<(DecisionToken, Run), ApiError> {
     let (of, before) = open(app, token).await?;
-    let signal = Signal::Decided(Decision {
+    let decision = Decision {
         id: ApprovalId::new(app.store().new_id()),
         approved: of.approves,
         by: format!("a link sent to {}", of.sent_to),
         notes: None,
         subject: Some(of.subject.clone()),
-    });
-    let run = match app.engine().signal(&of.scope, &of.run, signal).await {
+    };
+    let run = match app.decide(&of.scope, &before, decision).await {
         Ok(run) => run,
-        Err(SignalError::Unknown) => return Err(ApiError::no("build", of.run.as_str())),
-        Err(error @ (SignalError::Refused(_) | SignalError::Busy | SignalError::Store(_))) => {
-            return Err(error.into());
+        Err(Undecided::Engine(SignalError::Unknown)) => {
+            return Err(ApiError::no("build", of.run.as_str()));
         }
+        Err(error) => return Err(error.into()),
     };
     trail(app, &of, &before, &run).await;
     // The decision stands; at worst a second use is refused because nothing waits.
