@@ -162,7 +162,7 @@ pub(crate) async fn list(app: &App, scope: &OrgScope) -> Result<Vec<ConnectedTab
                 kind: known.said.kind.clone(),
                 builder_status: known.stands.word().to_owned(),
                 to_write: known.pending.is_some() || (source.failures > 0 && row.open),
-                build: row.run.clone(),
+                build: row.run.clone().filter(|_| known.submitted),
                 why: items.get(&row.label).and_then(|item| item.why.clone()),
                 name: known.said.name,
             });
@@ -221,7 +221,8 @@ pub(crate) async fn items(app: &App, scope: &OrgScope) -> Result<Vec<QueueItem>,
             blockers: Vec::new(),
             start: None,
             approved_by: None,
-            build: row.run.clone(),
+            // Named once it is there.
+            build: row.run.clone().filter(|_| known.submitted),
             failures: known.releases,
             why: why.map(|one| shown::receipt(one, app.queue_zone())),
         });
