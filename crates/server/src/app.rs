@@ -7,6 +7,7 @@ use crate::front::Front;
 use crate::later::Later;
 use crate::queue::heart::{self, Heart};
 use crate::queue::table;
+use crate::secrets::Resolve;
 use agentwright_api::{Health, Time};
 use agentwright_domain::run::{Decision, Run, RunKind, Signal};
 use agentwright_engine::{Clock, Engine, Executor, SignalError, SystemClock};
@@ -17,6 +18,7 @@ use agentwright_runtime::layout::Layout;
 use agentwright_runtime::{Executions, Parts, Runtime};
 use agentwright_sandbox::Sandbox;
 use agentwright_store::{Location, OpenError, Options, OrgScope, Store};
+use agentwright_vault::NotAVault;
 use axum::Router;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -53,6 +55,9 @@ pub enum StartError {
     /// A channel for notices cannot be made.
     #[error("cannot set up the notices of the configuration: {0}")]
     Notify(#[from] agentwright_notify::OpenError),
+    /// The table of Vault cannot be meant.
+    #[error("vault in the configuration {0}")]
+    Vault(#[from] NotAVault),
     /// The off-hours cannot be meant.
     #[error("cannot read the off-hours of the queue: {0}")]
     Queue(#[from] NotAWindow),
@@ -106,6 +111,7 @@ struct Inner {
     window: Window,
     started_at_ms: i64,
     boot_id: String,
+    secrets: Resolve,
     front: Front,
     requests: AtomicU64,
     kept_steps: crate::pages::Kept,
@@ -126,8 +132,8 @@ impl App {
     pub async fn start(config: Config, work: Work) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let layout = Layout::new(&config.data_dir);
-        let channels =
-            agentwright_notify::open(&config.settings.notify, &crate::config::secrets())?;
+        let secrets = crate::config::secrets(&config.settings)?;
+        let channels = agentwright_notify::open(&config.settings.notify, &secrets)?;
         let window = config.settings.queue.window()?;
         let store = open(&config).await?;
         let public_url = config.settings.public_url.as_deref();
@@ -139,9 +145,9 @@ impl App {
             clock: clock.clone(),
             layout: layout.clone(),
             programs: Programs::new(config.program_dirs()),
-            variables: crate::config::variables(),
+            secrets: Arc::clone(&secrets),
         });
-        let builds = Later::new(&config, &runtime);
+        let builds = Later::new(&config, &runtime, Arc::clone(&secrets));
         let fenced = config.data_dir.join(crate::backup::FENCE).exists();
         let supervised = matches!(work, Work::Real) && !fenced;
         let executors = match work {
@@ -173,6 +179,7 @@ impl App {
                 clock,
                 heart: Heart::default(),
                 window,
+                secrets,
                 front: Front::default(),
                 requests: AtomicU64::new(0),
                 kept_steps: crate::pages::Kept::default(),
@@ -251,7 +258,7 @@ impl App {
 
     /// The value that a reference (`env:NAME`, …) names, or why there is none, without it.
     pub(crate) async fn secret(&self, reference: &str) -> Result<String, String> {
-        let (resolve, reference) = (crate::config::secrets(), reference.to_owned());
+        let (resolve, reference) = (Arc::clone(&self.inner.secrets), reference.to_owned());
         let read = tokio::task::spawn_blocking(move || resolve(&reference)).await;
         read.unwrap_or_else(|error| Err(error.to_string()))
     }

@@ -33,10 +33,13 @@ mod replay;
 mod repository;
 mod router;
 mod routes;
+mod secrets;
 mod show;
 mod submit;
 mod view;
 
 pub use app::{App, Executors, StartError, Work};
-pub use config::{Config, ConfigError, Flags, LogLevel, NotifyChannel, QueueSettings, Settings};
+pub use config::{
+    Config, ConfigError, Flags, LogLevel, NotifyChannel, QueueSettings, Settings, VaultConfig,
+};
 pub use openapi::text as openapi;

@@ -42,6 +42,7 @@ const COMMANDS: &[&[&str]] = &[
     &["queue", "remove"],
     &["heartbeat"],
     &["why"],
+    &["connect"],
     &["status"],
     &["up"],
     &["login"],

@@ -10,6 +10,7 @@ use agentwright_server::Config;
 use agentwright_store::OrgScope;
 use agentwright_testkit::{Cluster, eventually};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -30,7 +31,6 @@ impl Business {
             dir: TempDir::new().unwrap(),
         };
         std::fs::write(this.address(), format!("{}\n", this.url)).unwrap();
-        use std::os::unix::fs::PermissionsExt as _;
         std::fs::set_permissions(this.address(), std::fs::Permissions::from_mode(0o600)).unwrap();
         this.sql(
             "CREATE TABLE automation_ideas (id SERIAL PRIMARY KEY, name TEXT NOT NULL, task_description TEXT,
@@ -754,6 +754,61 @@ async fn what_must_be_there_is_named_when_a_table_is_connected() {
     world.client.disconnect_table("more").await.unwrap();
     let (status, _) = refused(world.client.disconnect_table("more").await.unwrap_err());
     assert_eq!(status, 404);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_address_of_a_database_may_stand_in_vault() {
+    let Some(business) = Business::new().await else {
+        return;
+    };
+    business.row("Notes", "zip the notes").await;
+    let vault = agentwright_testkit::FakeVault::start().await;
+    vault.put(
+        "secret/team/business",
+        serde_json::json!({"url": business.url}),
+    );
+    let file = |name: &str, text: &str| {
+        let path = business.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    let settings = agentwright_server::VaultConfig {
+        role_id: file("role-id", agentwright_testkit::FakeVault::ROLE_ID),
+        secret_id: file("secret-id", agentwright_testkit::FakeVault::SECRET_ID),
+        keep_s: 0,
+        ..agentwright_server::VaultConfig::new(vault.url())
+    };
+    let world = World::with(|config| config.settings.vault = Some(settings)).await;
+    let request = |field: &str| ConnectTable {
+        reference: format!("vault:secret/team/business#{field}"),
+        ..business.request()
+    };
+    let connect = async |field: &str| world.client.connect_table(&request(field)).await;
+    let (status, said) = refused(connect("password").await.unwrap_err());
+    assert!(
+        status == 409 && said.contains("has no field password"),
+        "{status} {said}"
+    );
+    vault.seal(true);
+    let (status, said) = refused(connect("url").await.unwrap_err());
+    assert!(
+        status == 409 && said.contains("Vault is sealed: unseal it"),
+        "{status} {said}"
+    );
+    vault.seal(false);
+    eventually(
+        "what was said of a sealed one is no longer believed",
+        async || connect("url").await.ok(),
+    )
+    .await;
+    business.until(1, "awaiting_approval").await;
+    let shown = serde_json::to_string(&table(&world).await).unwrap();
+    assert!(
+        shown.contains("vault:secret/team/business#url") && !shown.contains("builder_user"),
+        "{shown}"
+    );
     world.end().await;
 }
 
