@@ -39,6 +39,8 @@ impl Fault {
         let said = format!("{} ({code})", database.message());
         match code.as_str() {
             "55P03" => Self::Locked,
+            // Of a database that takes nobody in for now.
+            "55000" => Self::Away(said),
             "57014" => Self::Away(format!("it took too long: {said}")),
             "42501" => Self::Denied(said),
             "42P01" | "42703" | "3F000" => Self::Unfit(vec![said]),

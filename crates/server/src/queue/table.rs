@@ -175,23 +175,26 @@ async fn visited(
     let now_ms = app.now_ms();
     let every_ms = i64::try_from(app.config().settings.queue.heartbeat_s * 1_000);
     let regular_ms = now_ms.saturating_add(every_ms.unwrap_or(i64::MAX));
-    let (error, next_ms) = match visit.unwrap_or_else(|_| late()) {
-        Ok(next_ms) => (
-            None,
-            next_ms.map_or(regular_ms, |next_ms| next_ms.min(regular_ms)),
-        ),
+    let noted = async |error: Option<&str>| {
+        let store = app.store();
+        store
+            .looked_at_backlog(scope, &source.name, now_ms, error)
+            .await
+    };
+    match visit.unwrap_or_else(|_| late()) {
+        Ok(next_ms) => {
+            noted(None).await?;
+            Ok(next_ms.map_or(regular_ms, |next_ms| next_ms.min(regular_ms)))
+        }
         Err(Stop::Fault(fault)) => {
             let said = fault.to_string();
             tracing::warn!(source = %source.name, said, "a connected table cannot be used");
+            noted(Some(&said)).await?;
             away(app, scope, source, &said).await?;
-            (Some(said), now_ms)
+            Ok(now_ms)
         }
-        Err(Stop::Ours(error)) => return Err(error),
-    };
-    app.store()
-        .looked_at_backlog(scope, &source.name, now_ms, error.as_deref())
-        .await?;
-    Ok(next_ms)
+        Err(Stop::Ours(error)) => Err(error),
+    }
 }
 
 /// The answer for every row that waits while its database cannot be used.
@@ -280,15 +283,15 @@ async fn visit(
     let backlog = open(app, source).await?;
     let desk = Desk { app, scope, source };
     let mut visit = Visit { desk, backlog };
-    let mut ended = false;
+    let mut room = false;
     for mut row in rows_of(app, scope, &source.name).await? {
         if row.open {
             visit.settle(&mut row).await?;
-            ended |= visit.follow(&mut row, look).await?;
+            room |= visit.follow(&mut row, look).await?;
         }
     }
-    // Whoever waited for a build to end is next.
-    let next_ms = if look || ended {
+    // Whoever waited for room is next.
+    let next_ms = if look || room {
         visit.look().await?
     } else {
         None
@@ -324,7 +327,8 @@ impl Visit<'_> {
         self.desk.keep(row, &known).await.map(|_| ())
     }
 
-    /// Brings a row of ours to where its build is; whether it is no longer ours after that.
+    /// Brings a row of ours to where its build is; whether another one may have room now: a build that ended, or waits
+    /// for a person, holds nobody up.
     async fn follow(&mut self, row: &mut KnownRow, look: bool) -> Result<bool, Stop> {
         let mut known = known(row)?;
         if known.pending.is_some() || known.hold != Hold::Mine {
@@ -362,7 +366,7 @@ impl Visit<'_> {
         };
         self.write(row, &mut known, &change, then, run.as_ref())
             .await?;
-        Ok(known.hold != Hold::Mine)
+        Ok(known.stands == wanted.status && wanted.status != BuilderStatus::Building)
     }
 
     /// A claimed row: `building` is written first, then its build is submitted.

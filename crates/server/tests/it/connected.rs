@@ -287,6 +287,21 @@ async fn the_playbook_runs_from_claim_to_deployed_and_waits_for_a_yes() {
         (0, 0)
     );
 
+    let notices = world
+        .store()
+        .notices(&OrgScope::local(), 100)
+        .await
+        .unwrap();
+    let asks = notices
+        .iter()
+        .find(|one| one.notice.title == "Agent Ready for Promotion — Zip the notes");
+    let body = &asks.unwrap().notice.body;
+    for line in [
+        "[Agent Builder] READY — Zip the notes passed all tests, awaiting your approval",
+        "All 4 test levels passed in sandbox. Automation id=2 (script) is ready for production promotion. Reply to approve or reject.",
+    ] {
+        assert!(body.lines().any(|one| one == line), "{body}");
+    }
     let titles = titles(&world).await;
     for title in [
         "[Agent Builder] Building Zip the notes (id=2, type=script)",
@@ -708,7 +723,10 @@ async fn what_must_be_there_is_named_when_a_table_is_connected() {
         .await;
     business.goes_away().await;
     let (status, said) = refusal(&|_| {}).await;
-    assert!(status == 503 || status == 409, "{status} {said}");
+    assert!(
+        status == 503 && said.contains("cannot be connected now"),
+        "{status} {said}"
+    );
     business.comes_back().await;
     assert!(
         world
