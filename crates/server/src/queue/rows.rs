@@ -18,6 +18,12 @@ const RELEASED_MAX_MS: i64 = 24 * 3_600_000;
 /// The longest text of one row of results, in bytes.
 const LOG_MAX: usize = 60_000;
 
+/// What holds for every row (requirements A3); that an answer is code only, whoever asks for code says.
+const STANDING: &str = "Requirements:
+- It handles its own errors, ends with a non-zero code when it fails, and logs to standard output.
+- Secrets are never hard-coded. Each one is declared with its reference (vault:MOUNT/PATH#FIELD, env:NAME or file:/PATH) and read from its variable.
+- Where a script needs more than the standard library, a Dockerfile says so.";
+
 /// What is known of a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Known {
@@ -140,7 +146,7 @@ impl Said {
         let infrastructure =
             infrastructure.map_or_else(String::new, |text| format!("Infrastructure: {text}\n"));
         let whole = format!(
-            "Build a {} automation with the following specification.\n\nName: {}\n{infrastructure}\nSpecification:\n{}",
+            "Build a {} automation with the following specification.\n\nName: {}\n{infrastructure}\n{STANDING}\n\nSpecification:\n{}",
             self.kind,
             self.name.trim(),
             self.sentence()

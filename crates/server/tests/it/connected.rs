@@ -234,6 +234,7 @@ async fn the_playbook_runs_from_claim_to_deployed_and_waits_for_a_yes() {
         "Build a script automation",
         "Name: Zip the notes",
         "Infrastructure: none",
+        "Secrets are never hard-coded",
         "zip the notes every night",
     ] {
         assert!(build.build.intent.contains(text), "{}", build.build.intent);
