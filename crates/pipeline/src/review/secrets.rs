@@ -75,13 +75,16 @@ pattern!(UNNAMED, r"^[A-Za-z0-9+/_=-]{36,}$");
 
 pattern!(
     READ,
-    r#"\b(?:environ|getenv|Getenv|ENV|process\.env|env::var)\b(?:\.\w{3,10})?\s*[\[(.]{0,2}\s*["']?([A-Z][A-Z0-9_]{2,})"#
+    r#"(?:\b(?:environ(?:\.\w+)?|getenv|Getenv|ENV(?:\.fetch)?|env::var(?:_os)?)\s*[\[(]\s*["']|\bprocess\.env(?:\.|\[\s*["']))([A-Z][A-Z0-9_]{2,})"#
 );
 pattern!(SHELL_READ, r"\$\{?([A-Z][A-Z0-9_]{2,})");
 pattern!(
     SHELL_SET,
-    r"(?:^|[;&|(]|\b(?:export|local|readonly|declare)\b)\s*([A-Z][A-Z0-9_]{2,})=(.*)|\bread\b[^;|&]*?\b([A-Z][A-Z0-9_]{2,})\b|\bfor\s+([A-Z][A-Z0-9_]{2,})\s+in\b"
+    r"(?:^|[;&|(]|\b(?:export|local|readonly|declare)\b)\s*([A-Z][A-Z0-9_]{2,})=(.*)"
 );
+pattern!(SHELL_GIVEN, r"\b(?:read|for)\b([^;|&]*)");
+pattern!(OPTIONAL, r#"^(?:["']\s*,\s*(?:""|'')\s*\)|:?-\})"#);
+pattern!(NAME, r"\b[A-Z][A-Z0-9_]{2,}\b");
 pattern!(
     STORE,
     r"/run/secrets/|\.aws/credentials\b|\.netrc\b|\.pgpass\b|\.ssh/id_\w+|\.docker/config\.json\b|\.kube/config\b"
@@ -118,7 +121,12 @@ pub(super) fn check_reads(source: &Source<'_>, spec: &Spec, found: &mut Vec<Find
             Language::Shell => &*SHELL_READ,
             Language::Python | Language::Other | Language::Prose => &*READ,
         };
-        let names = read.captures_iter(line).map(|name| name[1].to_owned());
+        // Nothing where it is not there: such code does without.
+        let needed = read
+            .captures_iter(line)
+            .filter_map(|found| found.get(1))
+            .filter(|name| !OPTIONAL.is_match(&line[name.end()..]));
+        let names = needed.map(|name| name.as_str().to_owned());
         let undeclared = names.filter(|name| {
             is_secret(name) && !declared.contains(name.as_str()) && !set.contains(name)
         });
@@ -143,16 +151,17 @@ fn set_in_shell(source: &Source<'_>) -> BTreeSet<String> {
     let mut set = BTreeSet::new();
     for line in &source.code {
         for found in SHELL_SET.captures_iter(line) {
-            let name = (1..=4).filter(|at| *at != 2).find_map(|at| found.get(at));
-            let Some(name) = name.map(|name| name.as_str()) else {
-                continue;
-            };
             // `NAME=${NAME:?}` only repeats it.
-            let value = found.get(2).map_or("", |value| value.as_str());
-            let repeats = SHELL_READ.captures_iter(value).any(|read| &read[1] == name);
+            let repeats = SHELL_READ
+                .captures_iter(&found[2])
+                .any(|read| read[1] == found[1]);
             if !repeats {
-                set.insert(name.to_owned());
+                set.insert(found[1].to_owned());
             }
+        }
+        for given in SHELL_GIVEN.captures_iter(line) {
+            let names = NAME.find_iter(given.get(1).map_or("", |given| given.as_str()));
+            set.extend(names.map(|name| name.as_str().to_owned()));
         }
     }
     set

@@ -178,7 +178,7 @@ const BAD: &[(Rule, &str, &str)] = &[
     (
         Rule::Undeclared,
         "a.py",
-        "from os import getenv\ntoken = getenv(\"GITHUB_TOKEN\", '')\n",
+        "from os import getenv\ntoken = getenv(\"GITHUB_TOKEN\", 'x')\n",
     ),
     (
         Rule::Undeclared,
@@ -236,6 +236,11 @@ const GOOD: &[(&str, &str)] = &[
     ("a.py", "tokens = line.split()\n"),
     ("a.py", "most = int(os.environ.get('MAX_TOKENS', '500'))\n"),
     ("a.py", "where = os.environ['TOKEN_FILE']\n"),
+    (
+        "a.py",
+        "self.secret = os.environ.get(\"SIGNING_SECRET\", \"\")\n",
+    ),
+    ("a.sh", "token=${SIGNING_TOKEN:-}\n"),
     (
         "a.py",
         "# os.environ['GITHUB_TOKEN'] is not needed\nx = 1\n",

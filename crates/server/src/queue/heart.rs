@@ -92,6 +92,10 @@ async fn round(
             files::report(app, &beat).await;
         }
     }
+    if looked {
+        // What ended may have made room for rows of connected tables.
+        app.heart().tables_soon();
+    }
     if cause.is_some() || looked {
         let every_ms =
             i64::try_from(app.config().settings.queue.heartbeat_s * 1_000).unwrap_or(i64::MAX);

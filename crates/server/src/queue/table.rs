@@ -66,10 +66,10 @@ impl From<agentwright_store::Error> for Stop {
 
 /// Looks at every connected table until the app stops.
 pub(crate) async fn run(app: App) {
-    let mut pulse = Pulse::default();
+    let mut next = Next::default();
     let mut asked = true;
     loop {
-        if let Err(error) = round(&app, &mut pulse, asked).await {
+        if let Err(error) = round(&app, &mut next, asked).await {
             tracing::warn!(?error, "cannot look at the connected tables");
         }
         asked = tokio::select! {
@@ -80,39 +80,24 @@ pub(crate) async fn run(app: App) {
     }
 }
 
-/// What is known from round to round.
-#[derive(Default)]
-struct Pulse {
-    /// When each table is looked at next, ms.
-    next_ms: HashMap<(String, Slug), i64>,
-    /// Builds of the last look that count against the limit.
-    running: HashMap<String, usize>,
-}
+/// When each table is looked at next, ms.
+type Next = HashMap<(String, Slug), i64>;
 
-async fn round(app: &App, pulse: &mut Pulse, asked: bool) -> Result<(), ApiError> {
+async fn round(app: &App, next: &mut Next, asked: bool) -> Result<(), ApiError> {
     for scope in app.store().backlog_owners().await? {
-        let owner = scope.organization().0.clone();
-        let running = beat::running_now(app, &scope).await?;
-        let count = by_themselves(&running);
-        // Room that was not there may be now.
-        let fewer = pulse
-            .running
-            .insert(owner.clone(), count)
-            .is_some_and(|before| count < before);
         for source in app.store().backlog_sources(&scope).await? {
             let now_ms = app.now_ms();
             if rests_until(&source) > now_ms {
                 continue;
             }
-            let key = (owner.clone(), source.name.clone());
-            let due = pulse.next_ms.get(&key).is_none_or(|at_ms| now_ms >= *at_ms);
-            let look = asked || due || fewer;
+            let key = (scope.organization().0.clone(), source.name.clone());
+            let look = asked || next.get(&key).is_none_or(|at_ms| now_ms >= *at_ms);
             let rows = rows_of(app, &scope, &source.name).await?;
             if !look && !behind(app, &scope, &rows).await? {
                 continue;
             }
             let next_ms = visited(app, &scope, &source, look).await?;
-            pulse.next_ms.insert(key, next_ms);
+            next.insert(key, next_ms);
         }
     }
     Ok(())
@@ -154,13 +139,6 @@ async fn run_of(app: &App, scope: &OrgScope, row: &KnownRow) -> Result<Option<Ru
         Some(run) => app.store().run(scope, run).await?,
         None => None,
     })
-}
-
-fn by_themselves(running: &[Running]) -> usize {
-    running
-        .iter()
-        .filter(|one| one.started == Started::ByItself)
-        .count()
 }
 
 /// Visits a table and notes how that went; answers when it is looked at next, ms.
@@ -289,6 +267,10 @@ async fn visit(
             visit.settle(&mut row).await?;
             room |= visit.follow(&mut row, look).await?;
         }
+    }
+    if room {
+        // What waits in the queue may start, too.
+        app.heart().look_soon();
     }
     // Whoever waited for room is next.
     let next_ms = if look || room {

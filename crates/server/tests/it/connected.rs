@@ -466,6 +466,68 @@ async fn two_agentwrights_on_one_table_never_build_the_same_row() {
 }
 
 #[tokio::test]
+async fn several_tables_and_the_queue_are_built_from_one_after_the_other() {
+    let Some(business) = Business::new().await else {
+        return;
+    };
+    business
+        .sql(
+            "CREATE TABLE more (LIKE automation_ideas INCLUDING ALL);
+             GRANT SELECT, UPDATE ON more TO builder_user;
+             INSERT INTO more (id, name, task_description) VALUES (1, 'One', 'zip the letters');
+             CREATE TABLE more_results (LIKE agent_test_results INCLUDING ALL);
+             GRANT INSERT ON more_results TO builder_user",
+        )
+        .await;
+    // The same number and name in both.
+    business.row("One", "hold it, and zip the notes").await;
+    let world = World::new().await;
+    business.connected(&world).await;
+    world.script.holding().await;
+    let more = ConnectTable {
+        table: "public.more".into(),
+        results_table: "more_results".into(),
+        ..business.request()
+    };
+    world.client.connect_table(&more).await.unwrap();
+    let waits = answered(&world, "more-1-one", "limit").await;
+    assert!(waits.why.unwrap().words.contains("agent-1-one"), "no words");
+    // An item of the queue waits for the row as well.
+    let item = agentwright_api::QueueAdd {
+        name: "Words".into(),
+        description: Some("Count the words of each note and append them to a table".into()),
+        criteria: vec!["the table has one row for each note".into()],
+        ..agentwright_api::QueueAdd::default()
+    };
+    let adds = agentwright_api::QueueAdds {
+        items: vec![item],
+        base_dir: "/home/ann".into(),
+        zone: "UTC".into(),
+    };
+    world.client.queue_add(&adds).await.unwrap();
+    answered(&world, "words", "limit").await;
+    world.script.release();
+    business.until(1, "awaiting_approval").await;
+    eventually("the other table's row is built", async || {
+        let stands = business.read("SELECT builder_status FROM more").await;
+        (stands == ["awaiting_approval"]).then_some(())
+    })
+    .await;
+    answered(&world, "words", "start").await;
+    assert_eq!(
+        business
+            .read("SELECT execution_log FROM more_results")
+            .await
+            .len(),
+        1
+    );
+    let listed = world.client.queue().await.unwrap().items;
+    let labels: Vec<_> = listed.iter().map(|item| item.label.as_str()).collect();
+    assert_eq!(labels, ["words", "agent-1-one", "more-1-one"]);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_row_whose_lock_is_held_is_passed_over_with_a_receipt() {
     let Some(business) = Business::new().await else {
         return;
