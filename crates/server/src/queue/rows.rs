@@ -305,7 +305,7 @@ pub(super) fn change(
     }));
     let lines = lines.split_off(known.lines.min(lines.len()));
     let to = path(known.stands, wanted.status);
-    (!to.is_empty() || !lines.is_empty()).then(|| Change {
+    (!to.is_empty() || !lines.is_empty()).then_some(Change {
         id,
         from: known.stands,
         to,

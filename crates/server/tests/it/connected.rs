@@ -203,7 +203,7 @@ async fn titles(world: &World) -> Vec<String> {
     notices.into_iter().map(|one| one.notice.title).collect()
 }
 
-fn refused(error: ClientError) -> (u16, String) {
+fn refused(error: &ClientError) -> (u16, String) {
     let problem = error.problem().unwrap();
     (problem.status, problem.detail.clone())
 }
@@ -321,7 +321,7 @@ async fn the_playbook_runs_from_claim_to_deployed_and_waits_for_a_yes() {
         .client
         .retry(second.build.id.as_str(), &RetryBuild::default(), None)
         .await;
-    let (status, said) = refused(again.unwrap_err());
+    let (status, said) = refused(&again.unwrap_err());
     assert!(
         status == 409 && said.contains("set the row's builder_status to not_started"),
         "{said}"
@@ -568,7 +568,7 @@ async fn a_row_that_was_edited_makes_the_approval_stale_and_is_built_anew() {
     business.sql("UPDATE automation_ideas SET task_description = 'zip the letters', owner = 'bob' WHERE id = 1").await;
     let yes_to_it = yes(&first);
     let (status, said) = refused(
-        world
+        &world
             .client
             .decide(first.build.id.as_str(), &yes_to_it)
             .await
@@ -680,7 +680,7 @@ async fn what_cannot_be_written_while_the_database_is_away_is_written_once_when_
     );
     // Nobody can say whether the row was edited.
     let (status, said) = refused(
-        world
+        &world
             .client
             .decide(build.build.id.as_str(), &yes(&build))
             .await
@@ -691,7 +691,7 @@ async fn what_cannot_be_written_while_the_database_is_away_is_written_once_when_
         "{status} {said}"
     );
     let (status, said) = refused(
-        world
+        &world
             .client
             .disconnect_table("automation-ideas")
             .await
@@ -833,7 +833,7 @@ async fn what_must_be_there_is_named_when_a_table_is_connected() {
         2
     );
     world.client.disconnect_table("more").await.unwrap();
-    let (status, _) = refused(world.client.disconnect_table("more").await.unwrap_err());
+    let (status, _) = refused(&world.client.disconnect_table("more").await.unwrap_err());
     assert_eq!(status, 404);
     world.end().await;
 }
@@ -867,13 +867,13 @@ async fn the_address_of_a_database_may_stand_in_vault() {
         ..business.request()
     };
     let connect = async |field: &str| world.client.connect_table(&request(field)).await;
-    let (status, said) = refused(connect("password").await.unwrap_err());
+    let (status, said) = refused(&connect("password").await.unwrap_err());
     assert!(
         status == 409 && said.contains("has no field password"),
         "{status} {said}"
     );
     vault.seal(true);
-    let (status, said) = refused(connect("url").await.unwrap_err());
+    let (status, said) = refused(&connect("url").await.unwrap_err());
     assert!(
         status == 409 && said.contains("Vault is sealed: unseal it"),
         "{status} {said}"
