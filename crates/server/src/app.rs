@@ -6,7 +6,7 @@ use crate::error::ApiError;
 use crate::front::Front;
 use crate::later::Later;
 use crate::queue::heart::{self, Heart};
-use crate::queue::table;
+use crate::queue::{desk, table};
 use crate::secrets::Resolve;
 use agentwright_api::{Health, Time};
 use agentwright_domain::run::{Decision, Run, RunKind, Signal};
@@ -272,7 +272,7 @@ impl App {
         decision: Decision,
     ) -> Result<Run, Undecided> {
         if decision.approved {
-            table::unedited(self, scope, run).await?;
+            desk::unedited(self, scope, run).await?;
         }
         let signal = Signal::Decided(decision);
         Ok(self.engine().signal(scope, &run.id, signal).await?)

@@ -2,11 +2,12 @@
 //!
 //! Not here: whether an item may start (`agentwright_queue::start`). `edit.rs` is what people do to the queue,
 //! `beat.rs` one look at it, `heart.rs` when it is looked at, `files.rs` its file and what is written about it,
-//! `shown.rs` how it is shown. `table.rs` is the same for rows of people's own tables, `rows.rs` what their builds mean
-//! for them, `tables.rs` how they are connected and shown.
+//! `shown.rs` how it is shown. `table.rs` is the same for rows of people's own tables, `visit.rs` and `desk.rs` one look at
+//! them, `rows.rs` what their builds mean for them, `tables.rs` how they are connected and shown.
 
 mod active;
 pub(crate) mod beat;
+pub(crate) mod desk;
 pub(crate) mod edit;
 pub(crate) mod files;
 pub(crate) mod heart;
@@ -14,6 +15,7 @@ mod rows;
 pub(crate) mod shown;
 pub(crate) mod table;
 pub(crate) mod tables;
+mod visit;
 
 use crate::error::ApiError;
 use agentwright_domain::ids::Slug;

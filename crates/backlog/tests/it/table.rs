@@ -1,3 +1,5 @@
+//! Reading, claiming and writing rows, and what is missing when a table does not fit.
+
 use crate::Bed;
 use agentwright_backlog::BuilderStatus::{Building, Deployed, Failed, NotStarted, Queued};
 use agentwright_backlog::{

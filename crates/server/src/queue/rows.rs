@@ -20,7 +20,7 @@ const LOG_MAX: usize = 60_000;
 
 /// What holds for every row (requirements A3); that an answer is code only, whoever asks for code says.
 const STANDING: &str = "Requirements:
-- It handles its own errors, ends with a non-zero code when it fails, and logs to standard output.
+- It handles its own errors, ends with a non-zero code where it cannot do its work, and logs to standard output.
 - Secrets are never hard-coded. Each one is declared with its reference (vault:MOUNT/PATH#FIELD, env:NAME or file:/PATH) and read from its variable.
 - Where a script needs more than the standard library, a Dockerfile says so.";
 
