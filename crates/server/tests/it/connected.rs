@@ -513,7 +513,11 @@ async fn several_tables_and_the_queue_are_built_from_one_after_the_other() {
         (stands == ["awaiting_approval"]).then_some(())
     })
     .await;
-    answered(&world, "words", "start").await;
+    eventually("the item is built", async || {
+        let item = world.client.queue_why("words").await.ok()?.item;
+        (item.status == "awaiting_approval").then_some(())
+    })
+    .await;
     assert_eq!(
         business
             .read("SELECT execution_log FROM more_results")
