@@ -194,7 +194,7 @@ impl Ledger {
         let scope = OrgScope::local();
         let new = agentwright_testkit::build_run("bench", "bench");
         let id = new.id.clone();
-        store.submit(new).await?;
+        store.submit(new, None).await?;
         let much = Some(i64::MAX / 4);
         let budget = Budget {
             calls: much,

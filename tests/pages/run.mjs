@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { launch, listen, flaws, SIZES, SCHEMES } from "./browser.mjs";
-import { Server } from "./server.mjs";
+import { Server, SlowModel } from "./server.mjs";
 
 const [program, shots] = process.argv.slice(2);
 // On two busy cores a build takes a minute.
@@ -165,6 +165,40 @@ await check("after a crash of the server the page goes on by itself", async () =
   await page.waitForFunction(() => window.stayed === undefined && document.getElementById("offline")?.hidden);
   await page.locator("tbody tr").first().waitFor();
   complaints.splice(0, complaints.length, ...complaints.filter((one) => !/ERR_|Failed to load resource/.test(one)));
+});
+
+await check("what a model writes is seen while it writes it, as text", async () => {
+  const model = await SlowModel.start();
+  const config = `[[models.providers]]\nname = "slow"\nwire = "openai_chat"\nbase_url = "${model.url}"\n`;
+  const other = await Server.start(program, config);
+  const apart = await browser.newContext({ viewport: SIZES.desktop });
+  try {
+    const tab = await apart.newPage();
+    listen(tab, complaints);
+    await tab.goto(other.login);
+    if (await tab.locator("form[action$=login] button").count()) await tab.click("form[action$=login] button");
+    await tab.goto(`${other.base}new`);
+    await tab.fill("#intent", "count the words of every text file in ~/notes and write the ten most frequent ones into ~/words.txt");
+    await tab.getByRole("button", { name: "Build it" }).click();
+    await tab.waitForURL(/builds\/[0-9a-f-]{36}/);
+    await model.asked;
+    const written = tab.locator("#writing pre");
+    for (const [text, all] of [["<b>one</b>\n", "<b>one</b>\n"], ["two", "<b>one</b>\ntwo"]]) {
+      const since = Date.now();
+      model.write(text);
+      await tab.waitForFunction((all) => document.querySelector("#writing pre")?.textContent === all, all);
+      console.log(`     seen ${Date.now() - since} ms after it was written`);
+    }
+    assert.equal(await written.locator("b").count(), 0);
+    await tab.reload();
+    await tab.waitForFunction(() => document.querySelector("#writing pre")?.textContent === "<b>one</b>\ntwo");
+    if (shots) await tab.screenshot({ path: join(shots, "writing-desktop-light.png"), fullPage: true });
+    assert.deepEqual(await flaws(tab), []);
+  } finally {
+    await apart.close();
+    await other.end();
+    model.end();
+  }
 });
 
 await check("the first view of a page weighs little enough", async () => {

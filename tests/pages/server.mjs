@@ -2,6 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { mkdtemp, mkdir, rm, writeFile } from "node:fs/promises";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,12 +16,17 @@ export async function freePort() {
 }
 
 export class Server {
-  static async start(program) {
+  // `config` is the text of its config.toml.
+  static async start(program, config = "") {
     const home = await mkdtemp(join(tmpdir(), "agentwright-pages-"));
     await mkdir(join(home, "notes"));
     await writeFile(join(home, "notes/a.txt"), "a\n");
     await writeFile(join(home, "notes/b.txt"), "b\n");
     const server = new Server(program, home, await freePort());
+    if (config) {
+      await mkdir(server.data, { mode: 0o700 });
+      await writeFile(join(server.data, "config.toml"), config, { mode: 0o600 });
+    }
     await server.up();
     return server;
   }
@@ -70,5 +76,34 @@ export class Server {
       clearTimeout(late);
     }
     await rm(this.home, { recursive: true, force: true });
+  }
+}
+
+// A model that writes what it is told to, when it is told to: speaks the streamed form of OpenAI's chat.
+export class SlowModel {
+  static async start() {
+    const model = new SlowModel();
+    model.asked = new Promise((asked) => {
+      model.http = createHttpServer((request, response) => {
+        request.resume();
+        if (request.method !== "POST") return response.writeHead(404).end();
+        response.writeHead(200, { "content-type": "text/event-stream" });
+        model.answer = response;
+        asked();
+      });
+    });
+    await new Promise((ready) => model.http.listen(0, "127.0.0.1", ready));
+    model.url = `http://127.0.0.1:${model.http.address().port}/v1`;
+    return model;
+  }
+
+  write(content) {
+    const chunk = { id: "x", object: "chat.completion.chunk", created: 1, model: "slow", choices: [{ index: 0, delta: { content } }] };
+    this.answer.write(`data: ${JSON.stringify(chunk)}\n\n`);
+  }
+
+  end() {
+    this.http.closeAllConnections();
+    this.http.close();
   }
 }

@@ -3,6 +3,7 @@
 //! Being woken is a hint; looking every [`Settings::poll`] is the truth.
 
 use crate::settings::RENEWALS;
+use crate::writing::Desk;
 use crate::{Clock, Executor, Settings, worker};
 use agentwright_domain::ids::RunId;
 use agentwright_domain::run::{Run, RunKind};
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) stopped: CancellationToken,
     workers: TaskTracker,
     pub(crate) loops: TaskTracker,
+    pub(crate) desk: Arc<Desk>,
     active: Mutex<HashMap<RunId, Active>>,
     next_wake_ms: Mutex<Option<i64>>,
 }
@@ -58,6 +60,7 @@ impl Shared {
             stopped: CancellationToken::new(),
             workers: TaskTracker::new(),
             loops: TaskTracker::new(),
+            desk: Arc::default(),
             active: Mutex::new(HashMap::new()),
             next_wake_ms: Mutex::new(None),
         }

@@ -1,10 +1,12 @@
 //! The report channel: what an attempt may say while it works, fenced by its epoch.
 
+use crate::writing::{Desk, Draft};
 use agentwright_domain::evidence::EvidenceRef;
 use agentwright_domain::run::{NewEvent, Record, Run};
 use agentwright_domain::spend::{Exceeded, PlannedCall, SettledCall};
 use agentwright_store::{CommitError, OrgScope, Report, Reserved, Store};
 use serde_json::json;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Why a report changed nothing.
@@ -34,18 +36,30 @@ pub struct Handle {
     run: Run,
     scope: OrgScope,
     cancelled: CancellationToken,
+    desk: Arc<Desk>,
 }
 
 impl Handle {
     /// A handle for a run as it was claimed or committed.
-    pub(crate) fn new(store: Store, run: Run, cancelled: CancellationToken) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        desk: Arc<Desk>,
+        run: Run,
+        cancelled: CancellationToken,
+    ) -> Self {
         let scope = OrgScope::for_run(&run);
         Self {
             store,
             run,
             scope,
             cancelled,
+            desk,
         }
+    }
+
+    /// For what a model writes while it writes it: whoever follows the run now sees it, and nothing of it is kept.
+    pub fn draft(&self) -> Draft {
+        self.desk.begin(&self.run.id)
     }
 
     /// Writes a row beside the run.

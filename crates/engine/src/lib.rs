@@ -14,15 +14,17 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod worker;
+mod writing;
 
 pub use clock::{Clock, SystemClock};
 pub use handle::{Handle, ReportError};
 pub use settings::Settings;
+pub use writing::{Draft, Piece, Writing};
 
 use agentwright_domain::ids::RunId;
 use agentwright_domain::run::{NewRun, Refusal, Run, RunKind, RunStatus, Signal, decide};
 use agentwright_store::{
-    Commit, CommitError, Error, OrgScope, Store, SubmitError, Submitted, Writer,
+    Audit, Commit, CommitError, Error, OrgScope, Store, SubmitError, Submitted, Writer,
 };
 use dispatch::Shared;
 use std::sync::Arc;
@@ -83,9 +85,14 @@ impl Engine {
         &self.shared.store
     }
 
-    /// Submits a run; durable when it returns. Submitting the same id again changes nothing.
-    pub async fn submit(&self, new: NewRun) -> Result<Submitted, SubmitError> {
-        let submitted = self.shared.store.submit(new.clone()).await?;
+    /// Submits a run, with its row in the audit trail where somebody asked for it; durable when it returns.
+    /// Submitting the same id again changes nothing.
+    pub async fn submit(
+        &self,
+        new: NewRun,
+        audit: Option<Audit>,
+    ) -> Result<Submitted, SubmitError> {
+        let submitted = self.shared.store.submit(new.clone(), audit).await?;
         if !submitted.repeated() {
             journal::submitted(&new);
         }
@@ -93,13 +100,14 @@ impl Engine {
         Ok(submitted)
     }
 
-    /// Applies a signal from outside: a decision, a cancel. Durable when it returns; an attempt
-    /// that goes on for the run is cancelled.
+    /// Applies a signal from outside: a decision, a cancel; with its row in the audit trail where somebody
+    /// gave it. Durable when it returns; an attempt that goes on for the run is cancelled.
     pub async fn signal(
         &self,
         scope: &OrgScope,
         id: &RunId,
         signal: Signal,
+        audit: Option<Audit>,
     ) -> Result<Run, SignalError> {
         let store = &self.shared.store;
         for _ in 0..SIGNAL_TRIES {
@@ -107,7 +115,12 @@ impl Engine {
             let to = decide(&run, &signal, self.shared.clock.now_ms())?;
             let told = !to.notices.is_empty();
             let writer = Writer::Outsider;
-            let commit = Commit { run, to, writer };
+            let commit = Commit {
+                run,
+                to,
+                writer,
+                audit: audit.clone(),
+            };
             match store.commit(commit.clone()).await {
                 Ok(done) => {
                     journal::committed(&commit.run, &commit.to);
@@ -135,6 +148,11 @@ impl Engine {
             .store
             .changed(scope, id, after_seq, timeout)
             .await
+    }
+
+    /// Follows what models write for a run while they write it, in this process. Whose run it is, the caller has asked.
+    pub fn writing(&self, run: &RunId) -> Writing {
+        self.shared.desk.follow(run)
     }
 
     /// A hint that a run may be claimed at that time, ms. May come twice, late or never: the queue

@@ -56,7 +56,12 @@ async fn attempt(shared: &Shared, run: &Run, token: &CancellationToken) -> Optio
     }
     let executor = shared.executors.get(&run.kind)?;
     let attempt_token = token.child_token();
-    let handle = Handle::new(shared.store.clone(), run.clone(), attempt_token.clone());
+    let handle = Handle::new(
+        shared.store.clone(),
+        Arc::clone(&shared.desk),
+        run.clone(),
+        attempt_token.clone(),
+    );
     let mut working = AssertUnwindSafe(executor.execute(run, &handle)).catch_unwind();
     let limit = run.time_limit();
     let signal = tokio::select! {
@@ -138,6 +143,7 @@ async fn commit(
         run: run.clone(),
         to,
         writer: Writer::Holder,
+        audit: None,
     };
     let mut pause = COMMIT_PAUSE;
     for _ in 0..COMMIT_TRIES {

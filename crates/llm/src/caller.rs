@@ -96,11 +96,16 @@ pub struct Caller {
     pub prices: Arc<Prices>,
     /// Who keeps it.
     pub recorder: Option<Arc<dyn Recorder>>,
+    /// Who listens while it comes: every event of every attempt, each attempt begun with [`Event::Restarted`].
+    pub listener: Option<Listener>,
     /// How often.
     pub retry: Retry,
     /// The time, for the date of a price.
     pub now: Now,
 }
+
+/// Hears events as they come. Must not block.
+pub type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
 
 impl Caller {
     /// With default limits and retries, the embedded prices, no recorder, and the time that `now`
@@ -120,6 +125,7 @@ impl Caller {
             meter,
             prices: Arc::new(Prices::embedded()),
             recorder: None,
+            listener: None,
             retry: Retry::default(),
             now,
         }

@@ -58,6 +58,8 @@ pub struct Parts {
     pub prices: Arc<Prices>,
     /// Who keeps it.
     pub recorder: Option<Arc<dyn Recorder>>,
+    /// Who listens while it comes.
+    pub listener: Option<crate::caller::Listener>,
     /// The time.
     pub now: crate::caller::Now,
 }
@@ -301,6 +303,7 @@ impl Detected {
         Ok(Caller {
             prices: Arc::clone(&parts.prices),
             recorder: parts.recorder.clone(),
+            listener: parts.listener.clone(),
             ..Caller::new(role, provider, model, meter, Arc::clone(&parts.now))
         })
     }

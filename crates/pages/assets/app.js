@@ -32,6 +32,7 @@ function connect() {
     if (back) refresh();
   });
   source.addEventListener("change", refresh);
+  source.addEventListener("text", (event) => write(JSON.parse(event.data)));
   source.addEventListener("end", () => { source.close(); live.source = null; refresh(); });
   source.onerror = () => {
     // Whatever happened, one way back: close, wait a little longer each time, begin again.
@@ -41,6 +42,19 @@ function connect() {
     live.timer = setTimeout(connect, live.wait * (0.5 + Math.random()));
     live.wait = Math.min(live.wait * 2, RECONNECT_MAX_MS);
   };
+}
+
+// What a model writes just now: text, whatever is in it.
+function write({ first, text }) {
+  const place = document.getElementById("writing");
+  if (!place) return;
+  const page = place.querySelector("pre");
+  const stuck = place.hidden || page.scrollHeight - page.scrollTop - page.clientHeight < 40;
+  if (first) page.textContent = "";
+  page.append(text);
+  page.normalize();
+  place.hidden = false;
+  if (stuck) page.scrollTop = page.scrollHeight;
 }
 
 function offline(is) {

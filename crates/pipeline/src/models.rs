@@ -14,9 +14,9 @@ use agentwright_llm::caller::Now;
 use agentwright_llm::detect::OLLAMA_URL;
 use agentwright_llm::redact::SECRET_MIN;
 use agentwright_llm::{
-    Advice, CallRecord, Caller, Callers, Cassette, CassetteWriter, Detected, Keys, Kind, LlmError,
-    Meter, ModelsConfig, Parts, Planned, Prices, ProviderConfig, Refusal, Resolve, Role, Secret,
-    Ticket,
+    Advice, CallRecord, Caller, Callers, Cassette, CassetteWriter, Detected, Event, Keys, Kind,
+    Listener, LlmError, Meter, ModelsConfig, Parts, Planned, Prices, ProviderConfig, Refusal,
+    Resolve, Role, Secret, Ticket,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -328,6 +328,16 @@ impl<'a> Asking<'a> {
         kept.clone()
     }
 
+    /// Shows what is written to whoever looks.
+    fn listener(&self) -> Listener {
+        let draft = self.handle.draft();
+        Arc::new(move |event| match event {
+            Event::Text(text) => draft.push(text),
+            Event::Restarted { .. } => draft.again(),
+            Event::Reasoning(_) | Event::ToolCall(_) | Event::Usage(_) | Event::Done { .. } => {}
+        })
+    }
+
     /// Who is asked for a role, without those that are known to answer nothing now.
     pub(crate) async fn callers(&self, role: Role) -> Result<Callers, Stop> {
         let found = self.models.found().await;
@@ -339,6 +349,7 @@ impl<'a> Asking<'a> {
             meter: self.meter(),
             prices: Arc::clone(&it.prices),
             recorder: Some(recorder),
+            listener: Some(self.listener()),
             now: Arc::clone(&self.now),
         };
         if let Some(cassette) = &self.replays {

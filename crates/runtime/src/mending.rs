@@ -208,7 +208,7 @@ impl Runtime {
             not_before_ms: None,
             repeats: None,
         };
-        match self.engine()?.submit(new).await {
+        match self.engine()?.submit(new, None).await {
             Ok(made) if made.repeated() => return Ok(()),
             Ok(_) => {}
             // Another repair of it is under way: what still fails after it is looked at then.

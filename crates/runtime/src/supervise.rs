@@ -327,7 +327,7 @@ impl Runtime {
             by: "agentwright".to_owned(),
             reason: why.to_owned(),
         };
-        match self.engine()?.signal(scope, &run.id, cancel).await {
+        match self.engine()?.signal(scope, &run.id, cancel, None).await {
             Ok(_)
             | Err(
                 agentwright_engine::SignalError::Refused(_)

@@ -17,7 +17,7 @@ use agentwright_runtime::environment::Programs;
 use agentwright_runtime::layout::Layout;
 use agentwright_runtime::{Executions, Parts, Runtime};
 use agentwright_sandbox::Sandbox;
-use agentwright_store::{Location, OpenError, Options, OrgScope, Store};
+use agentwright_store::{Audit, Location, OpenError, Options, OrgScope, Store};
 use agentwright_vault::NotAVault;
 use axum::Router;
 use std::net::SocketAddr;
@@ -270,12 +270,13 @@ impl App {
         scope: &OrgScope,
         run: &Run,
         decision: Decision,
+        audit: Option<Audit>,
     ) -> Result<Run, Undecided> {
         if decision.approved {
             desk::unedited(self, scope, run).await?;
         }
         let signal = Signal::Decided(decision);
-        Ok(self.engine().signal(scope, &run.id, signal).await?)
+        Ok(self.engine().signal(scope, &run.id, signal, audit).await?)
     }
 
     /// Wakes the queue's heartbeat.

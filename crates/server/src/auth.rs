@@ -15,7 +15,6 @@ pub(crate) use organization::{FIELDS, agrees};
 pub(crate) use trail::{Trail, actor, digest};
 
 use crate::app::App;
-use crate::daemon::user_name;
 use crate::error::ApiError;
 use crate::extract::Who;
 use agentwright_domain::principal::{KeyKind, Principal, Role};
@@ -25,6 +24,7 @@ use axum::http::{Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use shown::Shown;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -38,10 +38,10 @@ const OPEN_FOLDERS: &[&str] = &["/assets/"];
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// Through which door a request came; set by `daemon::doors` on every request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Door {
     /// The socket, from a process of this user.
-    Socket(u32),
+    Socket(Arc<str>),
     /// TCP.
     Tcp,
 }
@@ -81,9 +81,10 @@ async fn admit(app: &App, mut request: Request) -> Result<Request, ApiError> {
         return Ok(request);
     }
     let shown = Shown::of(request.headers())?;
-    let door = request.extensions().get::<Door>().copied();
+    let door = request.extensions().get::<Door>().cloned();
+    let trail = Trail::of(&request);
     let who = match (shown, door) {
-        (Shown::Key(text), _) => with_key(app, &text, &mut request).await?,
+        (Shown::Key(text), _) => with_key(app, &text, trail, &mut request).await?,
         (Shown::Session(token), _) => match app.store().session(&token).await? {
             Some(session) => {
                 request = csrf::checked(app, request, &session).await?;
@@ -97,6 +98,7 @@ async fn admit(app: &App, mut request: Request) -> Result<Request, ApiError> {
                         id: session.id,
                         key: session.key,
                     },
+                    trail,
                 }
             }
             None if is_open(request.uri().path()) => return Ok(request),
@@ -106,11 +108,12 @@ async fn admit(app: &App, mut request: Request) -> Result<Request, ApiError> {
                 ));
             }
         },
-        (Shown::Nothing, Some(Door::Socket(uid))) => Who {
-            name: user_name(uid),
+        (Shown::Nothing, Some(Door::Socket(user))) => Who {
+            name: user.as_ref().to_owned(),
             scope: organization::of_owner(app, &mut request).await?,
             role: Role::Admin,
             principal: Principal::Owner,
+            trail,
         },
         (Shown::Nothing, Some(Door::Tcp) | None) if is_open(request.uri().path()) => {
             return Ok(request);
@@ -125,7 +128,12 @@ async fn admit(app: &App, mut request: Request) -> Result<Request, ApiError> {
     Ok(request)
 }
 
-async fn with_key(app: &App, text: &str, request: &mut Request) -> Result<Who, ApiError> {
+async fn with_key(
+    app: &App,
+    text: &str,
+    trail: Trail,
+    request: &mut Request,
+) -> Result<Who, ApiError> {
     let key = match app.store().check_key(text).await? {
         KeyCheck::Valid(key) => *key,
         refused => return Err(ApiError::Unauthorized(said(&refused))),
@@ -138,10 +146,10 @@ async fn with_key(app: &App, text: &str, request: &mut Request) -> Result<Who, A
         }
         KeyKind::Service => organization::of_service(&key.organizations, request)?,
     };
-    Ok(of_key(key, scope))
+    Ok(of_key(key, scope, trail))
 }
 
-fn of_key(key: ApiKey, scope: OrgScope) -> Who {
+fn of_key(key: ApiKey, scope: OrgScope, trail: Trail) -> Who {
     Who {
         name: key.name,
         scope,
@@ -150,6 +158,7 @@ fn of_key(key: ApiKey, scope: OrgScope) -> Who {
             id: key.id,
             kind: key.kind,
         },
+        trail,
     }
 }
 

@@ -12,7 +12,6 @@ mod up;
 
 pub use detached::{DetachError, EXIT_RUNNING, Started, start_detached};
 pub use place::PlaceError;
-pub(crate) use place::user_name;
 pub use up::{Welcome, check, up};
 
 use crate::app::{App, StartError, Work};

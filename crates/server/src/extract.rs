@@ -1,6 +1,6 @@
 //! What routes take out of a request: who asks, a checked body, a checked query, a path's segment.
 
-use crate::auth::{FIELDS, agrees};
+use crate::auth::{FIELDS, Trail, agrees};
 use crate::error::ApiError;
 use agentwright_api::{BODY_MAX_BYTES, FieldProblem, IDEMPOTENCY_HEADER, IDEMPOTENCY_MAX, code};
 use agentwright_domain::principal::{Principal, Role};
@@ -15,7 +15,7 @@ use garde::Validate;
 use serde::de::DeserializeOwned;
 
 /// Who asks. Established by the authenticator (`auth`), never by what a route reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Who {
     /// Their name, as approvals and events show it.
     pub(crate) name: String,
@@ -25,6 +25,8 @@ pub(crate) struct Who {
     pub(crate) role: Role,
     /// What they showed.
     pub(crate) principal: Principal,
+    /// What they are doing, for the audit trail.
+    pub(crate) trail: Trail,
 }
 
 impl Who {

@@ -203,7 +203,7 @@ fn known(method: &Method) -> &str {
 pub(crate) async fn show(State(app): State<App>, who: Who) -> Result<Response, ApiError> {
     who.require_instance_admin()?;
     let metrics = app.metrics();
-    let (at_work, waiting) = app.store().builds_at_work().await?;
+    let (at_work, waiting) = app.store().builds_at_work(None).await?;
     for (place, count) in [("at_work", at_work), ("queued", waiting)] {
         let gauge = metrics.builds.get_or_create(&Place { place });
         gauge.set(i64::try_from(count).unwrap_or(i64::MAX));

@@ -79,7 +79,7 @@ async fn end_runs(app: &App, who: &Who, scope: &OrgScope) -> Result<(), ApiError
                 by: who.name.clone(),
                 reason: "the organization is deleted".to_owned(),
             };
-            match app.engine().signal(scope, &row.id, signal).await {
+            match app.engine().signal(scope, &row.id, signal, None).await {
                 // It ended by itself meanwhile.
                 Ok(_) | Err(SignalError::Refused(_) | SignalError::Unknown) => {}
                 Err(error) => return Err(error.into()),

@@ -25,10 +25,7 @@ pub(crate) async fn build(
 ) -> Result<BuildDetail, ApiError> {
     // Who polls knows the whole id: it is not looked up first.
     let mut found = wait(app, who, &RunId::new(id), query).await?;
-    if found
-        .as_ref()
-        .is_none_or(|(run, _)| run.kind != RunKind::Build)
-    {
+    if found.is_none() {
         let id = find::run_id(app, who, RunKind::Build, id).await?;
         found = wait(app, who, &id, query).await?;
     }
@@ -36,7 +33,7 @@ pub(crate) async fn build(
     detail(app, who, &run, row, query.view).await
 }
 
-/// Waits as asked, then answers the run and its line, read at the same moment; `None` at once when there is none.
+/// Waits as asked, then answers the build and its line, read at the same moment; `None` at once when there is none.
 async fn wait(
     app: &App,
     who: &Who,
@@ -48,9 +45,10 @@ async fn wait(
     let limit = Duration::from_secs(u64::from(seconds));
     let waited = async {
         match (query.wait_until, query.wait_after) {
-            (Some(Until::Settled), _) => store.settled(scope, id, limit).await,
+            (Some(Until::Settled), _) => store.settled(scope, RunKind::Build, id, limit).await,
             (None, Some(after)) => {
                 let row = store.run_row(scope, id).await?;
+                let row = row.filter(|row| row.kind == RunKind::Build);
                 if row.is_some_and(|row| row.event_seq <= after && !row.status.ended()) {
                     store.changed(scope, id, after, limit).await?;
                 }
@@ -59,10 +57,11 @@ async fn wait(
             (None, None) => store.run_and_row(scope, id).await,
         }
     };
-    Ok(tokio::select! {
+    let found = tokio::select! {
         found = waited => found?,
         () = app.stopping().cancelled() => store.run_and_row(scope, id).await?,
-    })
+    };
+    Ok(found.filter(|(run, _)| run.kind == RunKind::Build))
 }
 
 async fn detail(

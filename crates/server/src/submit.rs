@@ -265,7 +265,10 @@ async fn submitted(app: &App, who: &Who, id: RunId, wish: Wish) -> Result<Build,
             not_before_ms: None,
             repeats: wish.repeats.clone(),
         };
-        match (app.engine().submit(new.clone()).await, &wish.label) {
+        match (
+            app.engine().submit(new.clone(), who.audit()).await,
+            &wish.label,
+        ) {
             (Ok(submitted), _) => match submitted.at_ms {
                 Some(at_ms) => break Some(new.submitted(at_ms)),
                 None => break app.store().run(&who.scope, &id).await?,

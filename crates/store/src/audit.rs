@@ -2,16 +2,17 @@
 //!
 //! Each row carries an HMAC over itself and the HMAC before it, and the head says where the chain ends: a row
 //! that is changed, taken out, put in or cut off the end is found by [`Store::verify_audit`]. What this crate
-//! changes itself is written in the same transaction ([`append`]); the rest comes through [`Store::audit`].
+//! changes itself is written in the same transaction ([`append`], and [`Audit`] with a run); the rest comes
+//! through [`Store::audit`].
 
 use crate::Store;
 use crate::db::{Arg, Conn, Row, json_rows};
 use crate::error::Error;
+use crate::group::Op;
 use crate::scope::OrgScope;
 use crate::secret::{Secret, same};
+use agentwright_domain::ids::OrganizationId;
 use serde::Serialize;
-use std::sync::{Mutex, PoisonError};
-use tokio::sync::oneshot;
 
 /// The longest page of the trail.
 pub const AUDIT_PAGE_MAX: u32 = 500;
@@ -65,6 +66,16 @@ pub struct Change {
     pub after: Option<String>,
 }
 
+/// Who changes a run, and how: the row about it is written in the commit of the change, with the digests of
+/// the run's state before and after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// Who.
+    pub actor: Actor,
+    /// What was done, as in [`Change::action`].
+    pub action: String,
+}
+
 /// One row of the trail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRow {
@@ -97,59 +108,24 @@ pub struct BrokenRow {
     pub why: &'static str,
 }
 
-/// Changes that wait for whoever gets the writing connection next.
-#[derive(Default)]
-pub(crate) struct Pending(Mutex<Vec<Waiting>>);
-
-struct Waiting {
-    scope: OrgScope,
-    actor: Actor,
-    change: Change,
-    told: oneshot::Sender<Result<(), Error>>,
+/// A change that waits to be written.
+#[derive(Clone)]
+pub(crate) struct Said {
+    pub(crate) organization: OrganizationId,
+    pub(crate) actor: Actor,
+    pub(crate) change: Change,
 }
 
 impl Store {
-    /// Writes one change. Many that come at once share one transaction. Durable when it returns.
+    /// Writes one change, with whatever else is waiting to be written. Durable when it returns.
     pub async fn audit(&self, scope: &OrgScope, actor: Actor, change: Change) -> Result<(), Error> {
-        let (told, done) = oneshot::channel();
-        let pending = &self.inner.pending_audit;
-        pending.lock().push(Waiting {
-            scope: scope.clone(),
+        let said = Said {
+            organization: scope.organization().clone(),
             actor,
             change,
-            told,
-        });
-        let now_ms = self.now_ms().await?;
-        let mut held = self.inner.db.writer().await?;
-        // Whoever had the connection before may have written ours, too.
-        let batch = std::mem::take(&mut *pending.lock());
-        if !batch.is_empty() {
-            held.begin().await?;
-            let written = self.write(&mut held.conn(), now_ms, &batch).await;
-            let written = held.end(written).await;
-            drop(held);
-            for waiting in batch {
-                let _ = waiting.told.send(written.clone());
-            }
-        }
-        done.await.unwrap_or(Err(Error::Closed))
-    }
-
-    async fn write(
-        &self,
-        conn: &mut Conn<'_>,
-        now_ms: i64,
-        batch: &[Waiting],
-    ) -> Result<(), Error> {
-        // Heads are locked in one order everywhere, so that two processes do not wait for each other.
-        let mut order: Vec<_> = batch.iter().collect();
-        order.sort_by(|a, b| a.scope.organization().cmp(b.scope.organization()));
-        for of_one in order.chunk_by(|a, b| a.scope == b.scope) {
-            let changes: Vec<_> = of_one.iter().map(|it| (&it.actor, &it.change)).collect();
-            let at = (&of_one[0].scope, now_ms);
-            append_all(conn, &self.inner.secret, at, &changes).await?;
-        }
-        Ok(())
+        };
+        let committers = &self.inner.committers;
+        committers.ask(None, |slot| Op::Audit(said, slot)).await?
     }
 
     /// A page of the trail, newest first: what is before `before`, or the newest.
@@ -200,7 +176,7 @@ impl Store {
                 if kept.seq != seq + 1 {
                     return Ok(broken(seq, "it is missing"));
                 }
-                let mac = mac_of(&self.inner.secret, scope, &last, &kept);
+                let mac = mac_of(&self.inner.secret, scope.organization(), &last, &kept);
                 if !same(mac.as_bytes(), kept.mac.as_bytes()) {
                     return Ok(broken(seq, "it is not as it was written"));
                 }
@@ -214,7 +190,8 @@ impl Store {
         if seq < head.0 {
             return Ok(broken(seq, "it is missing"));
         }
-        let ours = head.0 == 0 || head.2 == head_mac(&self.inner.secret, scope, head.0, &head.1);
+        let ours = head.0 == 0
+            || head.2 == head_mac(&self.inner.secret, scope.organization(), head.0, &head.1);
         if !ours || (head.0 == 0 && seq > 0) {
             return Ok(broken(
                 head.0,
@@ -228,12 +205,6 @@ impl Store {
     }
 }
 
-impl Pending {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Writes one row inside the caller's transaction.
 pub(crate) async fn append(
     conn: &mut Conn<'_>,
@@ -242,7 +213,31 @@ pub(crate) async fn append(
     actor: &Actor,
     change: &Change,
 ) -> Result<(), Error> {
-    append_all(conn, secret, at, &[(actor, change)]).await
+    let (scope, at_ms) = at;
+    append_all(
+        conn,
+        secret,
+        (scope.organization(), at_ms),
+        &[(actor, change)],
+    )
+    .await
+}
+
+/// Writes rows of any organizations inside the caller's transaction, in their order.
+pub(crate) async fn append_each(
+    conn: &mut Conn<'_>,
+    secret: &Secret,
+    at_ms: i64,
+    said: &[Said],
+) -> Result<(), Error> {
+    // Heads are locked in one order everywhere, so that two processes do not wait for each other.
+    let mut order: Vec<_> = said.iter().collect();
+    order.sort_by(|a, b| a.organization.cmp(&b.organization));
+    for of_one in order.chunk_by(|a, b| a.organization == b.organization) {
+        let changes: Vec<_> = of_one.iter().map(|it| (&it.actor, &it.change)).collect();
+        append_all(conn, secret, (&of_one[0].organization, at_ms), &changes).await?;
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]
@@ -261,11 +256,15 @@ struct AuditSet {
 async fn append_all(
     conn: &mut Conn<'_>,
     secret: &Secret,
-    (scope, at_ms): (&OrgScope, i64),
+    (organization, at_ms): (&OrganizationId, i64),
     changes: &[(&Actor, &Change)],
 ) -> Result<(), Error> {
-    conn.execute(&MAKE_HEAD, &[scope.arg()]).await?;
-    let heads = conn.fetch(&LOCK_HEAD, &[scope.arg()]).await?;
+    let of = Arg::Text(organization.as_str());
+    let mut heads = conn.fetch(&LOCK_HEAD, &[of]).await?;
+    if heads.is_empty() {
+        conn.execute(&MAKE_HEAD, &[of]).await?;
+        heads = conn.fetch(&LOCK_HEAD, &[of]).await?;
+    }
     let head = heads
         .first()
         .ok_or_else(|| Error::corrupt("seq", &"an audit trail has no head"))?;
@@ -288,7 +287,7 @@ async fn append_all(
             },
             mac: String::new(),
         };
-        new.mac = mac_of(secret, scope, &last, &new);
+        new.mac = mac_of(secret, organization, &last, &new);
         last.clone_from(&new.mac);
         rows.push(AuditSet {
             seq,
@@ -301,15 +300,10 @@ async fn append_all(
             mac: new.mac,
         });
     }
-    let args = [scope.arg(), Arg::Text(&json_rows(&rows)?), Arg::Int(at_ms)];
+    let args = [of, Arg::Text(&json_rows(&rows)?), Arg::Int(at_ms)];
     conn.execute(&APPEND, &args).await?;
-    let head = head_mac(secret, scope, seq, &last);
-    let args = [
-        scope.arg(),
-        Arg::Int(seq),
-        Arg::Text(&last),
-        Arg::Text(&head),
-    ];
+    let head = head_mac(secret, organization, seq, &last);
+    let args = [of, Arg::Int(seq), Arg::Text(&last), Arg::Text(&head)];
     conn.execute(&MOVE_HEAD, &args).await?;
     Ok(())
 }
@@ -322,7 +316,7 @@ fn short(text: &str) -> String {
         .collect()
 }
 
-fn mac_of(secret: &Secret, scope: &OrgScope, last: &str, row: &AuditRow) -> String {
+fn mac_of(secret: &Secret, organization: &OrganizationId, last: &str, row: &AuditRow) -> String {
     let absent = |text: &Option<String>| {
         text.clone()
             .map_or_else(|| "-".to_owned(), |it| format!("+{it}"))
@@ -331,7 +325,7 @@ fn mac_of(secret: &Secret, scope: &OrgScope, last: &str, row: &AuditRow) -> Stri
         "audit",
         &[
             last,
-            scope.organization().as_str(),
+            organization.as_str(),
             &row.seq.to_string(),
             &row.at_ms.to_string(),
             &row.actor.name,
@@ -344,9 +338,11 @@ fn mac_of(secret: &Secret, scope: &OrgScope, last: &str, row: &AuditRow) -> Stri
     )
 }
 
-fn head_mac(secret: &Secret, scope: &OrgScope, seq: i64, last: &str) -> String {
-    let organization = scope.organization().as_str();
-    secret.mac("audit head", &[organization, &seq.to_string(), last])
+fn head_mac(secret: &Secret, organization: &OrganizationId, seq: i64, last: &str) -> String {
+    secret.mac(
+        "audit head",
+        &[organization.as_str(), &seq.to_string(), last],
+    )
 }
 
 fn row(row: &Row) -> Result<AuditRow, Error> {

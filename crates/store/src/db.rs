@@ -3,7 +3,10 @@
 //! Not an abstraction over SQL: a statement is written once, in SQL that both engines read, beside
 //! the function that runs it. Only a `FOR UPDATE` may differ. Sets of rows travel as one JSON
 //! argument: `WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))` with `j.value ->> 'name'`
-//! on both. Materialized: else SQLite makes the text of a row anew for every column.
+//! on both. Materialized: else SQLite makes the text of a row anew for every column. What rows are found by is a
+//! column of `j`: behind row level security PostgreSQL looks nothing up in an index by an expression of `->>`, which
+//! it does not hold for leakproof, and reads the whole table for each row instead. `j` comes first, with a
+//! `CROSS JOIN`, whose order SQLite keeps.
 
 use crate::error::Error;
 use sqlx::postgres::{PgArguments, PgRow};

@@ -229,7 +229,7 @@ impl Store {
                 Arg::Int(now_ms),
             ];
             let fired = conn.execute(&FIRE, &args).await? == 1
-                && submit_within(&mut conn, now_ms, run.clone())
+                && submit_within(&mut conn, &self.inner.secret, now_ms, run.clone())
                     .await?
                     .is_ok_and(|made| !made.repeated());
             Ok(fired)

@@ -11,16 +11,18 @@ mod plan;
 mod records;
 
 use crate::Store;
+use crate::audit::{Audit, Said};
 use crate::connections::{Db, Held};
 use crate::db::{Conn, Statement};
 use crate::error::{CommitError, Error, SubmitError};
 use crate::open::Time;
 use crate::rows::RunRow;
 use crate::scope::OrgScope;
+use crate::secret::Secret;
 use crate::watch::{News, Watches};
 use agentwright_domain::ids::{OrganizationId, RunId};
 use agentwright_domain::run::{NewEvent, NewRun, Record, Run, RunKind, RunStatus, Transition};
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{ConnectOptions, Connection, Executor as _, PgConnection};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -37,6 +39,13 @@ const GROUP_MAX: usize = 256;
 const GATHER_TURNS: usize = 16;
 /// Tries of one group when the database is only busy.
 const TRIES: u32 = 5;
+/// PostgreSQL looks at the tables anew when a committer has written so many runs. It plans each statement once, mostly
+/// while there is nothing yet, and behind row level security such a plan reads all runs for each one that it wants; its
+/// own look comes a minute later.
+const LOOKS: [u64; 4] = [64, 512, 4_096, 32_768];
+/// What it looks at.
+const LOOK: &str =
+    "ANALYZE agentwright.runs, agentwright.stages, agentwright.events, agentwright.dispatch";
 /// Commits of other processes are looked for this often.
 const OTHERS: Duration = Duration::from_secs(1);
 
@@ -74,6 +83,8 @@ pub struct Commit {
     pub to: Transition,
     /// By whom.
     pub writer: Writer,
+    /// The row about it in the audit trail, where somebody did it.
+    pub audit: Option<Audit>,
 }
 
 /// What a commit made.
@@ -150,12 +161,16 @@ impl<T> Slot<T> {
 /// One waiting operation.
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub(crate) enum Op {
-    Submit(Box<NewRun>, Slot<Result<Submitted, SubmitError>>),
+    Submit(
+        Box<(NewRun, Option<Audit>)>,
+        Slot<Result<Submitted, SubmitError>>,
+    ),
     Commit(Box<Commit>, Slot<Result<Committed, CommitError>>),
     Report(Box<(Run, Report)>, Slot<Result<i64, CommitError>>),
     Claim(Claim, Slot<Result<Vec<Run>, Error>>),
     Renew(Leases, Slot<Result<Vec<RunId>, Error>>),
     Release(Leases, Slot<Result<(), Error>>),
+    Audit(Said, Slot<Result<(), Error>>),
 }
 
 impl Op {
@@ -167,7 +182,7 @@ impl Op {
             Self::Report(_, slot) => slot.set(Err(error.into())),
             Self::Claim(_, slot) => slot.set(Err(error)),
             Self::Renew(_, slot) => slot.set(Err(error)),
-            Self::Release(_, slot) => slot.set(Err(error)),
+            Self::Release(_, slot) | Self::Audit(_, slot) => slot.set(Err(error)),
         }
     }
 
@@ -178,7 +193,7 @@ impl Op {
             Self::Report(_, slot) => slot.send(),
             Self::Claim(_, slot) => slot.send(),
             Self::Renew(_, slot) => slot.send(),
-            Self::Release(_, slot) => slot.send(),
+            Self::Release(_, slot) | Self::Audit(_, slot) => slot.send(),
         }
     }
 }
@@ -190,16 +205,24 @@ pub(crate) struct Committers {
 }
 
 impl Committers {
-    pub(crate) fn start(db: &Db, time: &Time, watches: &Arc<Watches>, count: usize) -> Self {
+    pub(crate) fn start(
+        db: &Db,
+        secret: &Arc<Secret>,
+        time: &Time,
+        watches: &Arc<Watches>,
+        count: usize,
+    ) -> Self {
         let tasks = TaskTracker::new();
         let queues = (0..count)
             .map(|_| {
                 let (queue, waiting) = mpsc::channel(WAITING_MAX);
                 let committer = Committer {
                     db: db.clone(),
+                    secret: Arc::clone(secret),
                     time: time.clone(),
                     watches: Arc::clone(watches),
                     postgres: None,
+                    submitted: 0,
                 };
                 tasks.spawn(committer.run(waiting));
                 queue
@@ -236,7 +259,7 @@ impl Committers {
     }
 
     /// Puts an operation into its queue, then waits for its answer.
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         run: Option<&RunId>,
         op: impl FnOnce(Slot<T>) -> Op,
@@ -256,9 +279,12 @@ impl Committers {
 /// One of them.
 struct Committer {
     db: Db,
+    secret: Arc<Secret>,
     time: Time,
     watches: Arc<Watches>,
     postgres: Option<PgConnection>,
+    /// Runs that it has written.
+    submitted: u64,
 }
 
 impl Committer {
@@ -268,12 +294,28 @@ impl Committer {
         while waiting.recv_many(&mut group, GROUP_MAX).await > 0 {
             gather(&mut waiting, &mut group).await;
             self.write(&mut group).await;
+            self.look(&group).await;
             for op in group.drain(..) {
                 op.answer();
             }
         }
         if let Some(conn) = self.postgres.take() {
             let _ = conn.close().await;
+        }
+    }
+
+    async fn look(&mut self, group: &[Op]) {
+        let Some(conn) = self.postgres.as_mut() else {
+            return;
+        };
+        let before = self.submitted;
+        let submits = group.iter().filter(|op| matches!(op, Op::Submit(..)));
+        self.submitted += submits.count() as u64;
+        let due = |at: &u64| before < *at && *at <= self.submitted;
+        if LOOKS.iter().any(due)
+            && let Err(error) = conn.execute(LOOK).await
+        {
+            tracing::warn!(%error, "PostgreSQL does not look at its tables; it plans badly until it does by itself");
         }
     }
 
@@ -315,7 +357,7 @@ impl Committer {
         let done = match &self.db {
             Db::Sqlite { .. } => {
                 let mut held = self.db.writer().await?;
-                one_transaction(&mut held.conn(), &self.time, group).await
+                one_transaction(&mut held.conn(), &self.secret, &self.time, group).await
             }
             Db::Postgres { options, .. } => {
                 if self.postgres.is_none() {
@@ -325,7 +367,7 @@ impl Committer {
                 let Some(conn) = self.postgres.as_mut() else {
                     return Err(Error::Closed);
                 };
-                one_transaction(&mut Conn::Postgres(conn), &self.time, group).await
+                one_transaction(&mut Conn::Postgres(conn), &self.secret, &self.time, group).await
             }
         };
         if done.as_ref().is_err_and(Error::lost) {
@@ -358,13 +400,14 @@ async fn gather(waiting: &mut mpsc::Receiver<Op>, group: &mut Vec<Op>) {
 /// Begin, apply, commit; rolls back on an error. Answers the runs that have news.
 async fn one_transaction(
     conn: &mut Conn<'_>,
+    secret: &Secret,
     time: &Time,
     group: &mut [Op],
 ) -> Result<Vec<(RunId, News)>, Error> {
     conn.begin().await?;
     let done = async {
         let now_ms = crate::open::now_ms(conn, time).await?;
-        let news = apply::apply(conn, now_ms, group).await?;
+        let news = apply::apply(conn, secret, now_ms, group).await?;
         conn.commit().await?;
         Ok(news)
     }
@@ -378,6 +421,7 @@ async fn one_transaction(
 /// Applies one operation in a transaction that the caller has opened.
 pub(crate) async fn submit_within(
     conn: &mut Conn<'_>,
+    secret: &Secret,
     now_ms: i64,
     run: NewRun,
 ) -> Result<Result<Submitted, SubmitError>, Error> {
@@ -386,8 +430,8 @@ pub(crate) async fn submit_within(
         reply,
         answer: None,
     };
-    let mut group = [Op::Submit(Box::new(run), slot)];
-    apply::apply(conn, now_ms, &mut group).await?;
+    let mut group = [Op::Submit(Box::new((run, None)), slot)];
+    apply::apply(conn, secret, now_ms, &mut group).await?;
     for op in group {
         op.answer();
     }
@@ -400,12 +444,17 @@ pub(crate) fn statements() -> Vec<&'static Statement> {
 }
 
 impl Store {
-    /// Submits a run. A repeated submission of the same id writes nothing and says so.
-    pub async fn submit(&self, new: NewRun) -> Result<Submitted, SubmitError> {
+    /// Submits a run, with the row about it in the audit trail where somebody did it. A repeated submission
+    /// of the same id writes nothing and says so.
+    pub async fn submit(
+        &self,
+        new: NewRun,
+        audit: Option<Audit>,
+    ) -> Result<Submitted, SubmitError> {
         let id = new.id.clone();
         self.inner
             .committers
-            .ask(Some(&id), |slot| Op::Submit(Box::new(new), slot))
+            .ask(Some(&id), |slot| Op::Submit(Box::new((new, audit)), slot))
             .await?
     }
 
@@ -525,11 +574,12 @@ impl Store {
 }
 
 impl Store {
-    /// Waits until a run has ended or waits for a person, or until `timeout`; answers how it stands then.
-    /// `None` when there is no such run.
+    /// Waits until a run of this kind has ended or waits for a person, or until `timeout`; answers how it stands
+    /// then. `None` at once when there is no such run.
     pub async fn settled(
         &self,
         scope: &OrgScope,
+        kind: RunKind,
         id: &RunId,
         timeout: Duration,
     ) -> Result<Option<(Run, RunRow)>, Error> {
@@ -537,6 +587,7 @@ impl Store {
         let deadline = tokio::time::Instant::now() + timeout;
         loop {
             let found = self.run_and_row(scope, id).await?;
+            let found = found.filter(|(run, _)| run.kind == kind);
             let settled = found
                 .as_ref()
                 .is_none_or(|(run, _)| run.status.ended() || run.status == RunStatus::Waiting);

@@ -35,9 +35,9 @@ crate::db::statements! {
          FROM runs AS r LEFT JOIN dispatch AS d ON d.run_id = r.id
          WHERE r.organization_id = $1 AND r.id = $2 AND r.kind = 'build'";
     STAGES_OF = "reading stages of several runs":
-        "SELECT s.run_id, s.stage, s.attempt, s.status, s.started_at_ms, s.ended_at_ms, s.summary
-         FROM json_each(CAST($2 AS TEXT)) AS j
-         JOIN stages AS s ON s.organization_id = $1 AND s.run_id = j.value ->> 'id'
+        "WITH j AS MATERIALIZED (SELECT value ->> 'id' AS r FROM json_each(CAST($2 AS TEXT)))
+         SELECT s.run_id, s.stage, s.attempt, s.status, s.started_at_ms, s.ended_at_ms, s.summary
+         FROM j CROSS JOIN stages AS s WHERE s.organization_id = $1 AND s.run_id = j.r
          ORDER BY s.run_id, s.epoch";
     PROGRESS = "reading how far a run is":
         "SELECT data FROM events WHERE organization_id = $1 AND run_id = $2 AND event = 'progress'
@@ -48,17 +48,19 @@ crate::db::statements! {
          ORDER BY id DESC LIMIT CAST($2 AS BIGINT)";
     AT_WORK = "counting builds that are worked on":
         "SELECT count(*) AS n FROM dispatch
-         WHERE kind = 'build' AND owner IS NOT NULL AND lease_until_ms > $1";
+         WHERE kind = 'build' AND owner IS NOT NULL AND lease_until_ms > $2
+           AND (CAST($1 AS TEXT) IS NULL OR organization_id = $1)";
     WAITING = "counting builds that wait for a worker":
-        "SELECT count(*) AS n FROM dispatch WHERE kind = 'build' AND owner IS NULL";
+        "SELECT count(*) AS n FROM dispatch WHERE kind = 'build' AND owner IS NULL
+           AND (CAST($1 AS TEXT) IS NULL OR organization_id = $1)";
     LAST_CALL = "reading how the last call of a model ended":
         "SELECT ended FROM llm_calls WHERE provider = $1 AND settled_at_ms IS NOT NULL AND reserved_at_ms >= $2
          ORDER BY reserved_at_ms DESC LIMIT 1";
     OPEN_RUNS = "reading the newest events of open runs":
         "SELECT id, event_seq FROM runs WHERE organization_id = $1 AND ended_at_ms IS NULL";
     OF_ORGANIZATION = "finding runs of an organization":
-        "SELECT r.id, r.kind, r.label FROM json_each(CAST($2 AS TEXT)) AS j
-         JOIN runs AS r ON r.organization_id = $1 AND r.id = j.value ->> 'id'";
+        "WITH j AS MATERIALIZED (SELECT value ->> 'id' AS r FROM json_each(CAST($2 AS TEXT)))
+         SELECT r.id, r.kind, r.label FROM j CROSS JOIN runs AS r WHERE r.organization_id = $1 AND r.id = j.r";
 }
 
 /// How a build stands, for whoever looks for one.
@@ -229,17 +231,21 @@ impl Store {
             .collect()
     }
 
-    /// How many builds are worked on now, and how many wait for a worker, of all organizations: for health and
-    /// metrics only.
-    pub async fn builds_at_work(&self) -> Result<(u64, u64), Error> {
+    /// How many builds are worked on now, and how many wait for a worker: of one organization, or of all of them
+    /// (for health and metrics only).
+    pub async fn builds_at_work(&self, of: Option<&OrgScope>) -> Result<(u64, u64), Error> {
         let now_ms = self.now_ms().await?;
-        let mut held = self.inner.db.reader().await?;
+        let mut held = match of {
+            Some(scope) => self.inner.db.reader_of(scope).await?,
+            None => self.inner.db.reader().await?,
+        };
+        let of = Arg::OptText(of.map(|scope| scope.organization().as_str()));
         let mut conn = held.conn();
         let mut counts = [0, 0];
-        for (to, (statement, args)) in counts
-            .iter_mut()
-            .zip([(&AT_WORK, &[Arg::Int(now_ms)][..]), (&WAITING, &[][..])])
-        {
+        for (to, (statement, args)) in counts.iter_mut().zip([
+            (&AT_WORK, &[of, Arg::Int(now_ms)][..]),
+            (&WAITING, &[of][..]),
+        ]) {
             let rows = conn.fetch(statement, args).await?;
             let n = rows.first().map_or(Ok(0), |row| row.int("n"))?;
             *to = u64::try_from(n).unwrap_or(0);

@@ -35,7 +35,7 @@ mod watch;
 mod whole;
 
 pub use artifacts::{ARTIFACT_MAX_BYTES, ARTIFACTS_QUOTA_BYTES};
-pub use audit::{AUDIT_PAGE_MAX, Actor, AuditRow, AuditVerdict, BrokenRow, Change};
+pub use audit::{AUDIT_PAGE_MAX, Actor, Audit, AuditRow, AuditVerdict, BrokenRow, Change};
 pub use backlogs::{BacklogSource, KnownRow, SOURCES_MAX};
 pub use db::Statement;
 pub use decision_tokens::DecisionToken;

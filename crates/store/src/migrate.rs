@@ -37,6 +37,11 @@ const ALL: &[(i64, &str, &str)] = &[
         "connected tables and their rows",
         include_str!("../migrations/0006_backlogs.sql"),
     ),
+    (
+        8,
+        "indexes that lead to one run",
+        include_str!("../migrations/0008_indexes_of_runs.sql"),
+    ),
 ];
 
 /// The newest migration that this program knows.

@@ -2,7 +2,6 @@
 
 use crate::Store;
 use crate::artifacts::{ARTIFACTS_QUOTA_BYTES, Artifacts};
-use crate::audit::Pending;
 use crate::connections::{Db, Writing};
 use crate::db::{Conn, Statement};
 use crate::error::{Class, Error, OpenError, class};
@@ -97,8 +96,7 @@ pub(crate) struct Inner {
     pub(crate) committers: Committers,
     pub(crate) watches: Arc<Watches>,
     pub(crate) artifacts: Artifacts,
-    pub(crate) secret: Secret,
-    pub(crate) pending_audit: Pending,
+    pub(crate) secret: Arc<Secret>,
     pub(crate) time: Time,
 }
 
@@ -114,7 +112,7 @@ impl Store {
             Location::Postgres(url) => open_postgres(&url).await?,
         };
         let secret = match Secret::of(&db, &options.secret).await {
-            Ok(secret) => secret,
+            Ok(secret) => Arc::new(secret),
             Err(error) => {
                 db.close().await;
                 return Err(error);
@@ -125,7 +123,7 @@ impl Store {
             Db::Sqlite { .. } => 1,
             Db::Postgres { .. } => POSTGRES_COMMITTERS,
         };
-        let committers = Committers::start(&db, &options.time, &watches, count);
+        let committers = Committers::start(&db, &secret, &options.time, &watches, count);
         Ok(Self {
             inner: Arc::new(Inner {
                 db,
@@ -133,7 +131,6 @@ impl Store {
                 watches,
                 artifacts,
                 secret,
-                pending_audit: Pending::default(),
                 time: options.time,
             }),
         })

@@ -55,18 +55,18 @@ crate::db::statements! {
            failures = excluded.failures, failed_at_ms = excluded.failed_at_ms";
     DROP = "removing ideas":
         "DELETE FROM automation_ideas WHERE organization_id = $1
-         AND label IN (SELECT j.value ->> 'label' FROM json_each(CAST($2 AS TEXT)) AS j)";
+         AND label IN (WITH j AS MATERIALIZED (SELECT value ->> 'label' AS label FROM json_each(CAST($2 AS TEXT))) SELECT j.label FROM j)";
     NEWEST = "reading the newest answers":
         "SELECT label, seq, decision, detail, first_at_ms, last_at_ms, looks
          FROM queue_receipts WHERE organization_id = $1 AND newest = 1";
     SAME = "counting an answer that is the same":
         "UPDATE queue_receipts SET last_at_ms = $3, looks = looks + 1
          WHERE organization_id = $1 AND newest = 1
-           AND label IN (SELECT j.value ->> 'label' FROM json_each(CAST($2 AS TEXT)) AS j)";
+           AND label IN (WITH j AS MATERIALIZED (SELECT value ->> 'label' AS label FROM json_each(CAST($2 AS TEXT))) SELECT j.label FROM j)";
     OLD = "closing answers":
         "UPDATE queue_receipts SET newest = 0
          WHERE organization_id = $1 AND newest = 1
-           AND label IN (SELECT j.value ->> 'label' FROM json_each(CAST($2 AS TEXT)) AS j)";
+           AND label IN (WITH j AS MATERIALIZED (SELECT value ->> 'label' AS label FROM json_each(CAST($2 AS TEXT))) SELECT j.label FROM j)";
     NEW = "writing answers":
         "INSERT INTO queue_receipts (organization_id, label, seq, newest, decision, detail,
            first_at_ms, last_at_ms, looks)

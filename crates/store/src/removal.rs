@@ -57,8 +57,8 @@ crate::db::statements! {
     DEL_AUDIT = "deleting an organization's audit trail": "DELETE FROM audit WHERE organization_id = $1";
     DEL_HEAD = "deleting the head of an organization's audit trail": "DELETE FROM audit_heads WHERE organization_id = $1";
     STILL_KEPT = "finding which artifacts are still named":
-        "SELECT DISTINCT a.digest FROM json_each(CAST($1 AS TEXT)) AS j
-         JOIN artifacts AS a ON a.digest = j.value ->> 'digest'";
+        "WITH j AS MATERIALIZED (SELECT value ->> 'digest' AS digest FROM json_each(CAST($1 AS TEXT)))
+         SELECT DISTINCT a.digest FROM j CROSS JOIN artifacts AS a WHERE a.digest = j.digest";
     OLD = "finding runs that are older than they are kept":
         "SELECT r.organization_id, r.id FROM runs AS r
          WHERE r.ended_at_ms IS NOT NULL AND r.ended_at_ms < $1
@@ -66,28 +66,28 @@ crate::db::statements! {
          AND NOT EXISTS (SELECT 1 FROM outbox AS o WHERE o.organization_id = r.organization_id AND o.run_id = r.id AND o.status = 'waiting')
          ORDER BY r.ended_at_ms LIMIT $2";
     OLD_KEPT = "listing the artifacts of old runs":
-        "SELECT DISTINCT a.digest FROM artifacts AS a
-         JOIN json_each(CAST($1 AS TEXT)) AS j ON a.organization_id = j.value ->> 'org' AND a.run_id = j.value ->> 'run'";
+        "WITH j AS MATERIALIZED (SELECT value ->> 'org' AS o, value ->> 'run' AS r FROM json_each(CAST($1 AS TEXT)))
+         SELECT DISTINCT a.digest FROM j CROSS JOIN artifacts AS a WHERE a.organization_id = j.o AND a.run_id = j.r";
     OLD_LINKS = "deleting old runs' links that decide":
-        "DELETE FROM decision_tokens WHERE (organization_id, run_id) IN (SELECT j.value ->> 'org', j.value ->> 'run' FROM json_each(CAST($1 AS TEXT)) AS j)";
+        "DELETE FROM decision_tokens WHERE (organization_id, run_id) IN (WITH j AS MATERIALIZED (SELECT value ->> 'org' AS o, value ->> 'run' AS r FROM json_each(CAST($1 AS TEXT))) SELECT o, r FROM j)";
     OLD_CALLS = "deleting old runs' model calls":
-        "DELETE FROM llm_calls WHERE (organization_id, run_id) IN (SELECT j.value ->> 'org', j.value ->> 'run' FROM json_each(CAST($1 AS TEXT)) AS j)";
+        "DELETE FROM llm_calls WHERE (organization_id, run_id) IN (WITH j AS MATERIALIZED (SELECT value ->> 'org' AS o, value ->> 'run' AS r FROM json_each(CAST($1 AS TEXT))) SELECT o, r FROM j)";
     OLD_OUTBOX = "deleting old runs' notices":
-        "DELETE FROM outbox WHERE (organization_id, run_id) IN (SELECT j.value ->> 'org', j.value ->> 'run' FROM json_each(CAST($1 AS TEXT)) AS j)";
+        "DELETE FROM outbox WHERE (organization_id, run_id) IN (WITH j AS MATERIALIZED (SELECT value ->> 'org' AS o, value ->> 'run' AS r FROM json_each(CAST($1 AS TEXT))) SELECT o, r FROM j)";
     OLD_USAGE = "deleting old runs' usage":
-        "DELETE FROM run_usage WHERE (organization_id, run_id) IN (SELECT j.value ->> 'org', j.value ->> 'run' FROM json_each(CAST($1 AS TEXT)) AS j)";
+        "DELETE FROM run_usage WHERE (organization_id, run_id) IN (WITH j AS MATERIALIZED (SELECT value ->> 'org' AS o, value ->> 'run' AS r FROM json_each(CAST($1 AS TEXT))) SELECT o, r FROM j)";
     OLD_ARTIFACTS = "deleting old runs' artifacts":
-        "DELETE FROM artifacts WHERE (organization_id, run_id) IN (SELECT j.value ->> 'org', j.value ->> 'run' FROM json_each(CAST($1 AS TEXT)) AS j)";
+        "DELETE FROM artifacts WHERE (organization_id, run_id) IN (WITH j AS MATERIALIZED (SELECT value ->> 'org' AS o, value ->> 'run' AS r FROM json_each(CAST($1 AS TEXT))) SELECT o, r FROM j)";
     OLD_APPROVALS = "deleting old runs' approvals":
-        "DELETE FROM approvals WHERE (organization_id, run_id) IN (SELECT j.value ->> 'org', j.value ->> 'run' FROM json_each(CAST($1 AS TEXT)) AS j)";
+        "DELETE FROM approvals WHERE (organization_id, run_id) IN (WITH j AS MATERIALIZED (SELECT value ->> 'org' AS o, value ->> 'run' AS r FROM json_each(CAST($1 AS TEXT))) SELECT o, r FROM j)";
     OLD_RESULTS = "deleting old runs' test results":
-        "DELETE FROM test_results WHERE (organization_id, run_id) IN (SELECT j.value ->> 'org', j.value ->> 'run' FROM json_each(CAST($1 AS TEXT)) AS j)";
+        "DELETE FROM test_results WHERE (organization_id, run_id) IN (WITH j AS MATERIALIZED (SELECT value ->> 'org' AS o, value ->> 'run' AS r FROM json_each(CAST($1 AS TEXT))) SELECT o, r FROM j)";
     OLD_EVENTS = "deleting old runs' events":
-        "DELETE FROM events WHERE (organization_id, run_id) IN (SELECT j.value ->> 'org', j.value ->> 'run' FROM json_each(CAST($1 AS TEXT)) AS j)";
+        "DELETE FROM events WHERE (organization_id, run_id) IN (WITH j AS MATERIALIZED (SELECT value ->> 'org' AS o, value ->> 'run' AS r FROM json_each(CAST($1 AS TEXT))) SELECT o, r FROM j)";
     OLD_STAGES = "deleting old runs' stages":
-        "DELETE FROM stages WHERE (organization_id, run_id) IN (SELECT j.value ->> 'org', j.value ->> 'run' FROM json_each(CAST($1 AS TEXT)) AS j)";
+        "DELETE FROM stages WHERE (organization_id, run_id) IN (WITH j AS MATERIALIZED (SELECT value ->> 'org' AS o, value ->> 'run' AS r FROM json_each(CAST($1 AS TEXT))) SELECT o, r FROM j)";
     OLD_RUNS = "deleting old runs":
-        "DELETE FROM runs WHERE (organization_id, id) IN (SELECT j.value ->> 'org', j.value ->> 'run' FROM json_each(CAST($1 AS TEXT)) AS j)";
+        "DELETE FROM runs WHERE (organization_id, id) IN (WITH j AS MATERIALIZED (SELECT value ->> 'org' AS o, value ->> 'run' AS r FROM json_each(CAST($1 AS TEXT))) SELECT o, r FROM j)";
     OLD_TEXTS = "finding transcripts and logs that are older than they are kept":
         "SELECT a.organization_id, a.run_id, a.name, a.digest FROM artifacts AS a
          JOIN runs AS r ON r.organization_id = a.organization_id AND r.id = a.run_id

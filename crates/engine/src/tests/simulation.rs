@@ -204,9 +204,9 @@ impl World {
         }
         new.priority = i64::try_from(self.random.below(3)).unwrap();
         self.note(format!("submit {}", new.label));
-        let id = self.store.submit(new.clone()).await.unwrap().id;
+        let id = self.store.submit(new.clone(), None).await.unwrap().id;
         if self.random.one_in(4) {
-            assert!(self.store.submit(new).await.unwrap().repeated());
+            assert!(self.store.submit(new, None).await.unwrap().repeated());
         }
         self.runs.push(id);
     }
@@ -393,7 +393,7 @@ impl World {
         let engine = Engine {
             shared: Arc::clone(&self.processes[0].shared),
         };
-        match engine.signal(&OrgScope::local(), id, signal).await {
+        match engine.signal(&OrgScope::local(), id, signal, None).await {
             Ok(run) => Some(run),
             Err(SignalError::Refused(_)) => None,
             Err(error) => panic!("{self}: {error}"),

@@ -26,8 +26,8 @@ async fn a_build_goes_through_all_its_stages_to_its_end() {
     let bed = Bed::new().await;
     let engine = bed.engine(Arc::new(Empty), settings());
     let new = build_run(&bed.store.new_id(), "empty");
-    let id = engine.submit(new.clone()).await.unwrap().id;
-    assert!(engine.submit(new).await.unwrap().repeated());
+    let id = engine.submit(new.clone(), None).await.unwrap().id;
+    assert!(engine.submit(new, None).await.unwrap().repeated());
     let mut seq = 0;
     let run = loop {
         let run = bed.run(&id).await;
@@ -41,7 +41,7 @@ async fn a_build_goes_through_all_its_stages_to_its_end() {
     };
     assert_eq!(run.status, RunStatus::Completed);
     assert_eq!(bed.store.stages(&bed.scope, &id).await.unwrap().len(), 8);
-    let late = engine.signal(&bed.scope, &id, cancel()).await;
+    let late = engine.signal(&bed.scope, &id, cancel(), None).await;
     assert!(matches!(late, Err(SignalError::Refused(_))));
     engine.stop(DEADLINE).await;
     assert!(engine.active().is_empty());
@@ -216,7 +216,10 @@ async fn what_an_attempt_reports_is_durable_until_it_is_cancelled() {
     let bytes = bed.store.artifact(&kept.digest).await.unwrap();
     assert_eq!(bytes.as_deref(), Some(b"hello".as_slice()));
 
-    let cancelled = engine.signal(&bed.scope, &id, cancel()).await.unwrap();
+    let cancelled = engine
+        .signal(&bed.scope, &id, cancel(), None)
+        .await
+        .unwrap();
     assert_eq!(cancelled.status, RunStatus::Cancelled);
     let late = says.recv().await.unwrap().unwrap();
     assert!(late.contains("no longer holds"), "{late}");

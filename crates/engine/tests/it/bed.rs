@@ -98,7 +98,7 @@ impl Bed {
 
     pub(crate) async fn submit(&self, label: &str) -> RunId {
         let new = build_run(&self.store.new_id(), label);
-        self.store.submit(new).await.unwrap().id
+        self.store.submit(new, None).await.unwrap().id
     }
 
     pub(crate) async fn run(&self, id: &RunId) -> Run {

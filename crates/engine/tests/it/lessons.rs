@@ -91,7 +91,10 @@ async fn a_cancel_moves_the_epoch_and_fires_the_token() {
     engine.wake(&id, 0);
     assert_eq!(says.recv().await, Some("begun"));
     let before = bed.run(&id).await.epoch;
-    let cancelled = engine.signal(&bed.scope, &id, cancel()).await.unwrap();
+    let cancelled = engine
+        .signal(&bed.scope, &id, cancel(), None)
+        .await
+        .unwrap();
     assert_eq!(
         (cancelled.status, cancelled.epoch),
         (RunStatus::Cancelled, before + 1)
@@ -131,7 +134,7 @@ async fn a_clock_that_runs_ahead_takes_no_lease_away() {
         one,
     );
     let new = agentwright_testkit::build_run(&store.new_id(), "held");
-    let held = first.submit(new).await.unwrap().id;
+    let held = first.submit(new, None).await.unwrap().id;
     begins.recv().await.unwrap();
 
     let ahead = TestClock::at(right.now_ms() + 10 * 365 * 86_400_000);
@@ -148,7 +151,7 @@ async fn a_clock_that_runs_ahead_takes_no_lease_away() {
         settings(),
     );
     let new = agentwright_testkit::build_run(&store.new_id(), "other");
-    let other = second.submit(new).await.unwrap().id;
+    let other = second.submit(new, None).await.unwrap().id;
     let scope = agentwright_store::OrgScope::local();
     eventually("the second one works", async || {
         let run = store.run(&scope, &other).await.unwrap().unwrap();
@@ -167,7 +170,7 @@ async fn a_timer_is_a_row_and_fires_when_its_time_has_come() {
     let engine = bed.engine(Arc::new(Empty), settings());
     let mut new = agentwright_testkit::build_run(&bed.store.new_id(), "later");
     new.not_before_ms = Some(crate::bed::START_MS + 3_600_000);
-    let id = engine.submit(new).await.unwrap().id;
+    let id = engine.submit(new, None).await.unwrap().id;
     engine.wake(&id, crate::bed::START_MS + 3_600_000);
     let first = bed.submit("first").await;
     bed.is(&first, RunStatus::Completed).await;

@@ -62,7 +62,7 @@ async fn a_killed_worker_s_run_is_taken_over_within_its_lease_and_a_second() {
         .await
         .unwrap();
     let id = store
-        .submit(build_run(&store.new_id(), "run"))
+        .submit(build_run(&store.new_id(), "run"), None)
         .await
         .unwrap()
         .id;

@@ -49,6 +49,7 @@ impl Caller {
             .find(self.provider.kind(), &self.model, (self.now)())
             .cloned();
         let ticket = self.reserve(request, price.as_ref(), attempt).await?;
+        self.told(&Event::Restarted { attempt });
         let mut streamed = self.listen(request, cx, on_event).await;
         self.keep(request, &streamed);
         let record = self.record(&streamed, price.as_ref(), attempt);
@@ -73,6 +74,12 @@ impl Caller {
             },
             record,
         })
+    }
+
+    fn told(&self, event: &Event) {
+        if let Some(listener) = &self.listener {
+            listener(event);
+        }
     }
 
     async fn reserve(
@@ -127,6 +134,7 @@ impl Caller {
             };
             first = first.or_else(|| Some(start.elapsed()));
             on_event(&event);
+            self.told(&event);
             let taken = fold.take(&event);
             if self.recorder.is_some() && events.len() < RECORDED_EVENTS_MAX {
                 events.push((start.elapsed(), event));

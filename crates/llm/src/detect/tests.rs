@@ -14,6 +14,7 @@ fn parts() -> Parts {
         meter: Arc::new(Unmetered),
         prices: Arc::new(Prices::embedded()),
         recorder: None,
+        listener: None,
         now: Arc::new(|| 0),
     }
 }

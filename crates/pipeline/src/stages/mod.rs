@@ -146,16 +146,20 @@ pub(crate) mod kept {
 impl Work<'_> {
     /// Works the stage once.
     pub(crate) async fn stage(&self, stage: Stage) -> StageOutcome {
-        let worked = match stage {
-            Stage::Spec => spec::work(self).await,
-            Stage::Package => package::work(self).await,
-            Stage::Generate => generate::work(self).await,
-            Stage::Review => review::work(self).await,
-            Stage::Verify => verify::work(self).await,
-            Stage::Preview => preview::work(self).await,
-            Stage::Deploy => deploy::work(self).await,
-            Stage::Register => register::work(self).await,
+        let worked = match self.failed_then(stage).await {
+            // Nothing is waited for again that was waited for then.
+            Ok(Some(reason)) => {
+                return StageOutcome::Retry {
+                    reason,
+                    not_before_ms: Some(0),
+                };
+            }
+            Ok(None) => self.worked(stage).await,
+            Err(stop) => Err(stop),
         };
+        if let Err(Stop::Retry(reason)) = &worked {
+            self.keep_failure(stage, reason).await;
+        }
         self.clean(stage).await;
         match worked {
             Ok(Done {
@@ -187,6 +191,53 @@ impl Work<'_> {
                 reason,
                 records: Vec::new(),
             },
+        }
+    }
+
+    async fn worked(&self, stage: Stage) -> Result<Done, Stop> {
+        match stage {
+            Stage::Spec => spec::work(self).await,
+            Stage::Package => package::work(self).await,
+            Stage::Generate => generate::work(self).await,
+            Stage::Review => review::work(self).await,
+            Stage::Verify => verify::work(self).await,
+            Stage::Preview => preview::work(self).await,
+            Stage::Deploy => deploy::work(self).await,
+            Stage::Register => register::work(self).await,
+        }
+    }
+
+    /// In a replay: why this very try failed then, where something outside failed it. It is no part of what is
+    /// replayed, but the tries after it count on from it.
+    async fn failed_then(&self, stage: Stage) -> Result<Option<String>, Stop> {
+        let Some(record) = self.replayed() else {
+            return Ok(None);
+        };
+        let path = record.join(self.kept_name(&self.failure_name(stage)));
+        blocking(move || match std::fs::read_to_string(&path) {
+            Ok(reason) => Ok(Some(reason)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Stop::Retry(format!(
+                "cannot read {}: {error}",
+                path.display()
+            ))),
+        })
+        .await
+    }
+
+    fn failure_name(&self, stage: Stage) -> String {
+        format!("failed-{}-{}.txt", stage.word(), self.attempt)
+    }
+
+    /// Keeps that something outside failed this try. A try that was taken away did not
+    /// fail; one that only deploys is never replayed.
+    async fn keep_failure(&self, stage: Stage, reason: &str) {
+        if self.handle.cancelled().is_cancelled() || self.request.deploys.is_some() {
+            return;
+        }
+        let (name, reason) = (self.failure_name(stage), reason.as_bytes().to_vec());
+        if let Err(error) = self.keep_for_replay(&name, reason).await {
+            tracing::warn!(run = %self.run.id, ?error, "a replay will not know why this try failed");
         }
     }
 

@@ -42,7 +42,11 @@ async fn waiting(world: &World) -> Run {
 }
 
 async fn approved(world: &World, id: &RunId) -> Run {
-    world.engine.signal(&scope(), id, yes(None)).await.unwrap();
+    world
+        .engine
+        .signal(&scope(), id, yes(None), None)
+        .await
+        .unwrap();
     world.settled(id).await
 }
 
@@ -62,12 +66,16 @@ async fn a_build_waits_with_a_preview_of_the_real_data_and_deploys_after_the_yes
     let other = yes(Some(Digest::from_sha256([1; 32])));
     let stale = world
         .engine
-        .signal(&scope(), &run.id, other)
+        .signal(&scope(), &run.id, other, None)
         .await
         .unwrap_err();
     assert!(stale.to_string().contains("look again"), "{stale}");
     let right = yes(Some(subject.digest));
-    world.engine.signal(&scope(), &run.id, right).await.unwrap();
+    world
+        .engine
+        .signal(&scope(), &run.id, right, None)
+        .await
+        .unwrap();
     let run = world.settled(&run.id).await;
     assert_eq!(
         phase(&run),
@@ -269,7 +277,11 @@ async fn checkpoints_ask_after_the_spec_and_again_before_deploy() {
         notes: None,
         subject: None,
     });
-    world.engine.signal(&scope(), &run.id, again).await.unwrap();
+    world
+        .engine
+        .signal(&scope(), &run.id, again, None)
+        .await
+        .unwrap();
     let run = world.settled(&run.id).await;
     assert_eq!(
         phase(&run),

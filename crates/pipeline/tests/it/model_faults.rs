@@ -371,7 +371,7 @@ async fn a_spent_budget_waits_and_goes_on_when_it_is_raised() {
     };
     world
         .engine
-        .signal(&scope(), &run.id, resume)
+        .signal(&scope(), &run.id, resume, None)
         .await
         .unwrap();
     let run = hurried(&world, &run.id).await;

@@ -97,7 +97,11 @@ async fn without_an_overseer_a_person_decides_even_in_auto_and_after_a_yes_in_ad
     };
     let other = built(&world, policy).await;
     holds(&reasons(&other), &["Unreviewed", "Mode"]);
-    world.engine.signal(&scope(), &run.id, yes()).await.unwrap();
+    world
+        .engine
+        .signal(&scope(), &run.id, yes(), None)
+        .await
+        .unwrap();
     let run = hurried(&world, &run.id).await;
     assert_eq!(phase(&run), &Phase::Completed { deployed: true });
     world.end().await;

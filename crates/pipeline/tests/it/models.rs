@@ -201,7 +201,9 @@ async fn two(wire: Wire, names: [&str; 2], change: impl FnOnce(&mut ModelSetting
         names.map(wish).to_vec()
     };
     let (server, world) = authored(wire, change).await;
-    built(&server, &world, &wishes).await;
+    for pair in wishes.chunks(2) {
+        built(&server, &world, pair).await;
+    }
     world.end().await;
 }
 

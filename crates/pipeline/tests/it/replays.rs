@@ -6,12 +6,16 @@ use crate::support::{World, auto, failure, phase, scope};
 use crate::wishes::wish;
 use agentwright_domain::build::{ApprovalMode, BuildPolicy, FailureClass, Phase};
 use agentwright_domain::ids::ApprovalId;
-use agentwright_domain::run::{Decision, Run, Signal};
+use agentwright_domain::run::{Decision, Run, RunInput, Signal};
+use agentwright_engine::{Executor, Handle};
 use agentwright_llm::Wire;
+use agentwright_pipeline::Builds;
+use agentwright_runtime::Runtime;
 use agentwright_testkit::model_server::{ModelServer, Question, Step};
 use agentwright_verify::draw_all;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 const WISH: &str = "unique-lines";
 
@@ -113,6 +117,58 @@ async fn an_answer_that_was_changed_in_the_record_gives_other_files_and_is_named
     );
 }
 
+/// Takes away, for the first try of each stage, the place where it would work.
+struct Roomless {
+    builds: Builds,
+    runtime: Arc<OnceLock<Runtime>>,
+}
+
+#[async_trait::async_trait]
+impl Executor for Roomless {
+    async fn execute(&self, run: &Run, handle: &Handle) -> Signal {
+        let directory = self.runtime.get().unwrap().layout().build(&run.id);
+        let scratch = directory.join("scratch");
+        let replay = matches!(&run.input, RunInput::Build(request) if request.replays.is_some());
+        if run.state.attempt() > 1 || replay {
+            return self.builds.execute(run, handle).await;
+        }
+        std::fs::create_dir_all(&directory).unwrap();
+        let _ = std::fs::remove_dir_all(&scratch);
+        std::fs::write(&scratch, "in the way").unwrap();
+        let signal = self.builds.execute(run, handle).await;
+        std::fs::remove_file(&scratch).unwrap();
+        signal
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tries_that_failed_for_the_machines_sake_are_replayed_as_the_same_tries() {
+    let server = ModelServer::start(author).await;
+    let runtime = Arc::new(OnceLock::new());
+    let known = Arc::clone(&runtime);
+    let wrap = |builds| -> Arc<dyn Executor> { Arc::new(Roomless { builds, runtime }) };
+    let world = World::modelled_with(settings(&server, Wire::OllamaGenerate), wrap).await;
+    known.set(world.runtime.clone()).ok().unwrap();
+    lay_out(&world, wish(WISH));
+    let run = world.build(wish(WISH).sentence, auto()).await;
+    let story = world.story(&run.id).await;
+    assert_eq!(phase(&run), &Phase::Completed { deployed: true }, "{story}");
+    assert!(
+        record(&world, &run, "failed-spec-1.txt").exists(),
+        "{story}"
+    );
+    assert!(
+        record(&world, &run, "calls-spec-2.jsonl").exists(),
+        "{story}"
+    );
+    assert!(
+        !record(&world, &run, "calls-spec-1.jsonl").exists(),
+        "{story}"
+    );
+    replayed_the_same(&world, &run).await;
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_can_be_replayed_without_a_provider_or_a_key() {
     let (server, world, run) = recorded().await;
@@ -184,7 +240,11 @@ async fn a_spec_that_proves_wrong_is_made_anew_and_shown_to_a_person() {
             notes: None,
             subject: None,
         });
-        world.engine.signal(&scope(), &run.id, yes).await.unwrap();
+        world
+            .engine
+            .signal(&scope(), &run.id, yes, None)
+            .await
+            .unwrap();
         world.settled(&run.id).await;
     }
     let run = world.settled(&run.id).await;

@@ -190,7 +190,7 @@ impl World {
             not_before_ms: None,
             repeats: None,
         };
-        self.engine.submit(new).await.unwrap();
+        self.engine.submit(new, None).await.unwrap();
         id
     }
 

@@ -2,14 +2,14 @@
 //!
 //! [`kept`] writes one for each changing request that succeeded, so that no route can forget it. A route says
 //! more through [`Trail`], which it takes as an extractor: the digests, or that the store already wrote the row
-//! with the change itself.
+//! with the change itself. What changes a run takes [`Who::audit`] along into the run's commit.
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::Who;
 use agentwright_api::code;
 use agentwright_domain::digest::Digest;
-use agentwright_store::{Actor, Change};
+use agentwright_store::{Actor, Audit, Change};
 use axum::extract::{FromRequestParts, MatchedPath, Request};
 use axum::http::request::Parts;
 use axum::middleware::Next;
@@ -27,6 +27,8 @@ pub(crate) struct Trail(Arc<Mutex<Said>>);
 
 #[derive(Clone, Debug, Default)]
 struct Said {
+    action: String,
+    path: String,
     target: Option<String>,
     before: Option<Digest>,
     after: Option<Digest>,
@@ -34,6 +36,26 @@ struct Said {
 }
 
 impl Trail {
+    /// Of a request. One that changes nothing says nothing.
+    pub(super) fn of(request: &Request) -> Self {
+        if request.method().is_safe() {
+            return Self::default();
+        }
+        let path = request.uri().path();
+        let route = request.extensions().get::<MatchedPath>();
+        let route = route.map_or(path, MatchedPath::as_str);
+        let trail = Self::named(&format!("{} {route}", request.method()));
+        path.clone_into(&mut trail.lock().path);
+        trail
+    }
+
+    /// Of something that no request asked for.
+    pub(crate) fn named(action: &str) -> Self {
+        let trail = Self::default();
+        action.clone_into(&mut trail.lock().action);
+        trail
+    }
+
     /// What was changed, from what to what.
     pub(crate) fn says(&self, target: &str, before: Option<Digest>, after: Option<Digest>) {
         let mut said = self.lock();
@@ -45,6 +67,13 @@ impl Trail {
     /// The store wrote the row, in the transaction of the change; or nothing was changed.
     pub(crate) fn written(&self) {
         self.lock().written = true;
+    }
+
+    /// What is done; whoever asks writes the row.
+    fn taken(&self) -> String {
+        let mut said = self.lock();
+        said.written = true;
+        said.action.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Said> {
@@ -72,17 +101,12 @@ pub(super) async fn kept(app: App, mut request: Request, next: Next) -> Response
     let (Some(who), false) = (who, request.method().is_safe()) else {
         return next.run(request).await;
     };
-    let trail = Trail::default();
-    request.extensions_mut().insert(trail.clone());
-    let path = request.uri().path().to_owned();
-    let route = request.extensions().get::<MatchedPath>();
-    let route = route.map_or(path.as_str(), MatchedPath::as_str);
-    let action = format!("{} {route}", request.method());
+    request.extensions_mut().insert(who.trail.clone());
     let (tasks, stopping) = (app.tasks().clone(), app.stopping().clone());
     let work = async move {
         let response = next.run(request).await;
         if response.status().is_success() || response.status().is_redirection() {
-            write(&app, &who, &trail, (action, path)).await;
+            write(&app, &who).await;
         }
         response
     };
@@ -104,14 +128,14 @@ pub(super) async fn kept(app: App, mut request: Request, next: Next) -> Response
 }
 
 /// The change is done by now: a row that cannot be written is told in the log, with all that it has.
-async fn write(app: &App, who: &Who, trail: &Trail, (action, path): (String, String)) {
-    let said = trail.lock().clone();
+async fn write(app: &App, who: &Who) {
+    let said = who.trail.lock().clone();
     if said.written {
         return;
     }
     let change = Change {
-        action,
-        target: said.target.unwrap_or(path),
+        action: said.action,
+        target: said.target.unwrap_or(said.path),
         before: said.before.map(|digest| digest.to_string()),
         after: said.after.map(|digest| digest.to_string()),
     };
@@ -119,6 +143,16 @@ async fn write(app: &App, who: &Who, trail: &Trail, (action, path): (String, Str
     if let Err(error) = app.store().audit(&who.scope, actor, change.clone()).await {
         let organization = who.scope.organization();
         tracing::error!(%error, %organization, by = who.name, ?change, "a change is missing in the audit trail");
+    }
+}
+
+impl Who {
+    /// For a change of a run: its row, which is written in the run's own commit.
+    pub(crate) fn audit(&self) -> Option<Audit> {
+        Some(Audit {
+            actor: actor(self),
+            action: self.trail.taken(),
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::DaemonError;
 use super::patient::Patient;
+use super::place::user_name;
 use crate::StartError;
 use crate::app::App;
 use crate::auth::Door;
@@ -15,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -179,6 +181,8 @@ fn bind(socket: &Path) -> std::io::Result<UnixListener> {
 
 impl Hall {
     async fn serve_unix(self, listener: UnixListener) {
+        // The socket is for one user (mode 0600), and root: their names are looked up once.
+        let mut names: HashMap<u32, Arc<str>> = HashMap::new();
         loop {
             let Some(room) = self.next_room().await else {
                 return;
@@ -192,7 +196,9 @@ impl Hall {
                     let Ok(peer) = stream.peer_cred() else {
                         continue;
                     };
-                    self.admit(stream, Door::Socket(peer.uid()), room);
+                    let name = names.entry(peer.uid());
+                    let name = name.or_insert_with_key(|uid| user_name(*uid).into());
+                    self.admit(stream, Door::Socket(Arc::clone(name)), room);
                 }
                 Err(error) => refused(&error).await,
             }
@@ -231,7 +237,7 @@ impl Hall {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (router, closing) = (self.router.clone(), self.closing.clone());
-        let service = service_fn(move |request| answer(router.clone(), door, request));
+        let service = service_fn(move |request| answer(router.clone(), door.clone(), request));
         self.tasks.spawn(async move {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())

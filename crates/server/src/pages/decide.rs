@@ -73,7 +73,8 @@ async fn decide(
         Answer::Yes => "approve",
         Answer::No => "reject",
     };
-    match app.decide(&frame.who.scope, &run, decision).await {
+    let audit = frame.who.audit();
+    match app.decide(&frame.who.scope, &run, decision, audit).await {
         Ok(_) => Ok(frame.onward(&format!("builds/{}?did={did}", run.id))),
         Err(Undecided::Engine(SignalError::Refused(refusal))) => {
             refused(app, frame, &run, &refusal, fields).await
@@ -177,7 +178,11 @@ async fn signalled(
     did: &str,
 ) -> Result<Response, ApiError> {
     let run = find::run(app, &frame.who, RunKind::Build, id).await?;
-    match app.engine().signal(&frame.who.scope, &run.id, signal).await {
+    match app
+        .engine()
+        .signal(&frame.who.scope, &run.id, signal, frame.who.audit())
+        .await
+    {
         Ok(_) => Ok(frame.onward(&format!("builds/{}?did={did}", run.id))),
         Err(SignalError::Refused(refusal)) => {
             refused(app, frame, &run, &refusal, &Fields::default()).await

@@ -2,6 +2,7 @@
 
 use super::{Entry, edit, shown};
 use crate::app::App;
+use crate::auth::Trail;
 use crate::error::ApiError;
 use crate::extract::Who;
 use crate::planned;
@@ -80,6 +81,7 @@ fn queue(scope: &OrgScope) -> Who {
             id: "queue".to_owned(),
             kind: KeyKind::Agent,
         },
+        trail: Trail::named("queue.start"),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::rows::{Hold, Known, NAME, Said};
 use super::table::{Stop, VISIT_MAX, known, open, rows_of};
 use crate::app::App;
+use crate::auth::Trail;
 use crate::error::ApiError;
 use crate::extract::Who;
 use crate::{planned, submit};
@@ -13,7 +14,7 @@ use agentwright_domain::ids::Slug;
 use agentwright_domain::principal::{KeyKind, Principal, Role};
 use agentwright_domain::run::{Run, RunInput, Signal};
 use agentwright_engine::SignalError;
-use agentwright_store::{BacklogSource, KnownRow, OrgScope};
+use agentwright_store::{Actor, Audit, BacklogSource, KnownRow, OrgScope};
 use std::collections::{HashMap, HashSet};
 
 /// Who submits: a program, which can approve nothing.
@@ -81,7 +82,18 @@ impl Desk<'_> {
                 by: NAME.to_owned(),
                 reason: why,
             };
-            match self.app.engine().signal(self.scope, &run.id, signal).await {
+            let audit = Audit {
+                actor: Actor {
+                    name: NAME.to_owned(),
+                    principal: "table".to_owned(),
+                },
+                action: "table.cancel".to_owned(),
+            };
+            let engine = self.app.engine();
+            match engine
+                .signal(self.scope, &run.id, signal, Some(audit))
+                .await
+            {
                 Ok(_) | Err(SignalError::Refused(_) | SignalError::Unknown) => {}
                 Err(error @ (SignalError::Busy | SignalError::Store(_))) => {
                     return Err(Stop::Ours(error.into()));
@@ -161,6 +173,7 @@ impl Desk<'_> {
                 id: "table".to_owned(),
                 kind: KeyKind::Agent,
             },
+            trail: Trail::named("table.start"),
         };
         let Some(id) = row.run.clone() else {
             return Ok(());

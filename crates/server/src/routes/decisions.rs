@@ -1,7 +1,6 @@
 //! What people do to a build: approve, reject, cancel, retry, deploy.
 
 use crate::app::App;
-use crate::auth::{Trail, digest};
 use crate::conditions::IfMatch;
 use crate::error::ApiError;
 use crate::extract::{Body, IdempotencyKey, Named, Query, Who};
@@ -24,7 +23,6 @@ use axum::http::StatusCode;
 pub(crate) async fn decide(
     State(app): State<App>,
     who: Who,
-    trail: Trail,
     Named(id): Named,
     seen: IfMatch,
     Body(request): Body<DecisionRequest>,
@@ -32,7 +30,6 @@ pub(crate) async fn decide(
     who.require(Role::Approver)?;
     let run = find::run(&app, &who, RunKind::Build, &id).await?;
     unchanged(&app, &who, &run, &seen).await?;
-    let before = digest(&run.state);
     let decision = Decision {
         id: ApprovalId::new(app.store().new_id()),
         approved: request.decision == Decide::Approve,
@@ -40,8 +37,7 @@ pub(crate) async fn decide(
         notes: request.notes,
         subject: request.subject,
     };
-    let run = app.decide(&who.scope, &run, decision).await?;
-    trail.says(run.id.as_str(), before, digest(&run.state));
+    let run = app.decide(&who.scope, &run, decision, who.audit()).await?;
     now(&app, &who, &run).await.map(Json)
 }
 
@@ -67,20 +63,20 @@ pub(crate) async fn waiting(
 pub(crate) async fn cancel(
     State(app): State<App>,
     who: Who,
-    trail: Trail,
     Named(id): Named,
     seen: IfMatch,
     Body(request): Body<CancelRequest>,
 ) -> Result<Json<Build>, ApiError> {
     let run = find::run(&app, &who, RunKind::Build, &id).await?;
     unchanged(&app, &who, &run, &seen).await?;
-    let before = digest(&run.state);
     let signal = Signal::Cancel {
         by: who.name.clone(),
         reason: request.reason.unwrap_or_else(|| "as asked".to_owned()),
     };
-    let run = app.engine().signal(&who.scope, &run.id, signal).await?;
-    trail.says(run.id.as_str(), before, digest(&run.state));
+    let run = app
+        .engine()
+        .signal(&who.scope, &run.id, signal, who.audit())
+        .await?;
     now(&app, &who, &run).await.map(Json)
 }
 
@@ -93,24 +89,23 @@ async fn unchanged(app: &App, who: &Who, run: &Run, seen: &IfMatch) -> Result<()
 pub(crate) async fn resume(
     State(app): State<App>,
     who: Who,
-    trail: Trail,
     Named(id): Named,
     seen: IfMatch,
 ) -> Result<Json<Build>, ApiError> {
     let run = find::run(&app, &who, RunKind::Build, &id).await?;
     unchanged(&app, &who, &run, &seen).await?;
-    let before = digest(&run.state);
     let by = who.name.clone();
     let signal = Signal::Resume { by };
-    let run = app.engine().signal(&who.scope, &run.id, signal).await?;
-    trail.says(run.id.as_str(), before, digest(&run.state));
+    let run = app
+        .engine()
+        .signal(&who.scope, &run.id, signal, who.audit())
+        .await?;
     now(&app, &who, &run).await.map(Json)
 }
 
 pub(crate) async fn retry(
     State(app): State<App>,
     who: Who,
-    trail: Trail,
     Named(id): Named,
     key: IdempotencyKey,
     Body(request): Body<RetryBuild>,
@@ -118,21 +113,18 @@ pub(crate) async fn retry(
     let old = find::run(&app, &who, RunKind::Build, &id).await?;
     let wish = Wish::again(&old, request)?;
     let build = submit::build(&app, &who, key, wish).await?;
-    trail.says(build.id.as_str(), None, digest(&build));
     Ok((StatusCode::ACCEPTED, Json(build)))
 }
 
 pub(crate) async fn replay(
     State(app): State<App>,
     who: Who,
-    trail: Trail,
     Named(id): Named,
     key: IdempotencyKey,
 ) -> Result<(StatusCode, Json<Build>), ApiError> {
     let old = find::run(&app, &who, RunKind::Build, &id).await?;
     let wish = Wish::replaying(&old)?;
     let build = submit::build(&app, &who, key, wish).await?;
-    trail.says(build.id.as_str(), None, digest(&build));
     Ok((StatusCode::ACCEPTED, Json(build)))
 }
 
@@ -148,7 +140,6 @@ pub(crate) async fn replayed(
 pub(crate) async fn deploy(
     State(app): State<App>,
     who: Who,
-    trail: Trail,
     Named(id): Named,
     key: IdempotencyKey,
     Body(request): Body<DeployBuild>,
@@ -157,6 +148,5 @@ pub(crate) async fn deploy(
     let made = find::run(&app, &who, RunKind::Build, &id).await?;
     let wish = Wish::deploying(&made, request, &who)?;
     let build = submit::build(&app, &who, key, wish).await?;
-    trail.says(build.id.as_str(), None, digest(&build));
     Ok((StatusCode::ACCEPTED, Json(build)))
 }

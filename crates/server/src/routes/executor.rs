@@ -7,7 +7,6 @@ mod stream;
 pub(crate) use contract::routes as contract_routes;
 
 use crate::app::App;
-use crate::auth::{Trail, digest};
 use crate::error::ApiError;
 use crate::extract::{IdempotencyKey, Named, Query, Who};
 use crate::jobs;
@@ -152,7 +151,6 @@ fn standing(status: JobStatus) -> Standing {
 async fn approve(
     State(app): State<App>,
     who: Who,
-    trail: Trail,
     Named(id): Named,
     Told(asked): Told<Approve>,
 ) -> Result<Json<Approved>, ApiError> {
@@ -170,9 +168,9 @@ async fn approve(
         notes: asked.notes,
         subject: subject.clone(),
     };
-    let before = digest(&row.run.state);
-    let run = app.decide(&who.scope, &row.run, decision).await?;
-    trail.says(run.id.as_str(), before, digest(&run.state));
+    let run = app
+        .decide(&who.scope, &row.run, decision, who.audit())
+        .await?;
     let (Some((gate, _)), Some(subject_digest), Some(status)) = (waits, subject, job_status(&run))
     else {
         let odd = anyhow::anyhow!("a decision was taken where none was waited for");
@@ -233,7 +231,10 @@ async fn cancelled(
         by: who.name.clone(),
         reason: reason.unwrap_or_else(|| "as asked".to_owned()),
     };
-    let run = app.engine().signal(&who.scope, &row.run.id, signal).await?;
+    let run = app
+        .engine()
+        .signal(&who.scope, &row.run.id, signal, who.audit())
+        .await?;
     let at_ms = run.ended_at_ms.unwrap_or_else(|| app.now_ms());
     Ok(Cancelled {
         build_id: run.id,
@@ -243,7 +244,7 @@ async fn cancelled(
 }
 
 async fn health(State(app): State<App>) -> (StatusCode, Json<ExecutorHealth>) {
-    let at_work = app.store().builds_at_work().await;
+    let at_work = app.store().builds_at_work(None).await;
     let status = match (&at_work, app.sandbox().probe().await.tier) {
         (Err(_), _) => HealthStatus::Unhealthy,
         (Ok(_), Tier::None | Tier::Engine | Tier::Process) => HealthStatus::Degraded,

@@ -4,7 +4,6 @@
 //! These routes need no key: the token in the path is one, for one decision (`crate::asking`).
 
 use crate::app::{App, Undecided};
-use crate::auth::digest;
 use crate::error::ApiError;
 use crate::extract::Named;
 use agentwright_api::code;
@@ -12,7 +11,7 @@ use agentwright_domain::build::Phase;
 use agentwright_domain::ids::ApprovalId;
 use agentwright_domain::run::{Decision, Run, RunState};
 use agentwright_engine::SignalError;
-use agentwright_store::{Actor, Change, DecisionToken};
+use agentwright_store::{Actor, Audit, DecisionToken};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -102,37 +101,26 @@ async fn decided(app: &App, token: &str) -> Result<(DecisionToken, Run), ApiErro
         notes: None,
         subject: Some(of.subject.clone()),
     };
-    let run = match app.decide(&of.scope, &before, decision).await {
+    // Nobody was known at the door: the link is who did it.
+    let audit = Audit {
+        actor: Actor {
+            name: format!("a link sent to {}", of.sent_to),
+            principal: "link".to_owned(),
+        },
+        action: "POST /hooks/decide/{token}".to_owned(),
+    };
+    let run = match app.decide(&of.scope, &before, decision, Some(audit)).await {
         Ok(run) => run,
         Err(Undecided::Engine(SignalError::Unknown)) => {
             return Err(ApiError::no("build", of.run.as_str()));
         }
         Err(error) => return Err(error.into()),
     };
-    trail(app, &of, &before, &run).await;
     // The decision stands; at worst a second use is refused because nothing waits.
     if let Err(error) = app.store().use_decision_tokens(&of).await {
         tracing::warn!(%error, "cannot note that a link was used");
     }
     Ok((of, run))
-}
-
-/// Nobody was known at the door, so the row is written here.
-async fn trail(app: &App, of: &DecisionToken, before: &Run, after: &Run) {
-    let text = |run: &Run| digest(&run.state).map(|digest| digest.to_string());
-    let change = Change {
-        action: "POST /hooks/decide/{token}".to_owned(),
-        target: of.run.as_str().to_owned(),
-        before: text(before),
-        after: text(after),
-    };
-    let actor = Actor {
-        name: format!("a link sent to {}", of.sent_to),
-        principal: "link".to_owned(),
-    };
-    if let Err(error) = app.store().audit(&of.scope, actor, change).await {
-        tracing::error!(%error, run = %of.run, "a decision is missing in the audit trail");
-    }
 }
 
 fn question(of: &DecisionToken, run: &Run) -> String {

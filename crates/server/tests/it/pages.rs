@@ -2,6 +2,8 @@
 
 use crate::support::{World, digest, raw, wish};
 use agentwright_api::BuildStatus;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 
 /// What came back.
 struct Answer {
@@ -489,7 +491,7 @@ async fn a_key_is_made_shown_once_and_revoked_by_forms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_is_told_that_its_build_goes_on() {
+async fn a_page_is_told_that_its_build_goes_on_and_what_is_written_for_it() {
     let world = World::new().await;
     let build = world.create("hold").await;
     world.script.holding().await;
@@ -499,14 +501,26 @@ async fn a_page_is_told_that_its_build_goes_on() {
         "GET /live?run={}&after={seq} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
         build.id
     );
-    let id = build.id.clone();
-    let going_on = async move {
-        world.script.release();
-        world.until_settled(id.as_str()).await;
-        // The stream ends with the app.
-        world.end().await;
-    };
-    let (heard, ()) = tokio::join!(raw(&socket, &request), going_on);
-    let told = heard.contains("event: hello") && heard.contains("event: change");
-    assert!(told, "{heard}");
+    let mut stream = UnixStream::connect(&socket).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut heard = String::new();
+    while !heard.contains("held") {
+        let mut some = [0; 1024];
+        let count = stream.read(&mut some).await.unwrap();
+        assert!(count > 0, "{heard}");
+        heard.push_str(std::str::from_utf8(&some[..count]).unwrap());
+    }
+    let written = r#"data: {"first":true,"text":"print('<b>held</b>')"}"#;
+    assert!(
+        heard.contains("event: text") && heard.contains(written),
+        "{heard}"
+    );
+    world.script.release();
+    world.until_settled(build.id.as_str()).await;
+    // The stream ends with the app.
+    world.end().await;
+    stream.read_to_string(&mut heard).await.unwrap();
+    for part in ["event: hello", "event: change"] {
+        assert!(heard.contains(part), "{part}: {heard}");
+    }
 }

@@ -188,6 +188,8 @@ impl Script {
             };
         }
         if request.intent.contains("hold") && stage == Stage::Generate {
+            let draft = handle.draft();
+            draft.push("print('<b>held</b>')");
             self.at_work.add_permits(1);
             let cancelled = handle.cancelled();
             tokio::select! {

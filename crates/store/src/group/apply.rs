@@ -6,8 +6,10 @@
 use super::plan::{Locked, Plan};
 use super::records::write_record;
 use super::{Key, Op, Submitted, claim};
+use crate::audit::append_each;
 use crate::db::{Arg, Conn, Statement, json_rows, json_text};
 use crate::error::{Error, SubmitError};
+use crate::secret::Secret;
 use crate::watch::News;
 use agentwright_domain::build;
 use agentwright_domain::ids::{OrganizationId, RunId};
@@ -17,10 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 crate::db::statements! {
     LOCK = "locking runs":
-        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+        "WITH j AS MATERIALIZED (SELECT value ->> 'o' AS o, value ->> 'r' AS r FROM json_each(CAST($1 AS TEXT)))
          SELECT r.organization_id, r.id, r.epoch, r.event_seq
          FROM j CROSS JOIN runs AS r
-         WHERE r.organization_id = j.value ->> 'o' AND r.id = j.value ->> 'r'
+         WHERE r.organization_id = j.o AND r.id = j.r
          ORDER BY r.organization_id, r.id" lock " FOR UPDATE OF r";
     INSERT_RUNS = "submitting runs":
         "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
@@ -40,7 +42,7 @@ crate::db::statements! {
         "SELECT id FROM runs
          WHERE organization_id = $1 AND kind = $2 AND label = $3 AND ended_at_ms IS NULL";
     UPDATE_RUNS = "writing runs":
-        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+        "WITH j AS MATERIALIZED (SELECT value ->> 'o' AS o, value ->> 'r' AS r, value FROM json_each(CAST($1 AS TEXT)))
          UPDATE runs SET status = j.value ->> 'status', stage = j.value ->> 'stage',
            attempt = CAST(j.value ->> 'attempt' AS BIGINT), epoch = runs.epoch + 1,
            event_seq = CAST(j.value ->> 'seq' AS BIGINT), claims = 0,
@@ -48,14 +50,14 @@ crate::db::statements! {
            attempt_started_at_ms = CAST($2 AS BIGINT), progress_at_ms = CAST($2 AS BIGINT),
            ended_at_ms = CAST(j.value ->> 'ended' AS BIGINT), state = j.value ->> 'state'
          FROM j
-         WHERE runs.organization_id = j.value ->> 'o' AND runs.id = j.value ->> 'r'
+         WHERE runs.organization_id = j.o AND runs.id = j.r
            AND runs.epoch = CAST(j.value ->> 'epoch' AS BIGINT)";
     TOUCH_RUNS = "writing progress":
-        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+        "WITH j AS MATERIALIZED (SELECT value ->> 'o' AS o, value ->> 'r' AS r, value FROM json_each(CAST($1 AS TEXT)))
          UPDATE runs SET event_seq = CAST(j.value ->> 'seq' AS BIGINT),
            progress_at_ms = CAST($2 AS BIGINT)
          FROM j
-         WHERE runs.organization_id = j.value ->> 'o' AND runs.id = j.value ->> 'r'
+         WHERE runs.organization_id = j.o AND runs.id = j.r
            AND runs.epoch = CAST(j.value ->> 'epoch' AS BIGINT)";
     INSERT_STAGES = "writing stages":
         "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
@@ -95,17 +97,19 @@ crate::db::statements! {
            CAST($2 AS BIGINT), '[]'
          FROM j";
     CLEAR_CURRENT = "ending what a deployment runs":
-        "WITH j AS MATERIALIZED (SELECT value FROM json_each(CAST($1 AS TEXT)))
+        "WITH j AS MATERIALIZED (SELECT value ->> 'o' AS o, value ->> 'r' AS r, value ->> 'name' AS name
+           FROM json_each(CAST($1 AS TEXT)))
          UPDATE deployments SET current_run = NULL, revision = deployments.revision + 1,
            changed_at_ms = CAST($2 AS BIGINT)
          FROM j
-         WHERE deployments.organization_id = j.value ->> 'o' AND deployments.name = j.value ->> 'name'
-           AND deployments.current_run = j.value ->> 'r'";
+         WHERE deployments.organization_id = j.o AND deployments.name = j.name
+           AND deployments.current_run = j.r";
 }
 
 /// Writes a group; fills every slot. Answers the runs that have news, with their newest event.
 pub(super) async fn apply(
     conn: &mut Conn<'_>,
+    secret: &Secret,
     now_ms: i64,
     group: &mut [Op],
 ) -> Result<Vec<(RunId, News)>, Error> {
@@ -116,9 +120,14 @@ pub(super) async fn apply(
         match op {
             Op::Commit(commit, slot) => slot.set(plan.commit(&mut locked, commit)?),
             Op::Report(said, slot) => slot.set(plan.report(&mut locked, &said.0, &said.1)),
+            Op::Audit(said, slot) => {
+                plan.audits.push(said.clone());
+                slot.set(Ok(()));
+            }
             Op::Submit(..) | Op::Claim(..) | Op::Renew(..) | Op::Release(..) => {}
         }
     }
+    let audits = std::mem::take(&mut plan.audits);
     let news = write(conn, plan).await?;
     // Claims come last: they see what this very group has put into the queue.
     for op in group {
@@ -129,9 +138,11 @@ pub(super) async fn apply(
                 claim::release(conn, leases).await?;
                 slot.set(Ok(()));
             }
-            Op::Submit(..) | Op::Commit(..) | Op::Report(..) => {}
+            Op::Submit(..) | Op::Commit(..) | Op::Report(..) | Op::Audit(..) => {}
         }
     }
+    // The head of a trail is one row for a whole organization: it is locked last, for the shortest time.
+    append_each(conn, secret, now_ms, &audits).await?;
     Ok(news)
 }
 
@@ -154,7 +165,8 @@ struct NewRunRow<'a> {
 async fn submit(conn: &mut Conn<'_>, plan: &mut Plan, group: &mut [Op]) -> Result<(), Error> {
     let mut rows = Vec::new();
     for op in group.iter() {
-        let Op::Submit(new, _) = op else { continue };
+        let Op::Submit(asked, _) = op else { continue };
+        let (new, _) = &**asked;
         rows.push(NewRunRow {
             o: new.organization.as_str(),
             r: new.id.as_str(),
@@ -178,10 +190,13 @@ async fn submit(conn: &mut Conn<'_>, plan: &mut Plan, group: &mut [Op]) -> Resul
         made.insert(row.text("id")?);
     }
     for op in group.iter_mut() {
-        let Op::Submit(new, slot) = op else { continue };
+        let Op::Submit(asked, slot) = op else {
+            continue;
+        };
+        let (new, audit) = &**asked;
         let fresh = made.remove(new.id.as_str());
         if fresh {
-            plan.submitted(new);
+            plan.submitted(new, audit.as_ref())?;
             let id = new.id.clone();
             let at_ms = Some(plan.now_ms);
             slot.set(Ok(Submitted { id, at_ms }));
@@ -228,7 +243,9 @@ async fn lock(conn: &mut Conn<'_>, group: &[Op]) -> Result<BTreeMap<Key, Locked>
         match op {
             Op::Commit(commit, _) => keys.insert((&commit.run.organization, &commit.run.id)),
             Op::Report(said, _) => keys.insert((&said.0.organization, &said.0.id)),
-            Op::Submit(..) | Op::Claim(..) | Op::Renew(..) | Op::Release(..) => continue,
+            Op::Submit(..) | Op::Claim(..) | Op::Renew(..) | Op::Release(..) | Op::Audit(..) => {
+                continue;
+            }
         };
     }
     if keys.is_empty() {

@@ -40,11 +40,12 @@ crate::db::statements! {
            AND (dispatch.owner IS NULL OR dispatch.lease_until_ms <= CAST($4 AS BIGINT))
          RETURNING run_id, organization_id";
     START = "starting claimed runs":
-        "UPDATE runs SET status = 'leased', epoch = runs.epoch + 1, claims = runs.claims + 1,
+        "WITH j AS MATERIALIZED (SELECT value ->> 'organization' AS o, value ->> 'id' AS r
+           FROM json_each(CAST($1 AS TEXT)))
+         UPDATE runs SET status = 'leased', epoch = runs.epoch + 1, claims = runs.claims + 1,
            started_at_ms = COALESCE(runs.started_at_ms, CAST($2 AS BIGINT)),
            attempt_started_at_ms = CAST($2 AS BIGINT), progress_at_ms = CAST($2 AS BIGINT)
-         FROM json_each(CAST($1 AS TEXT)) AS j
-         WHERE runs.organization_id = j.value ->> 'organization' AND runs.id = j.value ->> 'id'
+         FROM j WHERE runs.organization_id = j.o AND runs.id = j.r
          RETURNING organization_id, id, kind, label, priority, status, epoch, definition, claims,
            worked_ms, attempt_started_at_ms, repeats, created_at_ms, started_at_ms, progress_at_ms,
            ended_at_ms, state, input";

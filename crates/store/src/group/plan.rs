@@ -1,6 +1,7 @@
 //! What a group writes, worked out in memory from the locked rows. Pure.
 
 use super::{Commit, Committed, Key, Report, Writer};
+use crate::audit::{Audit, Change, Said};
 use crate::db::json_text;
 use crate::error::{CommitError, Error};
 use crate::watch::News;
@@ -31,6 +32,7 @@ pub(super) struct Plan {
     pub(super) ended_executions: Vec<CurrentSet>,
     pub(super) records: Vec<(Key, u32, Record)>,
     pub(super) news: HashMap<RunId, News>,
+    pub(super) audits: Vec<Said>,
 }
 
 #[derive(Serialize)]
@@ -125,11 +127,12 @@ impl Plan {
             ended_executions: Vec::new(),
             records: Vec::new(),
             news: HashMap::new(),
+            audits: Vec::new(),
         }
     }
 
     /// A run that was just inserted: its place in the queue and its first event.
-    pub(super) fn submitted(&mut self, new: &NewRun) {
+    pub(super) fn submitted(&mut self, new: &NewRun, audit: Option<&Audit>) -> Result<(), Error> {
         let key = (new.organization.clone(), new.id.clone());
         self.queued.push(QueueSet {
             o: key.0.0.clone(),
@@ -141,8 +144,12 @@ impl Plan {
         });
         let event = NewEvent::new("run.submitted", new.state.stage(), "submitted");
         self.event(&key, 1, &event);
+        if let Some(audit) = audit {
+            self.audit(&key, audit, (None, &new.state))?;
+        }
         let (seq, settled) = (1, false);
         self.news.insert(key.1, News { seq, settled });
+        Ok(())
     }
 
     /// One transition. The outer error is a fault of ours, the inner one the answer.
@@ -187,6 +194,9 @@ impl Plan {
         let attempt = commit.run.state.attempt();
         for record in &commit.to.records {
             self.records.push((key.clone(), attempt, record.clone()));
+        }
+        if let Some(audit) = &commit.audit {
+            self.audit(&key, audit, (Some(&commit.run.state), &run.state))?;
         }
         self.dispatch(&key, &run, commit);
         let event_seq = at.event_seq;
@@ -312,6 +322,26 @@ impl Plan {
         });
     }
 
+    /// The row about a change of a run.
+    fn audit(
+        &mut self,
+        key: &Key,
+        audit: &Audit,
+        (before, after): (Option<&RunState>, &RunState),
+    ) -> Result<(), Error> {
+        self.audits.push(Said {
+            organization: key.0.clone(),
+            actor: audit.actor.clone(),
+            change: Change {
+                action: audit.action.clone(),
+                target: key.1.0.clone(),
+                before: before.map(digest).transpose()?,
+                after: Some(digest(after)?),
+            },
+        });
+        Ok(())
+    }
+
     fn stage(&mut self, key: &Key, epoch: i64, row: &StageRow) {
         self.stages.push(StageSet {
             o: key.0.0.clone(),
@@ -337,4 +367,11 @@ impl Plan {
             body: notice.body.clone(),
         });
     }
+}
+
+fn digest(state: &RunState) -> Result<String, Error> {
+    let digest = agentwright_proof::of_json(state);
+    digest
+        .map(|it| it.to_string())
+        .map_err(|error| Error::corrupt("state", &error))
 }

@@ -1,13 +1,15 @@
 //! Keys, login codes, sessions, organizations and the audit trail.
 
-use crate::bed::{Bed, START_MS, actor, asking, of_organization};
+use crate::bed::{Bed, START_MS, actor, asking, cancel, of_organization, transition};
 use agentwright_domain::digest::Digest;
 use agentwright_domain::ids::{OrganizationId, RunId};
 use agentwright_domain::principal::{KeyKind, Role};
+use agentwright_domain::run::Run;
 use agentwright_store::{
-    ApiKey, Change, KeyCheck, LOGIN_CODE_MS, NewKey, NewKeyError, OrgScope, Retention, SESSION_MS,
-    SESSIONS_MAX, Writer,
+    ApiKey, Audit, Change, Commit, KeyCheck, LOGIN_CODE_MS, NewKey, NewKeyError, OrgScope,
+    Retention, SESSION_MS, SESSIONS_MAX, SubmitError, Writer,
 };
+use agentwright_testkit::build_run;
 
 async fn organization(bed: &Bed, id: &str) -> OrgScope {
     let id = OrganizationId::new(id);
@@ -292,6 +294,54 @@ fn change(target: &str) -> Change {
     }
 }
 
+pub(crate) async fn the_row_about_a_run_is_in_the_commit_of_its_change(bed: Bed) {
+    let by = |action: &str| {
+        Some(Audit {
+            actor: actor(),
+            action: action.to_owned(),
+        })
+    };
+    let id = bed.store.new_id();
+    let new = build_run(&id, "run");
+    for _ in 0..2 {
+        bed.store.submit(new.clone(), by("submit")).await.unwrap();
+    }
+    let taken = build_run(&bed.store.new_id(), "run");
+    let taken = bed.store.submit(taken, by("submit")).await;
+    assert!(matches!(taken, Err(SubmitError::LabelTaken { .. })));
+    let run = bed.run(&new.id).await;
+    let cancelling = || Commit {
+        audit: by("cancel"),
+        ..transition(&run, &cancel(), Writer::Outsider)
+    };
+    let (one, other) = tokio::join!(
+        bed.store.commit(cancelling()),
+        bed.store.commit(cancelling())
+    );
+    assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+    let of_state = |run: &Run| agentwright_proof::of_json(&run.state).unwrap().to_string();
+    let submitted = Some(of_state(&run));
+    let cancelled = Some(of_state(&bed.run(&new.id).await));
+    assert_ne!(submitted, cancelled);
+    let page = bed.store.audit_page(&bed.scope, None, 9).await.unwrap();
+    let told: Vec<_> = page.into_iter().map(|row| row.change).collect();
+    let row = |action: &str, before: &Option<String>, after: &Option<String>| Change {
+        action: action.to_owned(),
+        target: id.clone(),
+        before: before.clone(),
+        after: after.clone(),
+    };
+    assert_eq!(
+        told,
+        [
+            row("cancel", &submitted, &cancelled),
+            row("submit", &None, &submitted)
+        ]
+    );
+    let verdict = bed.store.verify_audit(&bed.scope).await.unwrap();
+    assert_eq!((verdict.intact, verdict.broken), (2, None));
+}
+
 pub(crate) async fn an_audit_trail_is_one_chain_for_each_organization(bed: Bed) {
     let others = organization(&bed, "others").await;
     let mine = bed.scope.clone();
@@ -374,7 +424,7 @@ pub(crate) async fn a_deleted_organization_leaves_nothing_and_takes_nothing_alon
     let by = actor();
     let mine = bed.submit("mine").await;
     let theirs = of_organization("a", asking(&bed.store.new_id(), "theirs"));
-    let theirs = bed.store.submit(theirs).await.unwrap().id;
+    let theirs = bed.store.submit(theirs, None).await.unwrap().id;
     let (_, text) = bed
         .store
         .add_key(&a, &person(Role::Admin), &by)

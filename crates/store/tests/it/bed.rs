@@ -169,7 +169,7 @@ impl Bed {
 
     pub(crate) async fn submit(&self, label: &str) -> RunId {
         let new = build_run(&self.store.new_id(), label);
-        self.store.submit(new).await.unwrap().id
+        self.store.submit(new, None).await.unwrap().id
     }
 
     pub(crate) async fn claim(&self, owner: &str) -> Vec<Run> {
@@ -213,6 +213,7 @@ pub(crate) fn transition(run: &Run, signal: &Signal, writer: Writer) -> Commit {
         run: run.clone(),
         to: decide(run, signal, START_MS).unwrap(),
         writer,
+        audit: None,
     }
 }
 

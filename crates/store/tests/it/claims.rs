@@ -13,7 +13,7 @@ pub(crate) async fn they_follow_priority_then_age(bed: Bed) {
         bed.clock.advance(1);
         let mut new = build_run(&bed.store.new_id(), &format!("run{at}"));
         new.priority = priority;
-        ids.push(bed.store.submit(new).await.unwrap().id);
+        ids.push(bed.store.submit(new, None).await.unwrap().id);
     }
     let claimed = bed.claim("worker").await;
     let order: Vec<_> = claimed.iter().map(|run| run.id.clone()).collect();
@@ -31,7 +31,7 @@ pub(crate) async fn they_follow_priority_then_age(bed: Bed) {
 pub(crate) async fn they_honour_not_before(bed: Bed) {
     let mut new = build_run(&bed.store.new_id(), "later");
     new.not_before_ms = Some(bed.store.now_ms().await.unwrap() + 100);
-    bed.store.submit(new).await.unwrap();
+    bed.store.submit(new, None).await.unwrap();
     assert_eq!(bed.claim("worker").await, []);
     bed.clock.advance(99);
     assert_eq!(bed.claim("worker").await, []);
@@ -67,7 +67,7 @@ pub(crate) async fn they_keep_the_limit_of_an_organization_and_pass_over_it(bed:
     let new = build_run(&bed.store.new_id(), "theirs");
     let theirs = bed
         .store
-        .submit(of_organization("others", new))
+        .submit(of_organization("others", new), None)
         .await
         .unwrap();
     let mut limited = request("worker", 3);

@@ -12,7 +12,10 @@ use agentwright_testkit::{build_run, execution_run, slug};
 
 pub(crate) async fn a_run_submitted_twice_is_one_run(bed: Bed) {
     let new = build_run(&bed.store.new_id(), "run");
-    let (a, b) = tokio::join!(bed.store.submit(new.clone()), bed.store.submit(new.clone()));
+    let (a, b) = tokio::join!(
+        bed.store.submit(new.clone(), None),
+        bed.store.submit(new.clone(), None)
+    );
     let mut repeated = [a.unwrap().repeated(), b.unwrap().repeated()];
     repeated.sort_unstable();
     assert_eq!(repeated, [false, true]);
@@ -20,28 +23,28 @@ pub(crate) async fn a_run_submitted_twice_is_one_run(bed: Bed) {
     let run = bed.work(bed.claim("worker").await.remove(0)).await;
     assert_eq!(run.status, RunStatus::Completed);
     // Also when it has long ended.
-    assert!(bed.other.submit(new).await.unwrap().repeated());
+    assert!(bed.other.submit(new, None).await.unwrap().repeated());
     assert_eq!(bed.claim("worker").await, []);
 }
 
 pub(crate) async fn a_label_is_unique_among_live_runs_of_a_kind(bed: Bed) {
     let first = bed.submit("backup").await;
     let second = build_run(&bed.store.new_id(), "backup");
-    let taken = bed.store.submit(second.clone()).await;
+    let taken = bed.store.submit(second.clone(), None).await;
     let Err(SubmitError::LabelTaken { label, by }) = taken else {
         panic!("{taken:?}")
     };
     assert_eq!((label, by), (slug("backup"), Some(first.clone())));
     let execution = execution_run(&bed.store.new_id(), "backup");
-    bed.store.submit(execution).await.unwrap();
+    bed.store.submit(execution, None).await.unwrap();
     let run = bed.run(&first).await;
     bed.commit(&run, &cancel(), Writer::Outsider).await.unwrap();
-    assert!(!bed.store.submit(second).await.unwrap().repeated());
+    assert!(!bed.store.submit(second, None).await.unwrap().repeated());
 }
 
 pub(crate) async fn a_commit_writes_state_stage_events_and_notices_at_once(bed: Bed) {
     bed.store
-        .submit(asking(&bed.store.new_id(), "asks"))
+        .submit(asking(&bed.store.new_id(), "asks"), None)
         .await
         .unwrap();
     let run = bed.claim("worker").await.remove(0);
@@ -115,7 +118,7 @@ pub(crate) async fn a_refused_row_fails_alone_in_its_group(bed: Bed) {
     let submits: Vec<_> = (0..16)
         .map(|at| {
             let (store, new) = (bed.store.clone(), new(at));
-            tokio::spawn(async move { store.submit(new).await })
+            tokio::spawn(async move { store.submit(new, None).await })
         })
         .collect();
     for (at, submit) in submits.into_iter().enumerate() {
@@ -212,7 +215,7 @@ fn yes(id: String) -> Signal {
 
 pub(crate) async fn waiting_leaves_the_queue_and_a_yes_returns_to_it(bed: Bed) {
     bed.store
-        .submit(asking(&bed.store.new_id(), "asks"))
+        .submit(asking(&bed.store.new_id(), "asks"), None)
         .await
         .unwrap();
     let waiting = bed.work(bed.claim("worker").await.remove(0)).await;
@@ -238,7 +241,7 @@ pub(crate) async fn waiting_leaves_the_queue_and_a_yes_returns_to_it(bed: Bed) {
 pub(crate) async fn a_yes_at_the_moment_of_parking_is_never_lost(bed: Bed) {
     for round in 0..25 {
         let new = asking(&bed.store.new_id(), &format!("asks{round}"));
-        let id = bed.store.submit(new).await.unwrap().id;
+        let id = bed.store.submit(new, None).await.unwrap().id;
         let run = bed.claim("worker").await.remove(0);
         let park = transition(&run, &done(&run), Writer::Holder);
         let approve = async {
@@ -252,6 +255,7 @@ pub(crate) async fn a_yes_at_the_moment_of_parking_is_never_lost(bed: Bed) {
                     run: seen,
                     to,
                     writer: Writer::Outsider,
+                    audit: None,
                 };
                 match bed.other.commit(commit).await {
                     Ok(_) => break,
@@ -289,7 +293,7 @@ pub(crate) async fn a_retry_waits_in_the_queue(bed: Bed) {
 
 pub(crate) async fn work_is_counted_and_waiting_is_not(bed: Bed) {
     bed.store
-        .submit(asking(&bed.store.new_id(), "asks"))
+        .submit(asking(&bed.store.new_id(), "asks"), None)
         .await
         .unwrap();
     bed.clock.advance(1_000);

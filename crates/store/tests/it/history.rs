@@ -19,7 +19,10 @@ pub(crate) async fn builds_are_listed_by_how_they_stand_and_when_they_came(bed: 
     let ended = bed.held("ended").await;
     let done_one = bed.work(ended).await;
     let gated = bed.store.new_id();
-    bed.store.submit(asking(&gated, "gated")).await.unwrap();
+    bed.store
+        .submit(asking(&gated, "gated"), None)
+        .await
+        .unwrap();
     let at_gate = bed.claim("worker").await.remove(0);
     let at_gate = bed.work(at_gate).await;
     let begun = bed.held("begun").await;
@@ -32,7 +35,7 @@ pub(crate) async fn builds_are_listed_by_how_they_stand_and_when_they_came(bed: 
         .run;
     let fresh = bed.submit("fresh").await;
     let execution = execution_run(&bed.store.new_id(), "backup");
-    bed.store.submit(execution).await.unwrap();
+    bed.store.submit(execution, None).await.unwrap();
     let foreign = OrganizationId::new("other");
     let by = crate::bed::actor();
     bed.store
@@ -41,7 +44,7 @@ pub(crate) async fn builds_are_listed_by_how_they_stand_and_when_they_came(bed: 
         .unwrap();
     let theirs = build_run(&bed.store.new_id(), "theirs");
     bed.store
-        .submit(of_organization("other", theirs))
+        .submit(of_organization("other", theirs), None)
         .await
         .unwrap();
 
@@ -92,8 +95,12 @@ pub(crate) async fn builds_are_listed_by_how_they_stand_and_when_they_came(bed: 
     assert!(row.live && row.run == bed.run(&begun.id).await);
     let other = OrgScope::authenticated(foreign);
     assert!(bed.store.build(&other, &begun.id).await.unwrap().is_none());
-    let (at_work, waiting) = bed.store.builds_at_work().await.unwrap();
-    assert_eq!((at_work, waiting), (1, 2), "of all organizations");
+    let at_work = async |of| bed.store.builds_at_work(of).await.unwrap();
+    assert_eq!(at_work(None).await, (1, 2), "of all organizations");
+    let mine = at_work(Some(&bed.scope)).await;
+    let theirs = at_work(Some(&other)).await;
+    assert_eq!((mine.0 + theirs.0, mine.1 + theirs.1), (1, 2));
+    assert_eq!((mine.0, theirs.0), (1, 0), "what is worked on is ours");
     let open = bed.store.open_runs(&bed.scope).await.unwrap();
     assert_eq!(open.len(), 4, "three builds and an execution");
     let named = bed.store.runs_of(&other, &newest).await.unwrap();

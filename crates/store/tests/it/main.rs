@@ -96,6 +96,7 @@ const CASES: &[Case] = cases![
     access::a_service_key_acts_for_its_list_only,
     access::a_login_code_is_used_once_and_in_time,
     access::a_session_ends_with_its_key_or_when_it_is_ended,
+    access::the_row_about_a_run_is_in_the_commit_of_its_change,
     access::an_audit_trail_is_one_chain_for_each_organization,
     access::what_was_tampered_with_is_named,
     access::a_deleted_organization_leaves_nothing_and_takes_nothing_along,

@@ -49,7 +49,7 @@ async fn a_database_of_the_first_version_is_brought_up_to_date_with_its_data() {
     let dir = temp_dir();
     let store = open(dir.path()).await.unwrap();
     let id = store
-        .submit(agentwright_testkit::build_run(&store.new_id(), "old"))
+        .submit(agentwright_testkit::build_run(&store.new_id(), "old"), None)
         .await
         .unwrap()
         .id;
@@ -202,7 +202,7 @@ async fn a_closed_store_says_so() {
     store.close().await;
     assert!(
         store
-            .submit(build_run(&store.new_id(), "late"))
+            .submit(build_run(&store.new_id(), "late"), None)
             .await
             .is_err()
     );
@@ -214,7 +214,7 @@ async fn what_is_acknowledged_is_there_after_a_restart_and_old_leases_are_void()
     let dir = temp_dir();
     let store = open(dir.path()).await.unwrap();
     let id = store
-        .submit(build_run(&store.new_id(), "run"))
+        .submit(build_run(&store.new_id(), "run"), None)
         .await
         .unwrap()
         .id;
@@ -240,7 +240,7 @@ async fn a_notice_that_a_dead_process_had_taken_is_due_at_once() {
     let dir = temp_dir();
     let store = open(dir.path()).await.unwrap();
     let new = build_run(&store.new_id(), "run");
-    store.submit(new).await.unwrap();
+    store.submit(new, None).await.unwrap();
     let held = store.claim(crate::bed::request("dead", 9)).await.unwrap();
     let fault = agentwright_domain::run::Signal::Fault {
         message: "lost".to_owned(),
@@ -289,6 +289,55 @@ async fn every_statement_is_prepared_on_postgres() {
     conn.execute("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9, 'later', true, '', 1)").await.unwrap();
     let again = Store::open(Location::Postgres(url), Options::new(dir.path())).await;
     assert!(matches!(again, Err(OpenError::Newer { found: 9, .. })));
+}
+
+/// Plans are made once, mostly while there is nothing yet, and behind row level security: one that takes the tables for
+/// empty reads all runs for each that it wants, for as long as the process lives.
+#[tokio::test]
+async fn runs_are_found_by_their_key_as_soon_as_there_are_some() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let url = cluster.database().await;
+    let dir = temp_dir();
+    let location = Location::Postgres(url.clone());
+    let store = Store::open(location, Options::new(dir.path())).await;
+    let store = store.unwrap();
+    // Two committers share them.
+    for at in 0..300 {
+        let new = build_run(&store.new_id(), &format!("run{at}"));
+        store.submit(new, None).await.unwrap();
+    }
+    store.close().await;
+    let mut conn = PgConnection::connect(&url).await.unwrap();
+    conn.execute(
+        "SET search_path = agentwright; SET enable_seqscan = off; SET enable_hashjoin = off;
+         SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan",
+    )
+    .await
+    .unwrap();
+    for (at, name) in ["locking runs", "writing runs", "writing progress"]
+        .iter()
+        .enumerate()
+    {
+        let all = agentwright_store::statements();
+        let statement = all.into_iter().find(|it| it.name == *name).unwrap();
+        let timed = statement.postgres.contains("$2");
+        let (kinds, values) = match timed {
+            true => ("text, bigint", "'[]', 0"),
+            false => ("text", "'[]'"),
+        };
+        let sql = format!("PREPARE it{at} ({kinds}) AS {}", statement.postgres);
+        conn.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+        let sql = format!("EXPLAIN EXECUTE it{at} ({values})");
+        let plan: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .fetch_all(&mut conn)
+            .await
+            .unwrap();
+        let plan = plan.join("\n");
+        let key = "Index Cond: ((organization_id = j.o) AND (id = j.r))";
+        assert!(plan.contains(key), "{name}:\n{plan}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub(crate) async fn lists_are_newest_first_and_filtered(bed: Bed) {
         ids.push(bed.submit(&format!("run{at}")).await);
     }
     let execution = execution_run(&bed.store.new_id(), "backup");
-    ids.push(bed.store.submit(execution).await.unwrap().id);
+    ids.push(bed.store.submit(execution, None).await.unwrap().id);
     bed.commit(&bed.run(&ids[2]).await, &cancel(), Writer::Outsider)
         .await
         .unwrap();
@@ -59,7 +59,7 @@ pub(crate) async fn builds_are_found_by_words_in_either_order(bed: Bed) {
         ids.push(bed.submit(label).await);
     }
     let execution = execution_run(&bed.store.new_id(), "notes-zip");
-    bed.store.submit(execution).await.unwrap();
+    bed.store.submit(execution, None).await.unwrap();
     let find = async |search: Search| {
         let rows = bed.store.search_builds(&bed.scope, &search).await.unwrap();
         rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
@@ -228,7 +228,7 @@ pub(crate) async fn another_organization_sees_nothing(bed: Bed) {
     assert_eq!(store.notices(&their, 9).await.unwrap(), []);
     // The same label and the same key are theirs to use.
     let new = of_organization("others", build_run(&store.new_id(), "mine"));
-    store.submit(new).await.unwrap();
+    store.submit(new, None).await.unwrap();
     // A run that is named with the wrong organization is unknown.
     let mut theirs = bed.run(id).await;
     theirs.organization = OrganizationId::new("others");
@@ -257,16 +257,21 @@ pub(crate) async fn news_of_a_run_wakes_whoever_waits(bed: Bed) {
     assert_eq!(none.unwrap(), 2);
     // Whoever waits for the end sleeps through what comes before it.
     let (store, scope, id) = (bed.store.clone(), bed.scope.clone(), run.id.clone());
-    let waiting = tokio::spawn(async move { store.settled(&scope, &id, long).await });
+    let waiting =
+        tokio::spawn(async move { store.settled(&scope, RunKind::Build, &id, long).await });
     let run = bed.run(&run.id).await;
     bed.work(run.clone()).await;
     let (told, row) = waiting.await.unwrap().unwrap().unwrap();
     assert!(told.status.ended() && row.status.ended());
-    let again = bed.store.settled(&bed.scope, &run.id, long).await.unwrap();
-    assert_eq!(again.unwrap().0, told);
-    let none = RunId::new("none");
-    assert_eq!(
-        bed.store.settled(&bed.scope, &none, long).await.unwrap(),
-        None
-    );
+    let settled = async |kind, id: &RunId| {
+        let found = bed.store.settled(&bed.scope, kind, id, long).await;
+        found.unwrap().map(|(run, _)| run)
+    };
+    assert_eq!(settled(RunKind::Build, &run.id).await, Some(told));
+    assert_eq!(settled(RunKind::Build, &RunId::new("none")).await, None);
+    // Nobody waits for a run of another kind, though it goes on.
+    let id = bed.store.new_id();
+    let execution = execution_run(&id, "notes");
+    bed.store.submit(execution, None).await.unwrap();
+    assert_eq!(settled(RunKind::Build, &RunId::new(&id)).await, None);
 }

@@ -119,7 +119,7 @@ pub(crate) async fn a_call_given_up_half_way_leaves_nothing_open_behind(bed: Bed
         }
         let label = format!("after-{polls}");
         let new = agentwright_testkit::build_run(&bed.store.new_id(), &label);
-        let id = bed.store.submit(new).await.unwrap().id;
+        let id = bed.store.submit(new, None).await.unwrap().id;
         assert_eq!(bed.run(&id).await.id, id, "given up after {polls} polls");
         let kept = bed.store.remember(&bed.scope, &label, "a", "1").await;
         assert_eq!(kept.unwrap(), Remembered::New);

@@ -38,7 +38,7 @@ async fn a_statement_that_forgets_its_organization_sees_and_writes_only_its_own(
             .await
             .unwrap();
         let run = build_run(&store.new_id(), &format!("of-{id}"));
-        store.submit(of_organization(id, run)).await.unwrap();
+        store.submit(of_organization(id, run), None).await.unwrap();
         let scope = OrgScope::authenticated(organization);
         store
             .add_login_code(

@@ -80,9 +80,9 @@ async fn capabilities(State(app): State<App>, _who: Who) -> Json<ContractCapabil
     })
 }
 
-async fn state(State(app): State<App>, _who: Who) -> Result<Json<ContractState>, ApiError> {
+async fn state(State(app): State<App>, who: Who) -> Result<Json<ContractState>, ApiError> {
     let requests = app.metrics().requests();
-    let (active_builds, _) = app.store().builds_at_work().await?;
+    let (active_builds, _) = app.store().builds_at_work(Some(&who.scope)).await?;
     Ok(Json(ContractState {
         uptime_seconds: app.uptime_s(),
         requests_total: requests.total,
