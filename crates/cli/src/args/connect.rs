@@ -2,14 +2,15 @@
 
 use clap::Args;
 
-pub(super) const CONNECT_HELP: &str = "Rows with status 'ready_to_build' and builder_status 'not_started' are claimed, built and written back in place:
-builder_status and status of the row, and a row of the results table for each level. Nothing else is touched, and
-nothing is deployed without your yes. The address of the database (postgres://USER:PASSWORD@HOST/DATABASE) is never
-given on the command line: say where it stands.
+pub(super) const CONNECT_HELP: &str =
+    "Rows with status 'ready_to_build' and builder_status 'not_started' are claimed, built and
+written back in place: their builder_status and status, and a row of results for each level.
+Nothing else is touched, and nothing is deployed without your yes. The address of the database
+(postgres://USER:PASSWORD@HOST/DATABASE) is never given here: say where it stands.
 
 Examples:
-  agentwright connect file:/home/ann/business.url --table automation_ideas --results-table agent_test_results
-  agentwright connect vault:secret/business#url --table public.automation_ideas --results-table public.agent_test_results
+  agentwright connect file:/home/ann/business.url
+  agentwright connect vault:secret/business#url --table public.ideas --results-table public.results
   agentwright connect --list
   agentwright connect --remove automation-ideas";
 

@@ -109,7 +109,7 @@ fn no_command_is_missing_from_the_snapshot() {
             "{name}"
         );
     }
-    assert_eq!(count, 40, "{top}");
+    assert_eq!(count, 41, "{top}");
 }
 
 #[test]

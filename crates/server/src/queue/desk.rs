@@ -264,7 +264,7 @@ pub(crate) async fn unedited(app: &App, scope: &OrgScope, run: &Run) -> Result<(
             "{}: whether its row {id} of {} was edited cannot be seen ({fault}): say yes when the database is back",
             run.label, source.ideas_table
         );
-        ApiError::Unavailable(code::UNAVAILABLE, said)
+        ApiError::Unavailable(code::TABLE_AWAY, said)
     })?;
     let why = match found {
         None => "is gone".to_owned(),

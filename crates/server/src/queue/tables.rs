@@ -112,7 +112,7 @@ async fn fits(app: &App, source: &BacklogSource) -> Result<(), ApiError> {
         Ok(_) => Ok(()),
         Err(fault @ (Fault::Away(_) | Fault::Locked)) => {
             let said = format!("{} cannot be connected now: {fault}", source.ideas_table);
-            Err(ApiError::Unavailable(code::UNAVAILABLE, said))
+            Err(ApiError::Unavailable(code::TABLE_AWAY, said))
         }
         Err(fault @ (Fault::Denied(_) | Fault::Unfit(_) | Fault::Refused(_))) => {
             let said = format!("{} cannot be connected: {fault}", source.ideas_table);
