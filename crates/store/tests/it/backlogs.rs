@@ -76,7 +76,10 @@ pub(crate) async fn a_connected_table_is_kept_looked_at_and_disconnected(bed: Be
         ..source("ideas")
     };
     assert_eq!(look(None).await, well);
-    assert_eq!(store.backlog_owners().await.unwrap(), [scope.clone()]);
+    assert_eq!(
+        store.backlog_owners().await.unwrap(),
+        std::slice::from_ref(scope)
+    );
     let open = KnownRow {
         open: true,
         ..row(1)
@@ -125,7 +128,10 @@ pub(crate) async fn of_two_that_write_one_row_of_a_table_one_goes_on(bed: Bed) {
         revision: 2,
         ..claimed.clone()
     };
-    assert_eq!(store.backlog_rows(scope).await.unwrap(), [kept.clone()]);
+    assert_eq!(
+        store.backlog_rows(scope).await.unwrap(),
+        std::slice::from_ref(&kept)
+    );
     assert!(!store.drop_backlog_row(scope, &claimed).await.unwrap());
     assert!(store.drop_backlog_row(scope, &kept).await.unwrap());
     assert_eq!(store.backlog_rows(scope).await.unwrap(), []);
