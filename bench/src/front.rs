@@ -182,6 +182,77 @@ async fn read(mut lines: BufReader<UnixStream>) -> Result<Vec<Duration>> {
     }
 }
 
+/// How long a stage takes where nothing is to happen, ms.
+const NOTHING_MS: u64 = 3_600_000;
+/// Requests between the idle connections.
+const ASKED: usize = 500;
+
+/// So many connections that hear nothing, half of them server-sent events and half WebSockets: what they cost, and
+/// what others feel of them.
+pub(crate) async fn idle(load: &Load) -> Result<Value> {
+    more_files();
+    let server = Server::start(load.store, load.dir.as_ref(), NOTHING_MS).await?;
+    let request: CreateBuild = serde_json::from_value(json!({
+        "intent": "nothing", "base_dir": "/", "zone": "UTC", "label": "idle", "mode": "auto",
+    }))?;
+    let made = server.client().create_build(&request, None).await?;
+    let path = format!("/api/v1/builds/{}/events", made.id);
+    let before = answers(&server.client()).await?;
+    let empty_mb = server.resident_mb()?;
+    let since = Instant::now();
+    let mut open = Vec::with_capacity(load.n);
+    for at in 0..load.n {
+        open.push(opened(&server.socket(), &path, at % 2 == 0).await?);
+    }
+    let opened_in = since.elapsed();
+    tokio::time::sleep(REST).await;
+    let full_mb = server.resident_mb()?;
+    let during = answers(&server.client()).await?;
+    drop(open);
+    tokio::time::sleep(REST).await;
+    let after = answers(&server.client()).await?;
+    Ok(json!({
+        "bench": "idle", "store": load.store.word(), "connections": load.n, "opened_ms": ms(opened_in),
+        "empty_mb": empty_mb, "full_mb": full_mb,
+        "kb_each": round((full_mb - empty_mb) * 1_024.0 / load.n as f64),
+        "before_p50_ms": percentile(&before, 50), "p50_ms": percentile(&during, 50),
+        "p99_ms": percentile(&during, 99), "after_p50_ms": percentile(&after, 50),
+        "ratio": round(percentile(&during, 50) / percentile(&before, 50)),
+    }))
+}
+
+/// One that follows, after the answer's head.
+async fn opened(socket: &Path, path: &str, events: bool) -> Result<BufReader<UnixStream>> {
+    let (kind, wanted) = if events {
+        ("accept: text/event-stream\r\n", " 200 ")
+    } else {
+        (
+            "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+            " 101 ",
+        )
+    };
+    let mut stream = UnixStream::connect(socket).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{kind}\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut lines = BufReader::with_capacity(512, stream);
+    let mut head = String::new();
+    while lines.read_line(&mut head).await? > 2 {}
+    ensure!(head.contains(wanted), "not followed: {head}");
+    Ok(lines)
+}
+
+/// How long small requests take, one after the other.
+async fn answers(client: &Client) -> Result<Vec<Duration>> {
+    let mut took = Vec::with_capacity(ASKED);
+    for _ in 0..ASKED {
+        let since = Instant::now();
+        client.health().await?;
+        took.push(since.elapsed());
+    }
+    took.sort_unstable();
+    Ok(took)
+}
+
 /// Microseconds since 1970.
 pub(crate) fn now_us() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);

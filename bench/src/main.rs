@@ -40,6 +40,8 @@ enum What {
     List(Load),
     /// Many followers (`--n 1000`) of one build's events.
     Events(Load),
+    /// Many connections (`--n 10000`) that follow a build which says nothing.
+    Idle(Load),
     /// Cold start, and memory at rest without and with builds (`--n 10000`).
     Start(Load),
     /// A call of a model beside a bare HTTP round trip.
@@ -111,6 +113,7 @@ fn main() -> anyhow::Result<ExitCode> {
             What::One(load) => load::one(&load).await?,
             What::List(load) => front::list(&load).await?,
             What::Events(load) => front::events(&load).await?,
+            What::Idle(load) => front::idle(&load).await?,
             What::Start(load) => front::start(&load).await?,
             What::Bare { socket, page } => {
                 front::bare(&socket, &page).await?;

@@ -345,7 +345,7 @@ fn advice(bwrap: &Path, why: &str) -> String {
         "install bubblewrap: apt install bubblewrap"
     } else if in_container() {
         "in a container, start it with --security-opt seccomp=unconfined --security-opt systempaths=unconfined \
-         (and, as root, --cap-add SYS_ADMIN)"
+         (podman: unmask=ALL; and, as root, --cap-add SYS_ADMIN)"
     } else if why.contains("Unknown option") {
         "bubblewrap 0.8 or newer is needed"
     } else if why.contains("uid map") || why.contains("RTM_NEWADDR") || why.contains("namespace") {

@@ -94,9 +94,8 @@ async fn walls(app: &App) -> Check {
         "" => format!("tier {}", probe.tier),
         reasons => format!("tier {}: {reasons}", probe.tier),
     };
-    let fix = (status != CheckStatus::Ok)
-        .then_some("install bubblewrap (apt install bubblewrap) and allow user namespaces");
-    check("sandbox", status, detail, fix)
+    // The reasons say what to do.
+    check("sandbox", status, detail, None)
 }
 
 /// How much a program is needed.
