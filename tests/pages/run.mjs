@@ -143,6 +143,35 @@ async function until(on, address, holds) {
   }
 }
 
+await check("without script: the queue is filled, ordered and emptied by forms", async () => {
+  const plain = await browser.newContext({ javaScriptEnabled: false, storageState: await context.storageState(), viewport: SIZES.phone });
+  plain.setDefaultTimeout(PATIENCE);
+  const form = await plain.newPage();
+  await form.goto(`${server.base}queue`);
+  await form.getByText("Nothing waits to be built").waitFor();
+  for (const name of ["Notes zip", "Word count"]) {
+    await form.getByLabel("What is it called?").fill(name);
+    await form.getByLabel("What is wanted?").fill("Count the words of each note and append them to a table");
+    await form.getByLabel("When is it done?").fill("one row for each note");
+    await form.getByLabel("How soon?").last().selectOption("low");
+    await form.getByRole("button", { name: "Add it" }).click();
+    await form.getByText("It is in the queue").waitFor();
+  }
+  const names = () => form.locator("article h2").allInnerTexts();
+  await form.getByRole("button", { name: "Move up Word count" }).click();
+  await form.getByText("It is moved.").waitFor();
+  assert.match((await names())[0], /Word count/);
+  await until(form, `${server.base}queue`, () => form.getByText("needs a person's yes").count());
+  const wide = await form.evaluate(() => document.documentElement.scrollWidth);
+  assert.ok(wide <= SIZES.phone.width, `${wide} px wide`);
+  for (const name of ["Word count", "Notes zip"]) {
+    await form.locator("article", { hasText: name }).locator("summary").click();
+    await form.getByRole("button", { name: `Remove ${name}` }).click();
+    await form.getByText("It is removed.").waitFor();
+  }
+  await plain.close();
+});
+
 await check("a hostile sentence stays text everywhere", async () => {
   await go("new");
   await page.fill("#intent", ATTACK);
@@ -217,7 +246,7 @@ await check("the first view of a page weighs little enough", async () => {
   }
 });
 
-const PATHS = { home: "", builds: "builds", build: `builds/${build}`, approvals: "approvals", new: "new?intent=every+night%2C+keep+a+zip+of+~%2Fnotes", deployments: "deployments", deployment: `deployments/${name}`, services: "services", costs: "costs", insights: "insights", audit: "audit", settings: "settings", missing: "builds/nothing-like-it" };
+const PATHS = { home: "", builds: "builds", build: `builds/${build}`, approvals: "approvals", new: "new?intent=every+night%2C+keep+a+zip+of+~%2Fnotes", deployments: "deployments", deployment: `deployments/${name}`, services: "services", queue: "queue", report: "report", costs: "costs", insights: "insights", audit: "audit", settings: "settings", missing: "builds/nothing-like-it" };
 for (const [size, viewport] of Object.entries(SIZES)) for (const colorScheme of SCHEMES) {
   const look = await browser.newContext({ viewport, colorScheme, storageState: await context.storageState() });
   const tab = await look.newPage();

@@ -16,6 +16,7 @@ mod files;
 mod plan;
 mod problem;
 mod queue;
+mod report;
 mod socket;
 mod spending;
 mod system;
@@ -46,9 +47,11 @@ pub use files::{ChangedFile, Commit, Diff, DiffQuery, FILES_MAX, FileEntry, File
 pub use plan::{Choice, Difference, Missing, Plan, PlanRequest, PlanVerdict};
 pub use problem::{FieldProblem, Problem, code};
 pub use queue::{
-    Beat, BeatMode, BeatRequest, Heartbeat, HeartbeatLook, QUEUE_ADD_MAX, QueueAdd, QueueAdds,
-    QueueChange, QueueImport, QueueImported, QueueItem, QueuePriority, QueueWhy, Receipt,
+    Beat, BeatMode, BeatRequest, Heartbeat, HeartbeatLook, HookTaken, QUEUE_ADD_MAX, QueueAdd,
+    QueueAdds, QueueChange, QueueImport, QueueImported, QueueItem, QueuePriority, QueueProgress,
+    QueueWhy, Receipt,
 };
+pub use report::{Report, ReportBuild, ReportCause, ReportDay, ReportQuery, ReportTotals};
 pub use socket::ReachableSocket;
 pub use spending::{BudgetNow, BudgetQuery, COST_DAYS_MAX, Cost, CostQuery, CostsBy, SetBudget};
 pub use system::{Check, CheckStatus, Doctor, Health, Snapshot, Supervision};

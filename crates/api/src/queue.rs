@@ -145,6 +145,8 @@ pub enum QueueChange {
     Approve {},
     /// Built anew, after it failed too often.
     Retry {},
+    /// Its build gets nowhere: it is ended and counts as failed, so that it is built again in five minutes.
+    Fail {},
 }
 
 /// An item as it stands.
@@ -181,6 +183,29 @@ pub struct QueueItem {
     /// What the last look at the queue came to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Receipt>,
+    /// How far its build is, while it is being built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<QueueProgress>,
+}
+
+/// How far a build is, and whether it gets on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QueueProgress {
+    /// The phase that it is in.
+    pub phase: String,
+    /// 0 to 100.
+    pub percent: u8,
+    /// When it will be done, from the history of like builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Time>,
+    /// `working`, `waiting`, `hung`, `looping`: judged from what its model, processes, logs and files do; `unwatched`
+    /// until it is looked at.
+    pub verdict: String,
+    /// What the verdict rests on, or what it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+    /// When it last got on.
+    pub last: Time,
 }
 
 /// Why an item started or did not.
@@ -207,6 +232,15 @@ pub struct QueueWhy {
     pub item: QueueItem,
     /// Its answers.
     pub receipts: Vec<Receipt>,
+}
+
+/// What became of an inbound webhook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HookTaken {
+    /// The item that it is.
+    pub label: Slug,
+    /// Whether the same message had come before.
+    pub repeated: bool,
 }
 
 /// What a look at the queue is for.

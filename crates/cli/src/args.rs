@@ -22,7 +22,7 @@ pub(crate) use machine::{
     DaemonCommand, DaemonSettings, FoundationCommand, SandboxRun, SchemaName, ServiceCommand,
 };
 
-pub(crate) use queue::{Heartbeat, Priority, QueueAdd, QueueCommand, QueueStatus};
+pub(crate) use queue::{Heartbeat, Priority, QueueAdd, QueueCommand, QueueStatus, ReportArgs};
 pub(crate) use spending::{BudgetCommand, BudgetSet, By, Costs, Scope};
 
 use clap::{Args, Parser, Subcommand};
@@ -161,6 +161,9 @@ pub(crate) enum Command {
     /// What is being built, what waits, what is done
     #[command(after_help = queue::STATUS_HELP)]
     Status(QueueStatus),
+    /// Say what was built, what is being built, what waits, and what it cost
+    #[command(after_help = queue::REPORT_HELP)]
+    Report(ReportArgs),
     /// Be the server with its pages, in the foreground
     #[command(after_help = access::UP_HELP)]
     Up(Up),

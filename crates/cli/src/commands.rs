@@ -137,6 +137,7 @@ async fn carry_out(app: &App, command: Command) -> Result<Exit, Fault> {
         Command::Why { item } => queue::why(app, &item).await,
         Command::Connect(args) => table::connect(app, args).await,
         Command::Status(args) => queue::status(app, args).await,
+        Command::Report(args) => queue::report(app, args).await,
         // Carried out before there is a runtime.
         Command::Up(args) => up::up(app, &args),
         Command::Login(args) => up::login(app, args).await,

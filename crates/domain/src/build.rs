@@ -211,6 +211,9 @@ pub struct BuildPolicy {
     /// Whether it may wait for a model's quota to come back.
     #[serde(default = "BuildPolicy::may_park_default")]
     pub may_park: bool,
+    /// Work that it may take, ms, where that is more than [`WORK_MAX_MS`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work_max_ms: Option<i64>,
 }
 
 impl BuildPolicy {
@@ -223,7 +226,14 @@ impl BuildPolicy {
             production: false,
             repairs: Self::repairs_default(),
             may_park: true,
+            work_max_ms: None,
         }
+    }
+
+    /// Work that it may take, ms: at least [`WORK_MAX_MS`], more where its policy says so (requirements B11).
+    pub fn work_limit_ms(&self) -> i64 {
+        self.work_max_ms
+            .map_or(WORK_MAX_MS, |ms| ms.max(WORK_MAX_MS))
     }
 
     /// As many as tries are left after the first.

@@ -246,12 +246,17 @@ impl Run {
         let build::Phase::Stage { stage, .. } = &state.phase else {
             return None;
         };
-        let work_left_ms = (build::WORK_MAX_MS - self.worked_ms).max(0);
+        let work_ms = state.policy.work_limit_ms();
+        let work_left_ms = (work_ms - self.worked_ms).max(0);
         let stage_ms = stage.limit_ms();
         Some(if work_left_ms < stage_ms {
             TimeLimit {
                 left_ms: work_left_ms,
-                words: "the build's 2 hours of work are used up",
+                words: if work_ms > build::WORK_MAX_MS {
+                    "twice the time that was estimated for the build is used up"
+                } else {
+                    "the build's 2 hours of work are used up"
+                },
             }
         } else {
             TimeLimit {

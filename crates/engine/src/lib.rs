@@ -150,6 +150,12 @@ impl Engine {
             .await
     }
 
+    /// Which draft a model writes for a run in this process just now, and how many bytes of it there are: evidence
+    /// that it gets on. A number that differs is another draft.
+    pub fn written(&self, run: &RunId) -> Option<(u64, u64)> {
+        self.shared.desk.written(run)
+    }
+
     /// Follows what models write for a run while they write it, in this process. Whose run it is, the caller has asked.
     pub fn writing(&self, run: &RunId) -> Writing {
         self.shared.desk.follow(run)

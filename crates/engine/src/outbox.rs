@@ -100,7 +100,7 @@ impl Try {
         Message {
             id: self.row.id.clone(),
             organization: self.row.scope.organization().0.clone(),
-            run: self.row.run.0.clone(),
+            run: self.row.run.as_ref().map(|run| run.0.clone()),
             at_ms: self.row.created_at_ms,
             sent_at_ms: now_ms,
             notice: self.row.notice.clone(),

@@ -56,6 +56,14 @@ impl Desk {
         draft
     }
 
+    /// Which draft of a run is being written, and how many bytes of it there are.
+    pub(crate) fn written(&self, run: &RunId) -> Option<(u64, u64)> {
+        let drafts = self.lock();
+        let page = drafts.get(run)?.borrow();
+        let bytes = page.forgotten + page.text.len();
+        Some((page.round, u64::try_from(bytes).unwrap_or(u64::MAX)))
+    }
+
     pub(crate) fn follow(self: &Arc<Self>, run: &RunId) -> Writing {
         Writing {
             begun: self.begun.subscribe(),

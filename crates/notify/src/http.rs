@@ -41,6 +41,21 @@ impl Poster {
         Ok(Self { client })
     }
 
+    /// Fetches a text of at most `max` bytes.
+    pub(crate) async fn fetch(&self, url: Url, max: usize) -> Result<Vec<u8>, SendError> {
+        let failed = |error: reqwest::Error| SendError::later(error.without_url().to_string());
+        let mut answer = self.client.get(url).send().await.map_err(failed)?;
+        verdict(answer.status(), answer.headers())?;
+        let mut bytes = Vec::new();
+        while let Some(part) = answer.chunk().await.map_err(failed)? {
+            if bytes.len() + part.len() > max {
+                return Err(SendError::Never(format!("it is longer than {max} bytes")));
+            }
+            bytes.extend_from_slice(&part);
+        }
+        Ok(bytes)
+    }
+
     /// Posts JSON once.
     pub(crate) async fn send(&self, post: Post) -> Result<(), SendError> {
         let answer = self

@@ -4,6 +4,7 @@
 //! (`engine`). The same notice may come twice after a crash: its id is the same. Start with [`open`], which
 //! makes channels out of the configuration; `when.rs` says which notices a channel wants, and when.
 
+mod calendar;
 mod command;
 mod config;
 mod discord;
@@ -19,6 +20,7 @@ mod text;
 mod webhook;
 mod when;
 
+pub use calendar::CalendarSource;
 pub use command::Command;
 pub use config::{ChannelConfig, MailSecurity, OpenError, open};
 pub use discord::Discord;
@@ -27,7 +29,7 @@ pub use message::{Action, Does, Message};
 pub use ntfy::{Ntfy, NtfyConfig};
 pub use secret::Resolve;
 pub use slack::Slack;
-pub use webhook::Webhook;
+pub use webhook::{Unverified, Webhook, verify};
 pub use when::{Due, QuietConfig, Recent, When, WhenConfig};
 
 use std::sync::LazyLock;

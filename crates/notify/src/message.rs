@@ -13,8 +13,8 @@ pub struct Message {
     pub id: String,
     /// Whose.
     pub organization: String,
-    /// The run that it is about.
-    pub run: String,
+    /// The run that it is about, where it is about one.
+    pub run: Option<String>,
     /// When it was written, ms.
     pub at_ms: i64,
     /// When this try is made, ms.
@@ -139,7 +139,7 @@ pub(crate) mod tests {
         Message {
             id: "run-1-0".to_owned(),
             organization: "local".to_owned(),
-            run: "run".to_owned(),
+            run: Some("run".to_owned()),
             at_ms: 12_345,
             sent_at_ms: 1_614_265_330_000,
             notice: Notice {

@@ -108,6 +108,72 @@ fn signatures(
     Ok(signatures.join(" "))
 }
 
+/// How far a sender's clock may be from ours, seconds, as Standard Webhooks recommends.
+const TOLERANCE_S: i64 = 5 * 60;
+
+/// Why a message that came in is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unverified {
+    /// Its time is not now: a repetition from elsewhere, or a wrong clock.
+    #[error(
+        "webhook-timestamp is not within five minutes of now: send the time of this try, in seconds"
+    )]
+    Time,
+    /// Nobody who knows the secret wrote it.
+    #[error(
+        "webhook-signature is not one of this hook's secret over webhook-id, webhook-timestamp and the body"
+    )]
+    Signature,
+    /// The secret of this end cannot be used.
+    #[error("the secret of this hook cannot be used as a key")]
+    Secret,
+}
+
+/// Whether who knows one of the secrets sent this, and now. The header may hold several signatures, with spaces
+/// between.
+///
+/// # Errors
+/// [`Unverified`].
+pub fn verify(
+    secrets: &str,
+    (id, timestamp): (&str, &str),
+    signature: &str,
+    body: &[u8],
+    now_s: i64,
+) -> Result<(), Unverified> {
+    let at_s: i64 = timestamp.parse().map_err(|_| Unverified::Time)?;
+    if now_s.abs_diff(at_s) > TOLERANCE_S.unsigned_abs() {
+        return Err(Unverified::Time);
+    }
+    let given: Vec<Vec<u8>> = signature
+        .split_whitespace()
+        .take(SECRETS_MAX)
+        .filter_map(|one| STANDARD.decode(one.strip_prefix("v1,")?).ok())
+        .collect();
+    let mut keys = 0;
+    for secret in secrets.split_whitespace().take(SECRETS_MAX) {
+        let key = secret.strip_prefix(SECRET_PREFIX).unwrap_or(secret);
+        let key = STANDARD.decode(key).map_err(|_| Unverified::Secret)?;
+        let mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|_| Unverified::Secret)?;
+        keys += 1;
+        for one in &given {
+            let mut mac = mac.clone();
+            for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
+                mac.update(part);
+            }
+            // Compared in constant time.
+            if mac.verify_slice(one).is_ok() {
+                return Ok(());
+            }
+        }
+    }
+    Err(if keys == 0 {
+        Unverified::Secret
+    } else {
+        Unverified::Signature
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,5 +242,51 @@ mod tests {
             let error = hook.send(&message()).await.unwrap_err().to_string();
             assert!(error.contains(says) && !error.contains("s3cret"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_comes_in_is_believed_with_a_signature_of_now_only() {
+        let secrets = "whsec_c2VjcmV0LW9sZA== whsec_c2VjcmV0LW5ldw==";
+        let body = r#"{"name": "x"}"#;
+        let signed = signatures(secrets, "m1", "1000", body).unwrap();
+        let second = signed.split(' ').nth(1).unwrap();
+        let asks = |signature: &str, id: &str, at: &str, body: &str, now_s| {
+            verify(secrets, (id, at), signature, body.as_bytes(), now_s)
+        };
+        for signature in [&signed, second] {
+            assert_eq!(asks(signature, "m1", "1000", body, 1_300), Ok(()));
+        }
+        assert_eq!(
+            asks(&signed, "m1", "1000", body, 1_301),
+            Err(Unverified::Time)
+        );
+        assert_eq!(
+            asks(&signed, "m1", "1000", body, 699),
+            Err(Unverified::Time)
+        );
+        assert_eq!(
+            asks(&signed, "m1", "now", body, 1_000),
+            Err(Unverified::Time)
+        );
+        for (signature, id, body) in [
+            (signed.as_str(), "m2", body),
+            (&signed, "m1", "{}"),
+            ("", "m1", body),
+            ("v1,AAAA v2,AAAA nonsense", "m1", body),
+        ] {
+            let verdict = asks(signature, id, "1000", body, 1_000);
+            assert_eq!(
+                verdict,
+                Err(Unverified::Signature),
+                "{signature} {id} {body}"
+            );
+        }
+        let other = signatures("whsec_b3RoZXI=", "m1", "1000", body).unwrap();
+        assert_eq!(
+            asks(&other, "m1", "1000", body, 1_000),
+            Err(Unverified::Signature)
+        );
+        let none = verify("", ("m1", "1000"), &signed, body.as_bytes(), 1_000);
+        assert_eq!(none, Err(Unverified::Secret));
     }
 }

@@ -29,6 +29,8 @@ pub struct BuildGiven {
     pub steps: Vec<Step>,
     /// When it is tried again, while it waits for that.
     pub not_before: Option<Time>,
+    /// Why it is taken as hanging, or as going round in circles, when it is.
+    pub stalled: Option<String>,
     /// Who wrote the code, when it was no foundation.
     pub coder: Option<String>,
     /// What the person was told about what they did a moment ago.
@@ -123,6 +125,7 @@ pub struct BuildPage {
     mode: &'static str,
     coder: Option<String>,
     not_before: Option<When>,
+    stalled: Option<String>,
     said: Option<String>,
     problem: Option<String>,
     deployable: bool,
@@ -182,6 +185,7 @@ impl BuildPage {
             },
             coder: given.coder,
             not_before: given.not_before.map(|at| When::new(at, now)),
+            stalled: given.stalled,
             said: given.said,
             problem: given.problem,
             deployable: given.deployable,

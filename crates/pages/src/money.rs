@@ -30,6 +30,26 @@ pub(crate) struct Plot {
 
 impl askama::filters::HtmlSafe for Plot {}
 
+impl Plot {
+    /// Id, title and what it is of; how it is drawn and in what; its columns and rows.
+    pub(crate) fn new(
+        (id, title, about): (&'static str, &'static str, &str),
+        (drawn, unit): (&'static str, &'static str),
+        columns: Vec<&'static str>,
+        rows: Rows,
+    ) -> Self {
+        Self {
+            id,
+            title,
+            about: about.to_owned(),
+            drawn,
+            unit,
+            columns,
+            rows,
+        }
+    }
+}
+
 struct CostLine {
     key: String,
     calls: String,
@@ -318,7 +338,7 @@ pub(crate) fn quantile(sorted: &[i64], hundredths: usize) -> i64 {
 }
 
 /// The rows of one plot.
-type Rows = Vec<(String, Vec<(f64, String)>)>;
+pub(crate) type Rows = Vec<(String, Vec<(f64, String)>)>;
 
 /// How builds ended, how long they took and how often they were repaired, day by day.
 fn daily(days: &[String], given: &InsightsGiven) -> [Rows; 3] {

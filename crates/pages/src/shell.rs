@@ -62,6 +62,10 @@ pub enum Section {
     Builds,
     /// What waits for a person.
     Approvals,
+    /// What starts by itself.
+    Queue,
+    /// What was done in a time.
+    Reports,
     /// The form.
     New,
     /// What is deployed.
@@ -95,6 +99,8 @@ impl Section {
         match self {
             Self::Home | Self::Builds | Self::Approvals | Self::Deployments => true,
             Self::New
+            | Self::Queue
+            | Self::Reports
             | Self::Services
             | Self::Costs
             | Self::Insights
@@ -122,10 +128,12 @@ pub(crate) fn places() -> Vec<Place> {
         place(Section::Home, "", "home", "Home"),
         place(Section::Builds, "builds", "layers", "Builds"),
         place(Section::Approvals, "approvals", "hand", "Approvals"),
+        place(Section::Queue, "queue", "plan", "Queue"),
         place(Section::Deployments, "deployments", "rocket", "Deployments"),
         place(Section::Services, "services", "globe", "Services"),
         place(Section::Costs, "costs", "coin", "Costs"),
         place(Section::Insights, "insights", "chart", "Insights"),
+        place(Section::Reports, "report", "file", "Reports"),
         place(Section::Audit, "audit", "scroll", "Audit"),
         place(Section::Settings, "settings", "gear", "Settings"),
     ]

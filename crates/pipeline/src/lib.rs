@@ -78,8 +78,9 @@ impl Builds {
         &self.parts.runtime
     }
 
-    pub(crate) fn verifier(&self) -> &Verifier {
-        &self.parts.verifier
+    /// The verifier of a build: what it starts is known as the build's.
+    pub(crate) fn verifier(&self, of: &Run) -> Verifier {
+        self.parts.verifier.named(of.id.as_str())
     }
 
     pub(crate) fn foundation_dirs(&self) -> &[PathBuf] {

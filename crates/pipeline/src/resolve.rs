@@ -2,6 +2,7 @@
 //! like, and be nothing that must stay out of a sandbox. Blocking; done when the build is made.
 
 use agentwright_domain::spec::{Access, FolderPermission, Spec};
+use agentwright_queue::risk::{Target, of_spec};
 use agentwright_runtime::schedule::Schedule;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -70,7 +71,14 @@ pub(crate) fn risks(spec: &Spec) -> Vec<String> {
         ))
     });
     let above = spec.permissions.folders.iter().filter_map(holds_keys);
-    private.chain(keys).chain(above).collect()
+    let mut risks: Vec<String> = private.chain(keys).chain(above).collect();
+    // Whether the target is production is the policy's to say, and a reason of its own.
+    for risk in of_spec(spec, Target::Other) {
+        if !risks.iter().any(|known| known.contains(&risk.because)) {
+            risks.push(format!("it {risk}"));
+        }
+    }
+    risks
 }
 
 /// A folder that has places of keys in it or in a folder directly below, such as somebody's home.
@@ -299,6 +307,29 @@ mod tests {
         assert_eq!(risks.len(), 2);
         assert!(risks[0].contains("10.0.0.5:80"));
         assert!(risks[1].contains("/home/u/.ssh"));
+    }
+
+    #[test]
+    fn whom_a_spec_reaches_and_what_it_runs_are_risks_of_its_own() {
+        let mut spec = spec(&[]);
+        let plain = risks(&spec).len();
+        spec.permissions.network = serde_json::from_value(serde_json::json!([
+            "hooks.slack.com:443",
+            "example.org:443"
+        ]))
+        .unwrap();
+        spec.permissions.programs = vec!["sudo".to_owned()];
+        let found = risks(&spec);
+        assert_eq!(found.len(), plain + 2, "{found:?}");
+        let said = found.join("; ");
+        assert!(
+            said.contains("it sends messages to others: hooks.slack.com:443"),
+            "{said}"
+        );
+        assert!(
+            said.contains("it changes who may do what: the program sudo"),
+            "{said}"
+        );
     }
 
     #[test]

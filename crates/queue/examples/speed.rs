@@ -81,6 +81,7 @@ fn main() {
             running: Vec::new(),
             limit: 1,
             busy_until_ms: None,
+            calendar_unread: None,
             quota_until_ms: None,
             budget_spent: None,
             no_room: None,

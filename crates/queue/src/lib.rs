@@ -4,10 +4,12 @@
 //! comes back. Start with [`file::merge`] (`BUILD_QUEUE.md` and the store, brought together), then
 //! [`start::decide_start`], then [`stall::judge`].
 
+pub mod calendar;
 pub mod file;
 pub mod item;
 pub mod needs;
 pub mod risk;
+pub mod room;
 pub mod stall;
 pub mod start;
 pub mod window;

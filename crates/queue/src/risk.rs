@@ -114,6 +114,8 @@ const HOSTS: [(Class, &[&str]); 3] = [
         ],
     ),
 ];
+/// The model of an agent.
+const AGENT_HOST: &str = "api.anthropic.com";
 /// Ports that mail goes through.
 const MAIL_PORTS: [u16; 4] = [25, 465, 587, 2_525];
 /// Folders with what is nobody else's business.
@@ -211,13 +213,12 @@ pub fn of_spec(spec: &Spec, target: Target) -> Vec<Risk> {
             }
         }
     }
-    if spec.kind == AutomationKind::ClaudeAgent
-        && !permissions.network.is_empty()
-        && !permissions.secrets.is_empty()
-    {
+    // Its own model is where an agent's words go anyway; anywhere else a secret could go, too.
+    let elsewhere = permissions.network.iter().any(|to| to.host != AGENT_HOST);
+    if spec.kind == AutomationKind::ClaudeAgent && elsewhere && !permissions.secrets.is_empty() {
         add(
             Class::Sensitive,
-            "an agent with a secret and a network".to_owned(),
+            "an agent with a secret, and hosts besides its model".to_owned(),
         );
     }
     risks.sort();

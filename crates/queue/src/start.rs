@@ -102,6 +102,8 @@ pub struct World<'a> {
     pub limit: usize,
     /// Until when a calendar says not to disturb, ms; what is high starts all the same.
     pub busy_until_ms: Option<i64>,
+    /// Why nobody knows whether the person is busy: what is not high waits until that is known.
+    pub calendar_unread: Option<String>,
     /// Until when a provider's quota is used up, ms.
     pub quota_until_ms: Option<i64>,
     /// The budget that is spent, in words.
@@ -179,6 +181,11 @@ pub enum Reason {
         /// Until when, ms.
         until_ms: i64,
     },
+    /// Nobody knows whether the person is busy.
+    CalendarUnread {
+        /// Why.
+        problem: String,
+    },
     /// A budget is spent.
     Budget {
         /// Which, in words.
@@ -235,6 +242,7 @@ impl Reason {
             Self::Retry { .. } => "retry",
             Self::Window { .. } => "window",
             Self::Calendar { .. } => "calendar",
+            Self::CalendarUnread { .. } => "calendar_unread",
             Self::Budget { .. } => "budget",
             Self::Quota { .. } => "quota",
             Self::Room { .. } => "room",
@@ -280,6 +288,9 @@ impl Reason {
                 None => "medium items start in the off-hours".to_owned(),
             },
             Self::Calendar { until_ms } => format!("the calendar is busy until {}", at(until_ms)),
+            Self::CalendarUnread { problem } => {
+                format!("the calendar cannot be read, and only high items start: {problem}")
+            }
             Self::Budget { budget } => format!("a budget is spent: {budget}"),
             Self::Quota { until_ms } => {
                 format!("a model's quota is used up until {}", at(until_ms))
@@ -316,6 +327,7 @@ impl Reason {
             | Self::Retry { .. }
             | Self::Window { .. }
             | Self::Calendar { .. }
+            | Self::CalendarUnread { .. }
             | Self::Budget { .. }
             | Self::Quota { .. }
             | Self::Room { .. }
@@ -429,6 +441,9 @@ fn in_time(of: &Candidate<'_>, world: &World<'_>, now_ms: i64) -> Option<Reason>
             opens_ms: world.window.opens_ms(now_ms),
         }),
         Priority::Medium | Priority::Low => {
+            if let Some(problem) = world.calendar_unread.clone() {
+                return Some(Reason::CalendarUnread { problem });
+            }
             let busy = world.busy_until_ms.filter(|until_ms| *until_ms > now_ms);
             busy.map(|until_ms| Reason::Calendar { until_ms })
         }

@@ -21,6 +21,7 @@ mod error;
 mod growth;
 mod init;
 mod launch;
+mod living;
 mod net;
 mod output;
 mod policy;
@@ -41,6 +42,7 @@ mod wire;
 pub use conversation::{Conversation, Stdin, Stdout};
 pub use error::Error;
 pub use init::run_init_if_requested;
+pub use living::Living;
 pub use policy::{
     Access, Command, HostRule, Limits, Mount, Network, Policy, Publish, Route, SyntheticFile, Tier,
 };

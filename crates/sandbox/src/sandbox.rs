@@ -14,7 +14,9 @@ use crate::cgroup::Cgroups;
 use crate::conversation::{Conversation, Input};
 use crate::disk::Size;
 use crate::error::Error;
+
 use crate::launch::{self, Machine};
+use crate::living::{Living, Roots};
 use crate::net::{Net, Plan};
 use crate::policy::{Command, Limits, Policy, Tier};
 use crate::publish::Published;
@@ -66,6 +68,8 @@ pub struct Probe {
 #[derive(Clone)]
 pub struct Sandbox {
     inner: Arc<Inner>,
+    /// For whom it starts what it starts.
+    name: Option<Arc<str>>,
 }
 
 struct Inner {
@@ -76,6 +80,7 @@ struct Inner {
     no_cgroups: Option<String>,
     tracker: TaskTracker,
     probe: OnceCell<Probe>,
+    roots: Roots,
 }
 
 /// Wall time of the command that the probe runs.
@@ -120,8 +125,25 @@ impl Sandbox {
                 no_cgroups,
                 tracker: TaskTracker::new(),
                 probe: OnceCell::new(),
+                roots: Roots::default(),
             }),
+            name: None,
         })
+    }
+
+    /// The same, which remembers what it starts under a name: see [`Self::living`].
+    #[must_use]
+    pub fn named(&self, name: &str) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            name: Some(Arc::from(name)),
+        }
+    }
+
+    /// The processes that live in sandboxes of that name, started by any clone. Reads all of `/proc`: for whoever
+    /// looks now and then.
+    pub fn living(&self, name: &str) -> Vec<Living> {
+        self.inner.roots.living(name)
     }
 
     /// Runs the full profile once and says what held; the answer is kept.
@@ -243,6 +265,9 @@ impl Sandbox {
             }
         })
         .await?;
+        if let Some(name) = &self.name {
+            self.inner.roots.add(name, launched.process.child.id());
+        }
         let (conversation, spoken) = match launched.stdin.take() {
             Some(stdin) => {
                 let (conversation, spoken) = Conversation::over(stdin)

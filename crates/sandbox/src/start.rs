@@ -37,6 +37,10 @@ pub(crate) struct Started {
 pub(crate) struct Mortal(Child);
 
 impl Mortal {
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     pub(crate) fn kill(&mut self) {
         let _ = self.0.kill();
     }

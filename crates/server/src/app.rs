@@ -8,7 +8,7 @@ use crate::later::Later;
 use crate::queue::heart::{self, Heart};
 use crate::queue::{desk, table};
 use crate::secrets::Resolve;
-use agentwright_api::{Health, Time};
+use agentwright_api::Health;
 use agentwright_domain::run::{Decision, Run, RunKind, Signal};
 use agentwright_engine::{Clock, Engine, Executor, SignalError, SystemClock};
 use agentwright_notify::Channel;
@@ -17,7 +17,7 @@ use agentwright_runtime::environment::Programs;
 use agentwright_runtime::layout::Layout;
 use agentwright_runtime::{Executions, Parts, Runtime};
 use agentwright_sandbox::Sandbox;
-use agentwright_store::{Audit, Location, OpenError, Options, OrgScope, Store};
+use agentwright_store::{Audit, Location, OpenError, Options, OrgScope, Store, Time as StoreTime};
 use agentwright_vault::NotAVault;
 use axum::Router;
 use std::net::SocketAddr;
@@ -38,6 +38,23 @@ pub enum Work {
     /// These, for each kind of run that is to be worked; nothing is supervised. Routes, store and engine are
     /// the same.
     Given(Executors),
+}
+
+/// What an app goes by.
+pub struct Clocks {
+    /// What everything but the store does.
+    pub clock: Arc<dyn Clock>,
+    /// What the store does: leases and timers.
+    pub store: StoreTime,
+}
+
+impl Default for Clocks {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            store: StoreTime::default(),
+        }
+    }
 }
 
 /// Why an app does not start.
@@ -130,12 +147,20 @@ impl App {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub async fn start(config: Config, work: Work) -> Result<Self, StartError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self::start_by(config, work, Clocks::default()).await
+    }
+
+    /// The same, by other clocks.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_by(config: Config, work: Work, clocks: Clocks) -> Result<Self, StartError> {
+        let Clocks { clock, store: time } = clocks;
         let layout = Layout::new(&config.data_dir);
         let secrets = crate::config::secrets(&config.settings)?;
         let channels = agentwright_notify::open(&config.settings.notify, &secrets)?;
         let window = config.settings.queue.window()?;
-        let store = open(&config).await?;
+        let store = open(&config, time).await?;
         let public_url = config.settings.public_url.as_deref();
         let mut channels = Asking::around(channels, &store, public_url);
         let sandbox = sandbox(&config)?;
@@ -207,6 +232,8 @@ impl App {
         if !self.inner.fenced {
             self.tasks().spawn(heart::run(self.clone()));
             self.tasks().spawn(table::run(self.clone()));
+            self.tasks().spawn(crate::queue::watch::run(self.clone()));
+            self.tasks().spawn(crate::queue::push::run(self.clone()));
         }
     }
 
@@ -254,6 +281,11 @@ impl App {
 
     pub(crate) fn layout(&self) -> &Layout {
         &self.inner.layout
+    }
+
+    /// What reads references. It blocks.
+    pub(crate) fn secrets(&self) -> &Resolve {
+        &self.inner.secrets
     }
 
     /// The value that a reference (`env:NAME`, …) names, or why there is none, without it.
@@ -315,6 +347,11 @@ impl App {
     /// Whether it is ending, or was asked to.
     pub(crate) fn stops(&self) -> bool {
         self.inner.stopping.is_cancelled() || self.inner.stop_asked.is_cancelled()
+    }
+
+    /// When it was started, ms.
+    pub(crate) fn started_at_ms(&self) -> i64 {
+        self.inner.started_at_ms
     }
 
     /// Seconds since the start.
@@ -396,7 +433,7 @@ impl App {
             service: "agentwright".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            started_at: Time::from_ms(it.started_at_ms),
+            started_at: agentwright_api::Time::from_ms(it.started_at_ms),
             boot_id: it.boot_id.clone(),
             data_dir: it.config.data_dir.display().to_string(),
             listen: it.listening.get().map(ToString::to_string),
@@ -404,13 +441,14 @@ impl App {
     }
 }
 
-async fn open(config: &Config) -> Result<Store, OpenError> {
+async fn open(config: &Config, time: StoreTime) -> Result<Store, OpenError> {
     let location = match config.settings.store.as_str() {
         "sqlite" => Location::Sqlite(config.data_dir.join("agentwright.db")),
         url => Location::Postgres(url.to_owned()),
     };
     let options = Options {
         artifacts_quota_bytes: config.settings.artifacts_quota_mb.saturating_mul(1_000_000),
+        time,
         ..Options::new(&config.data_dir)
     };
     Store::open(location, options).await

@@ -54,18 +54,17 @@ impl Asking {
     /// The message with what can be done about it, as things stand now.
     async fn answerable(&self, message: &Message) -> Result<Message, agentwright_store::Error> {
         let mut message = message.clone();
-        if !message.notice.topic.starts_with(BUILDS) {
+        let about = message.run.clone().map(RunId::new);
+        let Some(id) = about.filter(|_| message.notice.topic.starts_with(BUILDS)) else {
             return Ok(message);
-        }
+        };
         if message.notice.topic == WAITING {
             let scope = OrgScope::authenticated(OrganizationId::new(&message.organization));
-            let run = self.store.run(&scope, &RunId::new(&message.run)).await?;
+            let run = self.store.run(&scope, &id).await?;
             match run.as_ref().and_then(|run| asked(run, &message.id)) {
                 Some((gate, subject)) => {
                     for does in [Does::Approve, Does::Reject] {
-                        let action = self
-                            .decides(does, &message, &scope, (gate, subject))
-                            .await?;
+                        let action = self.decides(does, &id, &scope, (gate, subject)).await?;
                         message.actions.push(action);
                     }
                 }
@@ -74,7 +73,7 @@ impl Asking {
                 }
             }
         }
-        let url = format!("{}/builds/{}", self.public_url, message.run);
+        let url = format!("{}/builds/{id}", self.public_url);
         let does = Does::Open;
         message.actions.push(Action { does, url });
         Ok(message)
@@ -83,14 +82,14 @@ impl Asking {
     async fn decides(
         &self,
         does: Does,
-        message: &Message,
+        run: &RunId,
         scope: &OrgScope,
         (gate, subject): (Gate, &Subject),
     ) -> Result<Action, agentwright_store::Error> {
         let token = new_token();
         let of = DecisionToken {
             scope: scope.clone(),
-            run: RunId::new(&message.run),
+            run: run.clone(),
             gate,
             subject: subject.digest.clone(),
             approves: does == Does::Approve,

@@ -17,6 +17,7 @@ pub(crate) use trail::{Trail, actor, digest};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::Who;
+use crate::routes::inbound;
 use agentwright_domain::principal::{KeyKind, Principal, Role};
 use agentwright_store::{ApiKey, KeyCheck, OrgScope};
 use axum::extract::{Request, State};
@@ -76,8 +77,9 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
 async fn admit(app: &App, mut request: Request) -> Result<Request, ApiError> {
     // Nothing that came over the wire is an extension; this is only against a second pass.
     request.extensions_mut().remove::<Who>();
-    // The token in the path is the key, whoever opens it.
-    if request.uri().path().starts_with(crate::asking::PATH) {
+    // The token in the path, or the signature over the body, is the key, whoever sends it.
+    let path = request.uri().path();
+    if path.starts_with(crate::asking::PATH) || path.starts_with(inbound::PATH) {
         return Ok(request);
     }
     let shown = Shown::of(request.headers())?;

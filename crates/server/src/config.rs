@@ -3,17 +3,20 @@
 //! The only place besides the command line's edge that reads the environment. Every error names the key and
 //! where it came from; an unknown key is an error.
 
+mod queue;
+
 use crate::secrets::Resolve;
-use agentwright_domain::build::ApprovalMode;
 use agentwright_llm::detect::OLLAMA_URL;
 use agentwright_llm::{ModelsConfig, Prices};
 pub use agentwright_notify::ChannelConfig as NotifyChannel;
 use agentwright_pipeline::{CONVENTIONS_MAX, CoderConfig, ModelSettings, OverseerConfig};
-use agentwright_queue::window::{NotAWindow, Window};
 pub use agentwright_vault::Config as VaultConfig;
 use agentwright_vault::{NotAVault, Vault};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+pub use queue::{
+    HookSettings, PushSettings, QueueSettings, ReportSettings, RoomSettings, WatchSettings,
+};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -183,63 +186,6 @@ impl Settings {
     /// Executions of one organization at once.
     pub(crate) fn organization_executions(&self) -> u32 {
         self.executions_per_organization.unwrap_or(self.executions)
-    }
-}
-
-/// Builds that start by themselves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct QueueSettings {
-    /// The directory of `BUILD_QUEUE.md` and of what is written about builds, absolute; without it there is no file.
-    pub dir: Option<PathBuf>,
-    /// Seconds between looks at the queue, 10 to 86400.
-    pub heartbeat_s: u64,
-    /// Builds that may have started by themselves at once, 1 to 64.
-    pub limit: u32,
-    /// When medium items may start, `"22:00"`; inclusive.
-    pub off_hours_from: String,
-    /// Until when, `"06:00"`; exclusive.
-    pub off_hours_to: String,
-    /// The person's time zone, IANA; the machine's where nothing is said.
-    pub zone: Option<String>,
-    /// When a person is asked by these builds.
-    pub mode: ApprovalMode,
-}
-
-impl Default for QueueSettings {
-    fn default() -> Self {
-        Self {
-            dir: None,
-            heartbeat_s: 30 * 60,
-            limit: 1,
-            off_hours_from: "22:00".into(),
-            off_hours_to: "06:00".into(),
-            zone: None,
-            mode: ApprovalMode::default(),
-        }
-    }
-}
-
-impl QueueSettings {
-    /// What is wrong with it.
-    fn problem(&self) -> Option<String> {
-        if let Err(why) = self.window() {
-            return Some(format!("has off-hours that cannot be meant: {why}"));
-        }
-        if self.dir.as_ref().is_some_and(|dir| !dir.is_absolute()) {
-            return Some("has a dir that is not an absolute path".into());
-        }
-        let bounds = (10..=86_400).contains(&self.heartbeat_s) && (1..=64).contains(&self.limit);
-        let said = "has a heartbeat_s outside of 10 to 86400, or a limit outside of 1 to 64";
-        (!bounds).then(|| said.into())
-    }
-
-    /// The off-hours in the person's zone.
-    pub(crate) fn window(&self) -> Result<Window, NotAWindow> {
-        let system = || jiff::tz::TimeZone::system().iana_name().map(str::to_owned);
-        let zone = self.zone.clone().or_else(system);
-        let zone = zone.as_deref().unwrap_or("UTC");
-        Window::new(&self.off_hours_from, &self.off_hours_to, zone)
     }
 }
 
@@ -469,6 +415,14 @@ impl Config {
             .into_iter()
             .collect()
     }
+}
+
+/// What ssh finds its keys by.
+pub(crate) fn ssh() -> Vec<(&'static str, String)> {
+    let known = ["HOME", "SSH_AUTH_SOCK"].into_iter();
+    known
+        .filter_map(|name| Some((name, variable(name)?)))
+        .collect()
 }
 
 /// The home directory of the daemon's user.

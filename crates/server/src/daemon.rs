@@ -14,7 +14,7 @@ pub use detached::{DetachError, EXIT_RUNNING, Started, start_detached};
 pub use place::PlaceError;
 pub use up::{Welcome, check, up};
 
-use crate::app::{App, StartError, Work};
+use crate::app::{App, Clocks, StartError, Work};
 use crate::config::Config;
 use agentwright_domain::run::RunStatus;
 use agentwright_store::{OrgScope, RunFilter};
@@ -263,6 +263,16 @@ impl Served {
     pub async fn start(config: Config, work: Work) -> Result<Self, DaemonError> {
         let held = Held::take(&config.data_dir)?;
         Self::open(config, work, held).await
+    }
+
+    /// The same, by other clocks.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub async fn start_by(config: Config, work: Work, clocks: Clocks) -> Result<Self, DaemonError> {
+        let held = Held::take(&config.data_dir)?;
+        let app = App::start_by(config, work, clocks).await?;
+        Self::serve(app, held).await
     }
 
     /// The same as `agentwright up` does it: see [`up()`].

@@ -200,7 +200,8 @@ fn validated<T: Validate<Context = ()>>(value: T) -> Result<T, ApiError> {
     }
 }
 
-fn of_report(report: &garde::Report) -> ApiError {
+/// What garde found, as a refusal.
+pub(crate) fn of_report(report: &garde::Report) -> ApiError {
     let problems = report.iter().map(|(path, error)| FieldProblem {
         at: path.to_string(),
         problem: error.to_string(),

@@ -4,6 +4,8 @@ use crate::app::App;
 use crate::estimates::History;
 use crate::live::{Everything, Feeds};
 use crate::metrics::Metrics;
+use crate::queue::around::Surroundings;
+use crate::queue::watch::Watching;
 use crate::rates::Rates;
 
 /// All of it. Cheap to make; nothing in it runs by itself.
@@ -14,6 +16,8 @@ pub(crate) struct Front {
     metrics: Metrics,
     rates: Rates,
     history: History,
+    surroundings: Surroundings,
+    watching: Watching,
 }
 
 impl App {
@@ -35,5 +39,13 @@ impl App {
 
     pub(crate) fn history(&self) -> &History {
         &self.front().history
+    }
+
+    pub(crate) fn surroundings(&self) -> &Surroundings {
+        &self.front().surroundings
+    }
+
+    pub(crate) fn watching(&self) -> &Watching {
+        &self.front().watching
     }
 }

@@ -38,8 +38,9 @@ mod show;
 mod submit;
 mod view;
 
-pub use app::{App, Executors, StartError, Work};
+pub use app::{App, Clocks, Executors, StartError, Work};
 pub use config::{
-    Config, ConfigError, Flags, LogLevel, NotifyChannel, QueueSettings, Settings, VaultConfig,
+    Config, ConfigError, Flags, HookSettings, LogLevel, NotifyChannel, PushSettings, QueueSettings,
+    ReportSettings, RoomSettings, Settings, VaultConfig, WatchSettings,
 };
 pub use openapi::text as openapi;

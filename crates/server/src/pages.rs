@@ -16,6 +16,7 @@ mod fresh;
 mod lists;
 mod live;
 mod money;
+mod queue;
 mod settings;
 
 use crate::app::App;
@@ -49,6 +50,10 @@ pub(crate) fn router() -> Router<App> {
         .route("/deployments/{name}/rollback", post(deployments::rollback))
         .route("/deployments/{name}/remove", post(deployments::remove))
         .route("/services", get(deployments::services))
+        .route("/queue", get(queue::page).post(queue::add))
+        .route("/queue/look", post(queue::look))
+        .route("/queue/{label}/change", post(queue::change))
+        .route("/report", get(queue::reports))
         .route("/costs", get(money::costs))
         .route("/costs/budgets/{scope}", post(money::set))
         .route("/insights", get(money::insights))

@@ -9,6 +9,7 @@ pub(crate) mod executions;
 pub(crate) mod executor;
 pub(crate) mod files;
 pub(crate) mod hooks;
+pub(crate) mod inbound;
 pub(crate) mod keys;
 pub(crate) mod organizations;
 pub(crate) mod plans;

@@ -217,15 +217,16 @@ pub(crate) async fn build(
 }
 
 /// A build of the queue, under an id that was kept before: submitting it again changes nothing. It names the build
-/// that it repeats.
+/// that it repeats, and may work for twice the time that its item estimates (requirements B11).
 pub(crate) async fn queued(
     app: &App,
     who: &Who,
     id: RunId,
     request: CreateBuild,
-    repeats: Option<RunId>,
+    (repeats, estimated_ms): (Option<RunId>, Option<i64>),
 ) -> Result<Build, ApiError> {
     let mut wish = Wish::of(app, request, who).await;
+    wish.state.policy.work_max_ms = estimated_ms.map(|ms| ms.saturating_mul(2));
     // A live build may have the label: a number is put behind it.
     if let Label::Given(label) = wish.label {
         wish.label = Label::Made(label);

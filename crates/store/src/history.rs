@@ -303,7 +303,7 @@ impl Store {
     }
 }
 
-fn id_set(ids: &[RunId]) -> Result<String, Error> {
+pub(crate) fn id_set(ids: &[RunId]) -> Result<String, Error> {
     let ids: Vec<Value> = ids
         .iter()
         .map(|id| serde_json::json!({ "id": id }))

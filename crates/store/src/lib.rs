@@ -24,6 +24,7 @@ mod organizations;
 mod outbox;
 mod queue;
 mod removal;
+mod reports;
 mod rows;
 mod runs;
 mod scope;
@@ -49,9 +50,10 @@ pub use keys::{
 };
 pub use open::{Location, Options, Time};
 pub use organizations::OrganizationRow;
-pub use outbox::{Delivery, OutboxRow};
-pub use queue::{Answer, Backlog, IDEAS_MAX, Idea, Look, RECEIPTS_MAX, Receipt};
+pub use outbox::{Delivery, OutboxRow, Told};
+pub use queue::{Answer, Backlog, BeingBuilt, IDEAS_MAX, Idea, Look, RECEIPTS_MAX, Receipt};
 pub use removal::{Deleted, Retention, SWEEP_MAX};
+pub use reports::{EndedOf, KeptReport};
 pub use rows::{DeploymentRow, Event, RunFilter, RunRow, TestResultRow, UsageTotals};
 pub use runs::EVENTS_MAX;
 pub use scope::OrgScope;
@@ -91,6 +93,7 @@ pub fn statements() -> Vec<&'static Statement> {
         outbox::STATEMENTS,
         queue::STATEMENTS,
         removal::STATEMENTS,
+        reports::STATEMENTS,
         runs::STATEMENTS,
         secret::STATEMENTS,
         sessions::STATEMENTS,

@@ -38,6 +38,11 @@ const ALL: &[(i64, &str, &str)] = &[
         include_str!("../migrations/0006_backlogs.sql"),
     ),
     (
+        7,
+        "notices of no run, reports and inbound webhooks",
+        include_str!("../migrations/0007_watching.sql"),
+    ),
+    (
         8,
         "indexes that lead to one run",
         include_str!("../migrations/0008_indexes_of_runs.sql"),

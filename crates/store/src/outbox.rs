@@ -27,6 +27,11 @@ crate::db::statements! {
         "SELECT organization_id, id, run_id, topic, title, body, created_at_ms, status, tries,
            delivered_to, last_error FROM outbox
          WHERE organization_id = $1 ORDER BY created_at_ms DESC, id DESC LIMIT CAST($2 AS BIGINT)";
+    TELL = "writing a notice of no commit":
+        "INSERT INTO outbox (organization_id, id, run_id, topic, title, body, created_at_ms, status, tries,
+           not_before_ms, delivered_to)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'waiting', 0, $7, '[]')
+         ON CONFLICT (organization_id, id) DO NOTHING";
     NEXT_DUE = "looking when the next notice is due":
         "SELECT not_before_ms FROM outbox WHERE status = 'waiting' ORDER BY not_before_ms LIMIT 1";
 }
@@ -72,8 +77,8 @@ pub struct OutboxRow {
     pub id: String,
     /// Whose.
     pub scope: OrgScope,
-    /// The run that it is about.
-    pub run: RunId,
+    /// The run that it is about, where it is about one.
+    pub run: Option<RunId>,
     /// What is said.
     pub notice: Notice,
     /// When it was written, ms.
@@ -88,7 +93,36 @@ pub struct OutboxRow {
     pub delivery: Delivery,
 }
 
+/// A notice that no commit of a run writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Made from what it tells of: the same thing is told once, however often it is noticed.
+    pub id: String,
+    /// The run that it is about.
+    pub run: Option<RunId>,
+    /// What is said.
+    pub notice: Notice,
+}
+
 impl Store {
+    /// Puts a notice into the outbox; `false` when it was told already.
+    pub async fn tell(&self, scope: &OrgScope, told: &Told) -> Result<bool, Error> {
+        let now_ms = self.now_ms().await?;
+        let args = [
+            scope.arg(),
+            Arg::Text(&told.id),
+            Arg::OptText(told.run.as_ref().map(RunId::as_str)),
+            Arg::Text(&told.notice.topic),
+            Arg::Text(&told.notice.title),
+            Arg::Text(&told.notice.body),
+            Arg::Int(now_ms),
+        ];
+        self.within_of(scope, async |conn| {
+            Ok(conn.execute(&TELL, &args).await? == 1)
+        })
+        .await
+    }
+
     /// Takes due notices, oldest first; each is this caller's for `lease_ms`.
     pub async fn due_notices(&self, limit: u32, lease_ms: i64) -> Result<Vec<OutboxRow>, Error> {
         let now_ms = self.now_ms().await?;
@@ -146,7 +180,7 @@ fn outbox_row(row: &Row) -> Result<OutboxRow, Error> {
     Ok(OutboxRow {
         id: row.text("id")?,
         scope: OrgScope::authenticated(organization),
-        run: RunId::new(row.text("run_id")?),
+        run: row.opt_text("run_id")?.map(RunId::new),
         notice: Notice {
             topic: row.text("topic")?,
             title: row.text("title")?,

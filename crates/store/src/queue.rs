@@ -8,6 +8,7 @@ use crate::db::{Arg, Row, json_rows, json_text};
 use crate::error::Error;
 use crate::scope::OrgScope;
 use agentwright_domain::ids::{OrganizationId, RunId, Slug};
+use agentwright_domain::run::RunStatus;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,6 +16,8 @@ use serde_json::Value;
 pub const IDEAS_MAX: usize = 10_000;
 /// Answers that are kept of one idea; the oldest go first.
 pub const RECEIPTS_MAX: i64 = 50;
+/// How long a message of a webhook is known: a month, far longer than any sender repeats it.
+const MESSAGES_KEPT_MS: i64 = 30 * 24 * 3_600_000;
 /// How long looks are kept: a month.
 const LOOKS_KEPT_MS: i64 = 30 * 24 * 3_600_000;
 /// Looks of one answer.
@@ -78,6 +81,23 @@ crate::db::statements! {
     RECEIPTS = "reading the answers of an idea":
         "SELECT label, seq, decision, detail, first_at_ms, last_at_ms, looks
          FROM queue_receipts WHERE organization_id = $1 AND label = $2 ORDER BY seq DESC";
+    BUILDING = "reading what of a backlog is being built":
+        "SELECT i.label, i.builder_status, i.run_id, r.status FROM automation_ideas AS i
+         LEFT JOIN runs AS r ON r.organization_id = i.organization_id AND r.id = i.run_id
+         WHERE i.organization_id = $1 AND i.builder_status IN ('queued', 'building', 'awaiting_approval')";
+    PARKED = "reading until when builds wait for a quota":
+        "SELECT min(d.not_before_ms) AS until_ms FROM dispatch AS d
+         JOIN runs AS r ON r.id = d.run_id AND r.organization_id = $1
+         WHERE r.kind = 'build' AND r.status = 'ready' AND d.not_before_ms > $2
+           AND 'parked' = (SELECT s.status FROM stages AS s
+             WHERE s.organization_id = r.organization_id AND s.run_id = r.id ORDER BY s.epoch DESC LIMIT 1)";
+    KNOWN_MESSAGE = "looking for a message of a webhook":
+        "SELECT label FROM hook_messages WHERE organization_id = $1 AND hook = $2 AND message = $3";
+    KEEP_MESSAGE = "noting a message of a webhook":
+        "INSERT INTO hook_messages (organization_id, hook, message, label, at_ms) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (organization_id, hook, message) DO NOTHING";
+    OLD_MESSAGES = "forgetting old messages of webhooks":
+        "DELETE FROM hook_messages WHERE organization_id = $1 AND at_ms < $2";
     LOOK = "noting a look at the backlog":
         "INSERT INTO heartbeats (organization_id, at_ms, cause, items, started)
          VALUES ($1, $2, $3, $4, $5)
@@ -226,6 +246,19 @@ pub struct Look {
     pub started: u32,
 }
 
+/// An idea that is being built, and how its run stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BeingBuilt {
+    /// Which idea.
+    pub label: Slug,
+    /// What the backlog says of it.
+    pub builder_status: String,
+    /// Its build.
+    pub run: Option<RunId>,
+    /// How that stands; `None` where it was kept and never submitted.
+    pub status: Option<RunStatus>,
+}
+
 #[derive(Serialize)]
 struct Labelled<'a> {
     label: &'a str,
@@ -255,6 +288,77 @@ impl Store {
             revision: revision.unwrap_or(0),
             ideas: ideas?,
         })
+    }
+
+    /// The revision alone: what a look every second can afford, however long the backlog is.
+    pub async fn backlog_revision(&self, scope: &OrgScope) -> Result<i64, Error> {
+        let mut held = self.inner.db.reader_of(scope).await?;
+        let rows = held.conn().fetch(&REVISION, &[scope.arg()]).await?;
+        let revision = rows.first().map(|row| row.int("revision")).transpose()?;
+        Ok(revision.unwrap_or(0))
+    }
+
+    /// The ideas that are being built.
+    pub async fn being_built(&self, scope: &OrgScope) -> Result<Vec<BeingBuilt>, Error> {
+        let mut held = self.inner.db.reader_of(scope).await?;
+        let rows = held.conn().fetch(&BUILDING, &[scope.arg()]).await?;
+        let built = |row: &Row| {
+            let status = row.opt_text("status")?;
+            Ok(BeingBuilt {
+                label: row.parse("label", |text| Slug::parse(text).ok())?,
+                builder_status: row.text("builder_status")?,
+                run: row.opt_text("run_id")?.map(RunId::new),
+                status: status.as_deref().and_then(RunStatus::from_word),
+            })
+        };
+        rows.iter().map(built).collect()
+    }
+
+    /// Until when builds of an organization wait for a model's quota, ms; the soonest.
+    pub async fn quota_until(&self, scope: &OrgScope) -> Result<Option<i64>, Error> {
+        let now_ms = self.now_ms().await?;
+        let mut held = self.inner.db.reader_of(scope).await?;
+        let args = [scope.arg(), Arg::Int(now_ms)];
+        let rows = held.conn().fetch(&PARKED, &args).await?;
+        rows.first().map_or(Ok(None), |row| row.opt_int("until_ms"))
+    }
+
+    /// The item that a message of a webhook became, where it came before.
+    pub async fn hook_message(
+        &self,
+        scope: &OrgScope,
+        hook: &str,
+        message: &str,
+    ) -> Result<Option<Slug>, Error> {
+        let mut held = self.inner.db.reader_of(scope).await?;
+        let args = [scope.arg(), Arg::Text(hook), Arg::Text(message)];
+        let rows = held.conn().fetch(&KNOWN_MESSAGE, &args).await?;
+        let label = |row: &Row| row.parse("label", |text| Slug::parse(text).ok());
+        rows.first().map(label).transpose()
+    }
+
+    /// Notes what a message of a webhook became.
+    pub async fn keep_hook_message(
+        &self,
+        scope: &OrgScope,
+        hook: &str,
+        message: &str,
+        label: &Slug,
+    ) -> Result<(), Error> {
+        let now_ms = self.now_ms().await?;
+        self.within_of(scope, async |conn| {
+            let old = [scope.arg(), Arg::Int(now_ms - MESSAGES_KEPT_MS)];
+            conn.execute(&OLD_MESSAGES, &old).await?;
+            let args = [
+                scope.arg(),
+                Arg::Text(hook),
+                Arg::Text(message),
+                Arg::Text(label.as_str()),
+                Arg::Int(now_ms),
+            ];
+            conn.execute(&KEEP_MESSAGE, &args).await.map(|_| ())
+        })
+        .await
     }
 
     /// Writes ideas that are new or changed and removes others, all or nothing. `false`, and nothing written, when

@@ -32,6 +32,8 @@ crate::db::statements! {
     DEL_QUEUE = "deleting the state of an organization's backlog": "DELETE FROM queue_state WHERE organization_id = $1";
     DEL_RECEIPTS = "deleting an organization's receipts": "DELETE FROM queue_receipts WHERE organization_id = $1";
     DEL_LOOKS = "deleting an organization's heartbeats": "DELETE FROM heartbeats WHERE organization_id = $1";
+    DEL_REPORTS = "deleting an organization's reports": "DELETE FROM reports WHERE organization_id = $1";
+    DEL_MESSAGES = "deleting what webhooks brought an organization": "DELETE FROM hook_messages WHERE organization_id = $1";
     DEL_CALLS = "deleting an organization's model calls": "DELETE FROM llm_calls WHERE organization_id = $1";
     DEL_BUDGETS = "deleting an organization's budgets": "DELETE FROM budgets WHERE organization_id = $1";
     DEL_OUTBOX = "deleting an organization's notices": "DELETE FROM outbox WHERE organization_id = $1";
@@ -107,6 +109,8 @@ static OF_ORGANIZATION: &[&Statement] = &[
     &DEL_QUEUE,
     &DEL_RECEIPTS,
     &DEL_LOOKS,
+    &DEL_REPORTS,
+    &DEL_MESSAGES,
     &DEL_CALLS,
     &DEL_BUDGETS,
     &DEL_OUTBOX,

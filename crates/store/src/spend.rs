@@ -45,6 +45,11 @@ crate::db::statements! {
            cost_micro_usd = CAST($5 AS BIGINT), price = $11, ended = $12, request_id = $13,
            first_ms = $14
          WHERE organization_id = $1 AND id = $2 AND settled_at_ms IS NULL";
+    ACTIVITY = "reading what the models of a build are doing":
+        "SELECT CAST(COALESCE(sum(CASE WHEN settled_at_ms IS NULL AND reserved_at_ms >= $3 THEN 1 ELSE 0 END), 0) AS BIGINT)
+             AS open,
+           CAST(COALESCE(sum(CASE WHEN settled_at_ms IS NULL THEN 0 ELSE tokens END), 0) AS BIGINT) AS tokens
+         FROM llm_calls WHERE organization_id = $1 AND run_id = $2";
     BUDGETS = "reading budgets":
         "SELECT scope, subject, budget FROM budgets
          WHERE organization_id = $1 AND subject IN ('', CAST($2 AS TEXT))";
@@ -221,6 +226,22 @@ impl Store {
             conn.execute(&SETTLE, &args).await.map(|_| ())
         })
         .await
+    }
+
+    /// Whether a model is being asked for a build since that time, and how many tokens have come of all its calls: what
+    /// is evidence of work. A call that a dead worker left open counts until its successor begins.
+    pub async fn model_activity(
+        &self,
+        scope: &OrgScope,
+        run: &RunId,
+        since_ms: i64,
+    ) -> Result<(bool, i64), Error> {
+        let args = [scope.arg(), Arg::Text(run.as_str()), Arg::Int(since_ms)];
+        let mut held = self.inner.db.reader_of(scope).await?;
+        let rows = held.conn().fetch(&ACTIVITY, &args).await?;
+        rows.first().map_or(Ok((false, 0)), |row| {
+            Ok((row.int("open")? > 0, row.int("tokens")?))
+        })
     }
 
     /// The limits as they hold for a build, or, without one, for any new build.

@@ -101,6 +101,15 @@ impl Verifier {
         Self { sandbox, settings }
     }
 
+    /// The same, whose processes are known under a name ([`Sandbox::living`]).
+    #[must_use]
+    pub fn named(&self, name: &str) -> Self {
+        Self {
+            sandbox: Arc::new(self.sandbox.named(name)),
+            settings: self.settings,
+        }
+    }
+
     /// Tests code against its spec: structure, deployment, smoke, assertion; the first that does not hold
     /// stops. Never an error: a fault of ours is a result of level 0.
     pub async fn verify(

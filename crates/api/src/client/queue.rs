@@ -53,6 +53,11 @@ impl Client {
         self.post("/heartbeat", request, None).await
     }
 
+    /// A report of a time.
+    pub async fn report(&self, query: &crate::ReportQuery) -> Result<crate::Report, ClientError> {
+        self.read("/report", query).await
+    }
+
     /// The heartbeat's settings and last looks.
     pub async fn heartbeat(&self) -> Result<Heartbeat, ClientError> {
         self.read("/heartbeat", &()).await

@@ -17,7 +17,8 @@ Examples:
 pub(super) const HEARTBEAT_HELP: &str = "Examples:
   agentwright heartbeat             looks at the queue now, and starts what may start
   agentwright heartbeat --check     only says what would start, and why the rest would not
-  agentwright heartbeat --monitor   the settings and the last looks";
+  agentwright heartbeat --monitor   the settings and the last looks
+  agentwright heartbeat --fail spotify   ends a build that gets nowhere; it is built again in five minutes";
 
 pub(super) const STATUS_HELP: &str = "Examples:
   agentwright status
@@ -73,6 +74,11 @@ pub(crate) enum QueueCommand {
     },
     /// Build it anew after it failed too often
     Retry {
+        /// Its label or name
+        item: String,
+    },
+    /// End a build that gets nowhere; it is built again in five minutes
+    Fail {
         /// Its label or name
         item: String,
     },
@@ -137,6 +143,28 @@ pub(crate) struct Heartbeat {
     /// Show settings and last looks
     #[arg(long)]
     pub(crate) monitor: bool,
+    /// End the build of an item that gets nowhere; it is built again in five minutes
+    #[arg(long, value_name = "ITEM", conflicts_with_all = ["check", "monitor"])]
+    pub(crate) fail: Option<String>,
+}
+
+pub(super) const REPORT_HELP: &str = "Examples:
+  agentwright report                                 the last 24 hours
+  agentwright report --from 2026-02-01 --to 2026-02-06
+  agentwright report --night 2026-02-06              as it was written that evening";
+
+/// `report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// From this date or time on
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Until this date, all of it, or this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// The report of that evening, as it was written
+    #[arg(long, value_name = "DATE", conflicts_with_all = ["from", "to"])]
+    pub(crate) night: Option<String>,
 }
 
 /// `status`.

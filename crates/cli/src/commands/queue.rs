@@ -2,12 +2,13 @@
 
 use agentwright_api::{
     BeatMode, BeatRequest, QueueAdds, QueueChange, QueueImport, QueueItem, QueuePriority,
+    QueueProgress, ReportQuery,
 };
 use agentwright_domain::ids::Slug;
 
 use super::App;
 use super::plan::here;
-use crate::args::{Heartbeat, Priority, QueueAdd, QueueCommand, QueueStatus};
+use crate::args::{Heartbeat, Priority, QueueAdd, QueueCommand, QueueStatus, ReportArgs};
 use crate::fault::{Exit, Fault};
 use crate::output::{safe_line, table, zone};
 
@@ -59,6 +60,7 @@ pub(super) async fn queue(app: &App, command: QueueCommand) -> Result<Exit, Faul
         QueueCommand::Priority { item, to } => (item, QueueChange::Priority { to: priority(to) }),
         QueueCommand::Approve { item } => (item, QueueChange::Approve {}),
         QueueCommand::Retry { item } => (item, QueueChange::Retry {}),
+        QueueCommand::Fail { item } => (item, QueueChange::Fail {}),
     };
     let changed = client.queue_change(&item, &change).await?;
     app.out.json(&changed);
@@ -135,10 +137,11 @@ fn listed(app: &App, items: &[&QueueItem]) {
     let rows = items
         .iter()
         .map(|item| {
-            let why = item.why.as_ref().map_or_else(
-                || "not looked at yet".to_owned(),
-                |why| safe_line(&why.words),
-            );
+            let why = match (&item.progress, &item.why) {
+                (Some(progress), _) => getting_on(progress),
+                (None, Some(why)) => safe_line(&why.words),
+                (None, None) => "not looked at yet".to_owned(),
+            };
             let place = item
                 .position
                 .map_or_else(String::new, |place| place.to_string());
@@ -158,6 +161,39 @@ fn listed(app: &App, items: &[&QueueItem]) {
         .collect();
     app.out
         .line(table(&["", "item", "priority", "status", "why"], rows));
+}
+
+/// How far a build is and whether it gets on.
+fn getting_on(it: &QueueProgress) -> String {
+    let because = it
+        .because
+        .as_ref()
+        .map_or_else(String::new, |why| format!(": {}", safe_line(why)));
+    let expected = it
+        .expected
+        .map_or_else(String::new, |at| format!(", expected at {at}"));
+    format!(
+        "{} %, {}, {}{because}{expected}",
+        it.percent,
+        safe_line(&it.phase),
+        safe_line(&it.verdict)
+    )
+}
+
+/// `report`.
+pub(super) async fn report(app: &App, args: ReportArgs) -> Result<Exit, Fault> {
+    let client = app.data.connect(&app.out).await?;
+    let query = ReportQuery {
+        from: args.from,
+        to: args.to,
+        night: args.night,
+    };
+    let report = client.report(&query).await?;
+    app.out.json(&report);
+    for line in report.markdown.lines() {
+        app.out.line(safe_line(line));
+    }
+    Ok(Exit::Done)
 }
 
 /// `why`.
@@ -183,6 +219,9 @@ pub(super) async fn why(app: &App, item: &str) -> Result<Exit, Fault> {
 
 /// `heartbeat`.
 pub(super) async fn heartbeat(app: &App, args: Heartbeat) -> Result<Exit, Fault> {
+    if let Some(item) = args.fail {
+        return queue(app, QueueCommand::Fail { item }).await;
+    }
     let client = app.data.connect(&app.out).await?;
     if args.monitor {
         let heartbeat = client.heartbeat().await?;

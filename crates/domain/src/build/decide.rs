@@ -194,15 +194,22 @@ impl At<'_> {
             Stage::Verify => self.verified(to),
             Stage::Preview => self.gate(to, Gate::Deploy),
             Stage::Deploy => to.work(Stage::Register, 1),
-            Stage::Register => to.end(Phase::Completed { deployed: true }, "completed"),
+            Stage::Register => {
+                to.notices.push(told::completed(self.run, to.facts(), true));
+                to.end(Phase::Completed { deployed: true }, "completed")
+            }
         }
     }
 
     /// All levels hold, and whoever is to look at the code has looked.
-    fn verified(&self, to: Transition) -> Transition {
+    fn verified(&self, mut to: Transition) -> Transition {
         if self.state.policy.auto_deploy {
             to.work(Stage::Preview, 1)
         } else {
+            if !self.replays() {
+                to.notices
+                    .push(told::completed(self.run, to.facts(), false));
+            }
             to.end(
                 Phase::Completed { deployed: false },
                 "verified; not deployed, as asked",

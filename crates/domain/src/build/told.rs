@@ -1,7 +1,7 @@
 //! What people are told about a build, in words. Builds of a row of a person's own table are told as requirements A11
 //! say, to the letter.
 
-use super::{BacklogRow, FailureClass, Stage};
+use super::{BacklogRow, Facts, FailureClass, Stage};
 use crate::approval::Gate;
 use crate::evidence::Verdict;
 use crate::run::{Notice, Record, Run, RunInput};
@@ -97,4 +97,25 @@ fn notice(topic: &str, title: String, body: String) -> Notice {
         title,
         body,
     }
+}
+
+/// That it is done: what was made, where it is, and what to do with it (requirements E10).
+pub(super) fn completed(run: &Run, facts: &Facts, deployed: bool) -> Notice {
+    let label = &run.label;
+    let name = facts.name.as_ref().unwrap_or(label);
+    let mut lines = Vec::new();
+    match (deployed, facts.version) {
+        (true, Some(version)) => lines.push(format!("deployed: {name}, version {version}")),
+        (true, None) => lines.push(format!("deployed: {name}")),
+        (false, _) => lines.push(format!("verified, not deployed: {name}")),
+    }
+    lines.extend(facts.url.iter().map(|url| format!("answers at {url}")));
+    lines.push(format!("code and evidence: agentwright show {label}"));
+    lines.push(if deployed {
+        format!("next: agentwright run-now {name}, agentwright logs {name}")
+    } else {
+        format!("next: agentwright deploy {label}")
+    });
+    let title = format!("{label} is completed");
+    notice("build.completed", title, lines.join("\n"))
 }

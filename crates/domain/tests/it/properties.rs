@@ -473,6 +473,30 @@ fn repair_stops_where_it_gets_nowhere_and_says_why() {
 }
 
 #[test]
+fn a_build_may_work_two_hours_and_longer_only_where_its_estimate_is() {
+    let at = Phase::Stage {
+        stage: Stage::Package,
+        attempt: 1,
+    };
+    let hour = 3_600_000;
+    for (set, worked_ms, over) in [
+        (None, 2 * hour, true),
+        (Some(hour), 2 * hour - 1, false),
+        (Some(8 * hour), 2 * hour, false),
+        (Some(8 * hour), 8 * hour, true),
+    ] {
+        let of = BuildPolicy {
+            work_max_ms: set,
+            ..policy(ApprovalMode::Auto)
+        };
+        let mut run = run(of, proved(), at.clone());
+        run.worked_ms = worked_ms;
+        let limit = run.time_limit().unwrap();
+        assert_eq!(limit.left_ms == 0, over, "{set:?} {worked_ms}: {limit:?}");
+    }
+}
+
+#[test]
 fn a_build_told_not_to_wait_for_a_quota_fails_at_once() {
     let at = Phase::Stage {
         stage: Stage::Generate,

@@ -3,8 +3,10 @@
 use agentwright_api::{
     ActivityNow, Approval, Artifact, BudgetNow, Build, BuildDetail, BuildState, BuildStatus,
     BuildSummary, Check, CheckStatus, Choice, Cost, Deployed, Deployment, DeploymentDetail,
-    Difference, Digests, Doctor, Event, Execution, ExecutionStatus, Health, LevelResult, Missing,
-    Plan, PlanVerdict, Service, StageResult, Time, Version,
+    Difference, Digests, Doctor, Event, Execution, ExecutionStatus, Health, Heartbeat,
+    HeartbeatLook, LevelResult, Missing, Plan, PlanVerdict, QueueItem, QueuePriority,
+    QueueProgress, Receipt, Report, ReportBuild, ReportCause, ReportDay, ReportTotals, Service,
+    StageResult, Time, Version,
 };
 use agentwright_domain::approval::{Gate, GateReason, Subject};
 use agentwright_domain::build::{ApprovalMode, FailureClass};
@@ -47,6 +49,134 @@ pub(crate) fn shell(here: &str) -> Shell {
         waiting: 2,
         now_ms: NOW,
         version: "0.1.0".into(),
+    }
+}
+
+fn item(texts: Texts, label: &str, status: &str, decision: &str) -> QueueItem {
+    QueueItem {
+        label: slug(label),
+        name: texts.say(label),
+        description: Some(texts.say("a playlist of the liked songs")),
+        priority: QueuePriority::Medium,
+        status: status.into(),
+        position: (status != "done").then_some(1),
+        blockers: vec![texts.say("the key of Ann")],
+        start: Some(texts.say("2026-11-22 09:00")),
+        approved_by: None,
+        build: (status != "queued").then(|| id(3)),
+        failures: u32::from(status == "failed"),
+        why: Some(Receipt {
+            decision: decision.into(),
+            words: texts.say("it needs a person's yes: it may destroy something"),
+            detail: json!({}),
+            since: ago(12),
+            last: ago(1),
+            looks: 3,
+        }),
+        progress: (status == "building").then(|| QueueProgress {
+            phase: texts.say("Build"),
+            percent: 40,
+            expected: Some(ago(-30)),
+            verdict: "hung".into(),
+            because: Some(texts.say("the model has sent nothing for 10 minutes")),
+            last: ago(14),
+        }),
+    }
+}
+
+fn heartbeat(late: bool) -> Heartbeat {
+    Heartbeat {
+        every_s: 1_800,
+        off_hours: ["22:00".into(), "06:00".into(), "Europe/Berlin".into()],
+        limit: 1,
+        late,
+        looks: vec![HeartbeatLook {
+            at: ago(4),
+            cause: "time".into(),
+            items: 4,
+            started: 1,
+        }],
+    }
+}
+
+fn queue(texts: Texts) -> QueueGiven {
+    QueueGiven {
+        items: vec![
+            item(texts, "spotify", "building", "start"),
+            item(texts, "clean-up", "queued", "risk"),
+            item(texts, "newsletter", "failed", "escalated"),
+            item(texts, "notes-zip", "done", "done"),
+        ],
+        heartbeat: heartbeat(true),
+        typed: QueueTyped {
+            name: texts.say("Notes"),
+            description: texts.say("every night"),
+            criteria: texts.say("it is there"),
+            priority: "low".into(),
+            estimate: texts.say("4 hours"),
+            blockers: texts.say("nothing"),
+            start: texts.say("soon"),
+        },
+        said: Some(texts.say("It is in the queue.")),
+        problem: Some(texts.say("start: must be a time")),
+    }
+}
+
+fn queue_empty() -> QueueGiven {
+    QueueGiven {
+        items: Vec::new(),
+        heartbeat: heartbeat(false),
+        typed: QueueTyped::default(),
+        said: None,
+        problem: None,
+    }
+}
+
+fn report(texts: Texts) -> Report {
+    Report {
+        night: Some("2026-11-21".into()),
+        from: ago(2 * 1_440),
+        to: ago(0),
+        zone: "Europe/Berlin".into(),
+        ended: vec![ReportBuild {
+            build: id(4),
+            label: slug("notes-zip"),
+            status: "completed".into(),
+            ended_at: ago(90),
+            took_s: 16_200,
+            worked_s: 15_000,
+            estimated_s: Some(14_400),
+            micro_usd: 1_230_000,
+            cpu_ms: 61_000,
+            memory_bytes: 52_000_000,
+            disk_bytes: 4_000_000,
+            outcome: texts.say("deployed as notes-zip"),
+            link: None,
+        }],
+        active: vec![item(texts, "spotify", "building", "start")],
+        queue: vec![item(texts, "clean-up", "queued", "risk")],
+        causes: vec![ReportCause {
+            cause: texts.say("verify: tests"),
+            builds: 2,
+        }],
+        totals: ReportTotals {
+            completed: 1,
+            failed: 2,
+            success_percent: Some(33),
+            ..ReportTotals::default()
+        },
+        days: vec![ReportDay {
+            date: "2026-11-21".into(),
+            completed: 1,
+            failed: 2,
+            cancelled: 0,
+            worked_s: 15_000,
+            micro_usd: 1_230_000,
+            cpu_ms: 61_000,
+            memory_bytes: 52_000_000,
+            disk_bytes: 4_000_000,
+        }],
+        markdown: String::new(),
     }
 }
 
@@ -271,6 +401,7 @@ pub(crate) fn detail(texts: Texts, state: BuildState, at: &str) -> BuildGiven {
     };
     BuildGiven {
         ask,
+        stalled: Some(texts.say("the model has sent nothing for 12 minutes")),
         events: vec![
             event(1, "run.submitted", "spec", "submitted"),
             event(
@@ -842,6 +973,20 @@ pub(crate) fn all(texts: Texts) -> Vec<(&'static str, String)> {
         (
             "services",
             render(&Services::new(shell("services"), vec![service])),
+        ),
+        ("queue", render(&Queue::new(shell("queue"), queue(texts)))),
+        (
+            "queue-empty",
+            render(&Queue::new(shell("queue"), queue_empty())),
+        ),
+        (
+            "report",
+            render(&ReportPage::new(
+                shell("report"),
+                report(texts),
+                (texts.say("2026-11-19"), "2026-11-21".into()),
+                Some(texts.say("from: must be a date")),
+            )),
         ),
         ("costs", render(&Costs::new(shell("costs"), costs))),
         (

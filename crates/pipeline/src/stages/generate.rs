@@ -159,7 +159,7 @@ async fn written(work: &Work<'_>, spec: &Spec) -> Result<String, Stop> {
         tries: work.attempt.saturating_sub(repairs),
         repository: work.repository(),
         scratch: work.scratch(Stage::Generate).await?,
-        sandbox: work.builds.runtime().sandbox().clone(),
+        sandbox: work.builds.runtime().sandbox().named(work.run.id.as_str()),
     };
     let Coded {
         by,

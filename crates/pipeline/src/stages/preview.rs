@@ -60,7 +60,7 @@ async fn look(work: &Work<'_>, spec: &Spec) -> Result<Result<PreviewReport, Stri
     };
     match work
         .builds
-        .verifier()
+        .verifier(work.run)
         .preview(&job, &work.handle.cancelled())
         .await
     {

@@ -46,12 +46,8 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     let reporter = Reports {
         handle: work.handle,
     };
-    let verified = Box::pin(work.builds.verifier().verify(
-        &job,
-        &reporter,
-        &work.handle.cancelled(),
-    ))
-    .await;
+    let (verifier, cancel) = (work.builds.verifier(work.run), work.handle.cancelled());
+    let verified = Box::pin(verifier.verify(&job, &reporter, &cancel)).await;
     for result in &verified.results {
         work.handle
             .record(Record::TestResult(result.clone()))

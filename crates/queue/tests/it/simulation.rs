@@ -134,6 +134,7 @@ impl Sim {
                 .collect(),
             limit: self.limit,
             busy_until_ms: None,
+            calendar_unread: None,
             quota_until_ms: None,
             budget_spent: None,
             no_room: None,

@@ -40,6 +40,7 @@ fn world(window: &Window) -> World<'_> {
         running: Vec::new(),
         limit: 1,
         busy_until_ms: None,
+        calendar_unread: None,
         quota_until_ms: None,
         budget_spent: None,
         no_room: None,
@@ -193,6 +194,15 @@ fn every_reason_can_be_met_and_what_a_person_can_mend_is_told_first() {
     };
     assert_eq!(met(&candidate(&medium), &busy, 23 * HOUR), "calendar");
     assert_eq!(why(&candidate(&plain), &busy, 23 * HOUR), "start");
+    let unread = World {
+        calendar_unread: Some("it is away".into()),
+        ..base.clone()
+    };
+    assert_eq!(
+        met(&candidate(&medium), &unread, 23 * HOUR),
+        "calendar_unread"
+    );
+    assert_eq!(why(&candidate(&plain), &unread, 23 * HOUR), "start");
     let spent = World {
         budget_spent: Some("20 USD a day".into()),
         ..base.clone()
@@ -244,7 +254,7 @@ fn every_reason_can_be_met_and_what_a_person_can_mend_is_told_first() {
     );
     seen.sort();
     seen.dedup();
-    assert_eq!(seen.len(), 17, "every reason was met: {seen:?}");
+    assert_eq!(seen.len(), 18, "every reason was met: {seen:?}");
 }
 
 #[test]

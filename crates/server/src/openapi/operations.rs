@@ -353,6 +353,22 @@ fn queue() -> Vec<Operation> {
             .body::<wire::QueueAdds>()
             .refuses(409)
             .answers::<wire::Page<wire::QueueItem>>(201),
+        post(
+            "/api/v1/hooks/{id}",
+            "Adds an item, signed as Standard Webhooks has it; it needs no key",
+        )
+        .open()
+        .body::<wire::QueueAdd>()
+        .refuses(401)
+        .answers::<wire::HookTaken>(200)
+        .answers::<wire::HookTaken>(201),
+        get(
+            "/api/v1/report",
+            "What was built in a time, what is being built, what waits",
+        )
+        .query::<wire::ReportQuery>()
+        .refuses(404)
+        .answers::<wire::Report>(200),
         post("/api/v1/queue/import", "Adds the items of a file")
             .body::<wire::QueueImport>()
             .refuses(409)

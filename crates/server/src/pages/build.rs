@@ -5,6 +5,7 @@ use super::{asks, files};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{Named, Query};
+use crate::queue::watch::Watched;
 use crate::view;
 use crate::{find, show};
 use agentwright_api::{BuildStatus, Cost, ShowQuery, Time, View};
@@ -83,6 +84,10 @@ pub(super) async fn given(app: &App, frame: &Frame, run: &Run) -> Result<BuildGi
         not_before: not_before
             .filter(|at| queued && *at > app.now_ms())
             .map(Time::from_ms),
+        stalled: match app.watching().of(&run.id) {
+            Watched { verdict, because } if ["hung", "looping"].contains(&verdict) => because,
+            Watched { .. } => None,
+        },
         coder: facts.and_then(|facts| facts.coder.clone()),
         said: None,
         problem: None,

@@ -155,6 +155,11 @@ impl Fields {
         (!text.is_empty()).then(|| text.to_owned())
     }
 
+    /// Whether a field was sent, with or without something in it.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+
     /// Whether a box is ticked.
     pub(crate) fn ticked(&self, name: &str) -> bool {
         !self.text(name).is_empty()

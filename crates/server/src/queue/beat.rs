@@ -1,6 +1,7 @@
 //! One look at the queue: where its builds stand, what starts, and an answer for every item.
 
-use super::{Entry, edit, shown};
+use super::around::{self, Around};
+use super::{Entry, edit, shown, tell};
 use crate::app::App;
 use crate::auth::Trail;
 use crate::error::ApiError;
@@ -11,7 +12,7 @@ use agentwright_api::{Beat, BeatMode, CreateBuild, PlanRequest, PlanVerdict, Tim
 use agentwright_domain::ids::{RunId, Slug};
 use agentwright_domain::principal::{KeyKind, Principal, Role};
 use agentwright_domain::run::{Run, RunKind, RunStatus};
-use agentwright_queue::needs::{Understood, missing};
+use agentwright_queue::needs::{Understood, estimate_ms, missing};
 use agentwright_queue::start::{
     Assessment, Candidate, Decision, RETRIES, Reason, Running, Standing, Started, World, known,
     tick,
@@ -32,6 +33,7 @@ pub(crate) async fn beat(
     mode: BeatMode,
 ) -> Result<Beat, ApiError> {
     let who = queue(scope);
+    let around = around::look(app, scope).await?;
     let foundations = covered(app, &who).await?;
     let runs = under_way(app, scope).await?;
     let ends = ended(app, scope).await?;
@@ -44,6 +46,7 @@ pub(crate) async fn beat(
                 runs: &runs,
                 ends: &ends,
                 foundations: &foundations,
+                around: &around,
             },
             now_ms,
         )
@@ -63,16 +66,22 @@ pub(crate) async fn beat(
             items: u32::try_from(answers.len()).unwrap_or(u32::MAX),
             started: u32::try_from(starts.len()).unwrap_or(u32::MAX),
         };
+        tell::missed(app, scope, &shown::entries(app, scope).await?).await?;
         app.store().write_look(scope, &look, &answers).await?;
+    }
+    let items = shown::items(app, scope).await?;
+    if mode == BeatMode::Start {
+        tell::answers(app, scope, &items).await?;
     }
     Ok(Beat {
         at: Time::from_ms(now_ms),
         started: starts.into_iter().map(|start| start.label).collect(),
-        items: shown::items(app, scope).await?,
+        items,
     })
 }
 
-fn queue(scope: &OrgScope) -> Who {
+/// Who asks for what the queue starts.
+pub(crate) fn queue(scope: &OrgScope) -> Who {
     Who {
         name: NAME.to_owned(),
         scope: scope.clone(),
@@ -93,6 +102,8 @@ struct Seen<'a> {
     ends: &'a HashMap<Slug, Stands>,
     /// Items that a foundation covers.
     foundations: &'a [Slug],
+    /// Calendar, budgets, quotas, room.
+    around: &'a Around,
 }
 
 /// How the last build of an item stands.
@@ -164,7 +175,12 @@ fn look(
         })
         .collect();
     let known = known(entries.iter().map(|entry| &entry.item).zip(&standings));
-    let world = world(app, running(entries, seen.runs, &starts), known);
+    let world = world(
+        app,
+        seen.around,
+        running(entries, seen.runs, &starts),
+        known,
+    );
     let decisions = tick(&candidates, &world, now_ms);
     let labels: Vec<Slug> = of.iter().map(|entry| entry.label().clone()).collect();
     let mut answers = Vec::with_capacity(labels.len());
@@ -191,15 +207,21 @@ fn look(
 }
 
 /// Everything around what may start.
-pub(super) fn world(app: &App, running: Vec<Running>, known: HashMap<Slug, bool>) -> World<'_> {
+pub(super) fn world<'a>(
+    app: &'a App,
+    around: &Around,
+    running: Vec<Running>,
+    known: HashMap<Slug, bool>,
+) -> World<'a> {
     World {
         window: app.queue_window(),
         running,
         limit: app.config().settings.queue.limit as usize,
-        busy_until_ms: None,
-        quota_until_ms: None,
-        budget_spent: None,
-        no_room: None,
+        busy_until_ms: around.busy_until_ms,
+        calendar_unread: around.calendar_unread.clone(),
+        quota_until_ms: around.quota_until_ms,
+        budget_spent: around.budget_spent.clone(),
+        no_room: around.no_room.clone(),
         known,
     }
 }
@@ -296,10 +318,10 @@ pub(super) async fn running_now(app: &App, scope: &OrgScope) -> Result<Vec<Runni
 /// How the builds of items that are being built stand.
 async fn ended(app: &App, scope: &OrgScope) -> Result<HashMap<Slug, Stands>, ApiError> {
     let mut ends = HashMap::new();
-    for entry in shown::entries(app, scope).await? {
-        if let (Standing::Building, Some(run)) = (entry.standing(), &entry.idea.run) {
+    for one in app.store().being_built(scope).await? {
+        if let Some(run) = &one.run {
             let run = app.store().run(scope, run).await?;
-            ends.insert(entry.label().clone(), stands(run.as_ref()));
+            ends.insert(one.label, stands(run.as_ref()));
         }
     }
     Ok(ends)
@@ -319,12 +341,11 @@ fn stands(run: Option<&Run>) -> Stands {
 
 /// Whether a build of the queue stands otherwise than the queue knows: something is to be looked at.
 pub(crate) async fn moved(app: &App, scope: &OrgScope) -> Result<bool, ApiError> {
-    let ends = ended(app, scope).await?;
-    let entries = shown::entries(app, scope).await?;
-    Ok(entries.iter().any(|entry| match ends.get(entry.label()) {
-        None | Some(Stands::GoesOn) => false,
-        Some(Stands::Waits) => entry.idea.builder_status != "awaiting_approval",
-        Some(Stands::Done | Stands::Failed { .. } | Stands::Ended { .. } | Stands::Lost) => true,
+    let built = app.store().being_built(scope).await?;
+    Ok(built.iter().any(|one| match one.status {
+        Some(RunStatus::Ready | RunStatus::Leased) => one.builder_status == "awaiting_approval",
+        Some(RunStatus::Waiting) => one.builder_status != "awaiting_approval",
+        Some(RunStatus::Completed | RunStatus::Failed | RunStatus::Cancelled) | None => true,
     }))
 }
 
@@ -425,8 +446,9 @@ async fn submit(app: &App, who: &Who, start: &Start) {
     let mut request = CreateBuild::of(plan(said));
     request.label = Some(start.label.clone());
     request.mode = app.config().settings.queue.mode;
-    let submitted =
-        submit::queued(app, who, start.id.clone(), request, start.repeats.clone()).await;
+    let estimated_ms = entry.item.estimate.as_deref().and_then(estimate_ms);
+    let of = (start.repeats.clone(), estimated_ms);
+    let submitted = submit::queued(app, who, start.id.clone(), request, of).await;
     match submitted {
         Ok(build) => tracing::info!(label = %start.label, build = %build.id, "started by itself"),
         // The next look finds that it is missing and submits it again.

@@ -231,6 +231,18 @@ pub(crate) async fn change(
             }
             QueueChange::Priority { to } => entries[at].item.priority = priority(*to),
             QueueChange::Approve {} => entries[at].idea.approved_by = Some(who.name.clone()),
+            QueueChange::Fail {} => match entries[at].standing() {
+                // Its build is ended by who calls: what is over then is no news to the next look.
+                Standing::Building => {
+                    let failures = entries[at].idea.failures + 1;
+                    let at_ms = app.now_ms();
+                    entries[at].stand(&Standing::Failed { failures, at_ms });
+                }
+                Standing::Queued | Standing::Failed { .. } | Standing::Done => {
+                    let said = format!("{label} is not being built: there is nothing to end");
+                    return Err(ApiError::Conflict(code::CONFLICT, said));
+                }
+            },
             QueueChange::Retry {} => match entries[at].standing() {
                 Standing::Failed { .. } => entries[at].stand(&Standing::Queued),
                 Standing::Queued | Standing::Building | Standing::Done => {

@@ -1,21 +1,25 @@
 //! `BUILD_QUEUE.md`, brought together with the store whenever it changes, and what is written about builds beside
-//! it: `BUILD_STATUS.md`, `HEARTBEAT.md`, `subagents/active.json`.
+//! it: `BUILD_STATUS.md`, `HEARTBEAT.md`, `progress.html`, `subagents/active.json`, `subagents/{label}-progress.md`.
 //!
 //! The directory is looked at every second, not watched: editors replace files, and network file systems tell
 //! nobody. A file that is still being written is left until it rests. What is written about builds is never read.
 
 use super::edit::{append, write};
-use super::{Entry, From, shown};
+use super::{Entry, From, active, progress, shown};
 use crate::app::App;
 use crate::error::ApiError;
-use agentwright_api::Beat;
+use agentwright_api::{Beat, QueueItem, Time};
+use agentwright_domain::ids::Slug;
 use agentwright_queue::Item;
 use agentwright_queue::file::{self, Problem, merge};
 use agentwright_queue::start::Standing;
 use agentwright_store::OrgScope;
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The file.
 const QUEUE: &str = "BUILD_QUEUE.md";
@@ -25,6 +29,8 @@ const LOGGED: usize = 10;
 const TRIES: u32 = 5;
 /// Looks at the heartbeat's page.
 const LOOKS: usize = 10;
+/// Items that are not being built and whose progress is written all the same: the last ones.
+const ENDED: usize = 20;
 
 /// What the file looked like when it was last read.
 #[derive(Default)]
@@ -35,11 +41,13 @@ pub(crate) struct Watch {
     last: Option<Stamp>,
     told: Option<String>,
     revision: Option<i64>,
+    /// What was last written of each build, so that only what changed is written again.
+    written: HashMap<Slug, u64>,
 }
 
 /// What tells one state of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stamp {
+pub(super) enum Stamp {
     Missing,
     There {
         inode: u64,
@@ -75,7 +83,7 @@ pub(crate) async fn sync(app: &App, watch: &mut Watch) -> Result<bool, ApiError>
     };
     let rests = watch.last == Some(now);
     watch.last = Some(now);
-    let revision = app.store().backlog(&OrgScope::local()).await?.revision;
+    let revision = app.store().backlog_revision(&OrgScope::local()).await?;
     if watch.known == Some(now) && watch.revision == Some(revision) {
         return Ok(false);
     }
@@ -89,7 +97,7 @@ pub(crate) async fn sync(app: &App, watch: &mut Watch) -> Result<bool, ApiError>
             Brought::Done { changed, stamp } => {
                 watch.known = Some(stamp);
                 watch.last = Some(stamp);
-                watch.revision = Some(app.store().backlog(&OrgScope::local()).await?.revision);
+                watch.revision = Some(app.store().backlog_revision(&OrgScope::local()).await?);
                 return Ok(changed);
             }
             Brought::Not(why) => {
@@ -248,7 +256,7 @@ fn take(entries: &mut Vec<Entry>, items: &[Item], of: &From<'_>) -> bool {
 }
 
 /// Writes a file so that a reader sees the old one or the new one, never half of it. Answers what it looks like.
-fn put(path: &Path, text: &str) -> io::Result<Stamp> {
+pub(super) fn put(path: &Path, text: &str) -> io::Result<Stamp> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.new"));
     std::fs::write(&beside, text)?;
@@ -262,30 +270,91 @@ fn put(path: &Path, text: &str) -> io::Result<Stamp> {
 }
 
 /// Writes what is to be known about builds. A disk that is full stops no build.
-pub(crate) async fn report(app: &App, beat: &Beat) {
+pub(crate) async fn report(app: &App, watch: &mut Watch) -> Result<(), ApiError> {
     let Some(dir) = app.config().settings.queue.dir.clone() else {
-        return;
+        return Ok(());
     };
-    let heartbeat = match shown::heartbeat(app, &OrgScope::local()).await {
-        Ok(heartbeat) => heartbeat,
-        Err(error) => return tracing::warn!(?error, "cannot tell how the heartbeat is"),
+    let scope = OrgScope::local();
+    let heartbeat = shown::heartbeat(app, &scope).await?;
+    let now = Beat {
+        at: Time::from_ms(app.now_ms()),
+        started: Vec::new(),
+        items: shown::items(app, &scope).await?,
     };
-    let active = super::active::json(beat);
-    let files: [(PathBuf, String); 3] = [
-        (
-            dir.join("BUILD_STATUS.md"),
-            super::active::status(beat, &heartbeat),
-        ),
-        (
-            dir.join("HEARTBEAT.md"),
-            super::active::heartbeat(beat, &heartbeat, LOOKS),
-        ),
-        (dir.join("subagents/active.json"), active),
-    ];
-    for (path, text) in files {
-        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-        if let Err(error) = made.and_then(|()| put(&path, &text)) {
-            tracing::warn!(%error, path = %path.display(), "cannot write about builds");
+    write_one(
+        &dir.join("BUILD_STATUS.md"),
+        &active::status(&now, &heartbeat),
+    );
+    let looks = active::heartbeat(&now, &heartbeat, LOOKS);
+    write_one(&dir.join("HEARTBEAT.md"), &looks);
+    write_one(&dir.join("subagents/active.json"), &active::json(&now));
+    builds(app, &scope, &dir, watch, &now).await?;
+    let page = agentwright_pages::Progress::new(&now, &heartbeat).text();
+    match page {
+        Ok(text) => write_one(&dir.join("progress.html"), &text),
+        Err(error) => tracing::warn!(%error, "cannot make progress.html"),
+    }
+    Ok(())
+}
+
+/// `subagents/{label}-progress.md` of what is being built, and of what has just ended. A label is no path.
+async fn builds(
+    app: &App,
+    scope: &OrgScope,
+    dir: &Path,
+    watch: &mut Watch,
+    now: &Beat,
+) -> Result<(), ApiError> {
+    let built = |item: &&QueueItem| item.build.is_some();
+    let under_way = |item: &&QueueItem| item.progress.is_some();
+    let mut of: Vec<&QueueItem> = now.items.iter().filter(built).filter(under_way).collect();
+    let ended = now.items.iter().rev().filter(built);
+    of.extend(ended.filter(|item| item.progress.is_none()).take(ENDED));
+    let mut changed = Vec::new();
+    for item in of {
+        let mut hasher = DefaultHasher::new();
+        (&item.status, &item.build, &item.failures).hash(&mut hasher);
+        item.progress
+            .as_ref()
+            .map(|it| {
+                (
+                    &it.phase,
+                    it.percent,
+                    &it.verdict,
+                    &it.because,
+                    it.last.as_ms(),
+                )
+            })
+            .hash(&mut hasher);
+        let state = hasher.finish();
+        if watch.written.insert(item.label.clone(), state) != Some(state) {
+            changed.push(item);
         }
+    }
+    let ids = changed
+        .iter()
+        .filter_map(|item| item.build.clone())
+        .collect();
+    let stand = progress::of(app, scope, ids).await?;
+    for item in changed {
+        let Some(stands) = item.build.as_ref().and_then(|run| stand.get(run)) else {
+            continue;
+        };
+        let entry = shown::entry(app, scope, &item.label).await?;
+        let made = active::Made {
+            repository: app.layout().build(&stands.job.build_id).join("repo"),
+            artifacts: app.store().artifacts(scope, &stands.job.build_id).await?,
+        };
+        let text = active::progress(item, entry.as_ref().map(|entry| &entry.item), stands, &made);
+        let name = format!("{}-progress.md", item.label);
+        write_one(&dir.join("subagents").join(name), &text);
+    }
+    Ok(())
+}
+
+fn write_one(path: &Path, text: &str) {
+    let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    if let Err(error) = made.and_then(|()| put(path, text)) {
+        tracing::warn!(%error, path = %path.display(), "cannot write about builds");
     }
 }

@@ -1,12 +1,15 @@
 //! When the queue is looked at: every so often, when something was asked for, when a build ended, when a time came.
 
-use super::{beat, files};
+use super::{beat, files, report};
 use crate::app::App;
 use agentwright_api::BeatMode;
+use agentwright_domain::ids::RunId;
 use agentwright_store::OrgScope;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::TryRecvError;
 
 /// How often it is seen whether a build ended or the file changed.
 const PEEK: Duration = Duration::from_secs(1);
@@ -16,6 +19,7 @@ const PEEK: Duration = Duration::from_secs(1);
 pub(crate) struct Heart {
     wake: Arc<Notify>,
     tables: Arc<Notify>,
+    watch: Arc<Notify>,
 }
 
 impl Heart {
@@ -34,6 +38,16 @@ impl Heart {
     pub(super) async fn tables_asked(&self) {
         self.tables.notified().await;
     }
+
+    /// A look at builds under way as soon as possible.
+    pub(crate) fn watch_soon(&self) {
+        self.watch.notify_one();
+    }
+
+    /// Waits until one is asked for.
+    pub(crate) async fn watch_asked(&self) {
+        self.watch.notified().await;
+    }
 }
 
 /// What is known from look to look.
@@ -42,15 +56,26 @@ struct Pulse {
     /// When the next look is due, ms.
     next_ms: i64,
     files: files::Watch,
+    nights: report::Nights,
 }
 
 /// Looks at every queue until the app stops.
 pub(crate) async fn run(app: App) {
     let mut pulse = Pulse::default();
     let mut cause = Some("start");
+    let mut commits = app.store().commits();
     loop {
         if let Err(error) = round(&app, &mut pulse, cause.take()).await {
             tracing::warn!(?error, "cannot look at the queue");
+        }
+        if let Err(error) = report::nightly(&app, &mut pulse.nights).await {
+            tracing::warn!(?error, "cannot make the nightly report");
+        }
+        // What builds do is written about as they do it, not only when the queue is looked at.
+        if moved(&mut commits)
+            && let Err(error) = files::report(&app, &mut pulse.files).await
+        {
+            tracing::warn!(?error, "cannot write about builds");
         }
         tokio::select! {
             () = app.stopping().cancelled() => return,
@@ -60,14 +85,27 @@ pub(crate) async fn run(app: App) {
     }
 }
 
+/// Whether a run of this process was committed since the last time.
+fn moved(commits: &mut Receiver<(RunId, i64)>) -> bool {
+    let mut moved = false;
+    loop {
+        match commits.try_recv() {
+            Ok(_) | Err(TryRecvError::Lagged(_)) => moved = true,
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return moved,
+        }
+    }
+}
+
 async fn round(
     app: &App,
     pulse: &mut Pulse,
     cause: Option<&'static str>,
 ) -> Result<(), crate::error::ApiError> {
+    // What comes due while this look goes on is due at the next one, and not a whole interval later.
+    let began_ms = app.now_ms();
     let cause = match cause {
         Some(cause) => Some(cause),
-        None if app.now_ms() >= pulse.next_ms => Some("time"),
+        None if began_ms >= pulse.next_ms => Some("time"),
         None => None,
     };
     let filed = files::sync(app, &mut pulse.files).await?;
@@ -89,7 +127,7 @@ async fn round(
             .min();
         if scope == OrgScope::local() {
             files::sync(app, &mut pulse.files).await?;
-            files::report(app, &beat).await;
+            files::report(app, &mut pulse.files).await?;
         }
     }
     if looked {
@@ -99,9 +137,9 @@ async fn round(
     if cause.is_some() || looked {
         let every_ms =
             i64::try_from(app.config().settings.queue.heartbeat_s * 1_000).unwrap_or(i64::MAX);
-        let regular_ms = app.now_ms().saturating_add(every_ms);
+        let regular_ms = began_ms.saturating_add(every_ms);
         pulse.next_ms = next_ms.map_or(regular_ms, |at_ms| {
-            regular_ms.min(at_ms.max(app.now_ms() + 1_000))
+            regular_ms.min(at_ms.max(began_ms + 1_000))
         });
     }
     Ok(())

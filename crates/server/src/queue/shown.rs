@@ -1,6 +1,6 @@
 //! The queue as others see it.
 
-use super::{Entry, edit};
+use super::{Entry, edit, progress};
 use crate::app::App;
 use crate::error::ApiError;
 use agentwright_api::{Heartbeat, HeartbeatLook, QueueItem, QueuePriority, QueueWhy, Time};
@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use std::collections::HashMap;
 
 /// A look is late after so many times its interval.
-const LATE: i64 = 2;
+pub(super) const LATE: i64 = 2;
 
 /// Everything that is in the queue, in its order.
 pub(crate) async fn entries(app: &App, scope: &OrgScope) -> Result<Vec<Entry>, ApiError> {
@@ -24,6 +24,17 @@ pub(crate) async fn entries(app: &App, scope: &OrgScope) -> Result<Vec<Entry>, A
         .collect())
 }
 
+/// One entry, where it is there.
+pub(crate) async fn entry(
+    app: &App,
+    scope: &OrgScope,
+    label: &Slug,
+) -> Result<Option<Entry>, ApiError> {
+    let mut entries = entries(app, scope).await?;
+    let at = entries.iter().position(|entry| entry.label() == label);
+    Ok(at.map(|at| entries.swap_remove(at)))
+}
+
 /// All items with their newest answers.
 pub(crate) async fn items(app: &App, scope: &OrgScope) -> Result<Vec<QueueItem>, ApiError> {
     let receipts = app.store().newest_receipts(scope).await?;
@@ -31,9 +42,17 @@ pub(crate) async fn items(app: &App, scope: &OrgScope) -> Result<Vec<QueueItem>,
         .into_iter()
         .map(|one| (one.label.clone(), one))
         .collect();
+    let entries = entries(app, scope).await?;
+    let built = entries
+        .iter()
+        .filter(|entry| entry.standing() == Standing::Building);
+    let built = built.filter_map(|entry| entry.idea.run.clone()).collect();
+    let mut stand = progress::of(app, scope, built).await?;
     let mut place = 0;
-    let shown = entries(app, scope).await?.into_iter().map(|entry| {
+    let shown = entries.into_iter().map(|entry| {
         let mut item = item(&entry, newest.get(entry.label().as_str()), app.queue_zone());
+        let stands = item.build.as_ref().and_then(|run| stand.remove(run));
+        item.progress = stands.map(|stands| stands.progress);
         if entry.standing() != Standing::Done {
             place += 1;
             item.position = Some(place);
@@ -109,6 +128,7 @@ pub(crate) fn item(entry: &Entry, newest: Option<&Receipt>, zone: &TimeZone) -> 
         build: idea.run.clone(),
         failures: idea.failures,
         why: newest.map(|one| receipt(one, zone)),
+        progress: None,
     }
 }
 

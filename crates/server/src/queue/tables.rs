@@ -1,7 +1,7 @@
 //! How tables of people's own databases are connected, disconnected and shown.
 
 use super::rows::{Hold, Known};
-use super::{shown, table};
+use super::{progress, shown, table};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::Who;
@@ -206,6 +206,9 @@ pub(crate) async fn items(app: &App, scope: &OrgScope) -> Result<Vec<QueueItem>,
         .iter()
         .map(|one| (one.label.as_str(), one))
         .collect();
+    let built = rows.iter().filter(|row| row.open);
+    let built = built.filter_map(|row| row.run.clone()).collect();
+    let mut stand = progress::of(app, scope, built).await?;
     let mut items = Vec::with_capacity(rows.len());
     for row in &rows {
         let known = known(row)?;
@@ -224,6 +227,11 @@ pub(crate) async fn items(app: &App, scope: &OrgScope) -> Result<Vec<QueueItem>,
             // Named once it is there.
             build: row.run.clone().filter(|_| known.submitted),
             failures: known.releases,
+            progress: row
+                .run
+                .as_ref()
+                .and_then(|run| stand.remove(run))
+                .map(|stands| stands.progress),
             why: why.map(|one| shown::receipt(one, app.queue_zone())),
         });
     }

@@ -1,9 +1,9 @@
 //! One visit to a connected table: what is known is made sure of, what is behind is written, what waits gets its answer.
 
-use super::beat;
 use super::desk::{Desk, counts};
 use super::rows::{Hold, Known, Pending, Said, change, wanted};
 use super::table::{Stop, answer, known, open, rows_of, run_of, told};
+use super::{around, beat};
 use crate::app::App;
 use agentwright_backlog::{Backlog, BuilderStatus, Change, Settled, Writing};
 use agentwright_domain::ids::{RunId, Slug};
@@ -205,7 +205,8 @@ impl Visit<'_> {
         let ready = self.backlog.ready().await?;
         let rows = self.desk.seen(&ready).await?;
         let running = beat::running_now(self.desk.app, self.desk.scope).await?;
-        let mut world = beat::world(self.desk.app, running, HashMap::new());
+        let around = around::look(self.desk.app, self.desk.scope).await?;
+        let mut world = beat::world(self.desk.app, &around, running, HashMap::new());
         let (mut answers, mut started) = (Vec::new(), 0);
         for mut row in rows {
             let mut decision = decide(&row.label, &known(&row)?, &world, self.desk.app.now_ms());

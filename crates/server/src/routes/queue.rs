@@ -2,13 +2,16 @@
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::extract::{Body, Named, Who};
-use crate::queue::{beat, edit, shown, tables};
+use crate::extract::{Body, Named, Query, Who};
+use crate::queue::{beat, edit, report, shown, tables};
 use agentwright_api::{
     Beat, BeatMode, BeatRequest, Heartbeat, Page, QueueAdds, QueueChange, QueueImport,
-    QueueImported, QueueItem, QueueWhy,
+    QueueImported, QueueItem, QueueWhy, Report, ReportQuery,
 };
+use agentwright_domain::ids::Slug;
 use agentwright_domain::principal::Role;
+use agentwright_domain::run::Signal;
+use agentwright_engine::SignalError;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -67,18 +70,63 @@ pub(crate) async fn change(
     Named(label): Named,
     Body(request): Body<QueueChange>,
 ) -> Result<Json<QueueItem>, ApiError> {
+    let label = allowed_change(&app, &who, &label, &request).await?;
+    app.heart().look_soon();
+    shown::one(&app, &who.scope, &label).await.map(Json)
+}
+
+/// Changes an item for whoever may.
+pub(crate) async fn allowed_change(
+    app: &App,
+    who: &Who,
+    label: &str,
+    change: &QueueChange,
+) -> Result<Slug, ApiError> {
     // A yes to a start is a yes.
-    who.require(match request {
+    who.require(match change {
         QueueChange::Approve {} => Role::Approver,
         QueueChange::Move { .. }
         | QueueChange::Block { .. }
         | QueueChange::Unblock { .. }
         | QueueChange::Priority { .. }
-        | QueueChange::Retry {} => Role::Operator,
+        | QueueChange::Retry {}
+        | QueueChange::Fail {} => Role::Operator,
     })?;
-    let label = edit::change(&app, &who, &label, &request).await?;
-    app.heart().look_soon();
-    shown::one(&app, &who.scope, &label).await.map(Json)
+    changed(app, who, label, change).await
+}
+
+/// Changes an item, and ends its build where it is to fail.
+async fn changed(
+    app: &App,
+    who: &Who,
+    label: &str,
+    change: &QueueChange,
+) -> Result<Slug, ApiError> {
+    let label = edit::change(app, who, label, change).await?;
+    if *change == (QueueChange::Fail {})
+        && let Some(run) = shown::one(app, &who.scope, &label).await?.build
+    {
+        let signal = Signal::Cancel {
+            by: who.name.clone(),
+            reason: "it got nowhere: it is built again".to_owned(),
+        };
+        // The row of the audit trail is that of the item, whatever became of its build meanwhile.
+        match app.engine().signal(&who.scope, &run, signal, None).await {
+            // It ended by itself meanwhile, or was never submitted.
+            Ok(_) | Err(SignalError::Refused(_) | SignalError::Unknown) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(label)
+}
+
+/// A report of a time, or of a night.
+pub(crate) async fn report(
+    State(app): State<App>,
+    who: Who,
+    Query(query): Query<ReportQuery>,
+) -> Result<Json<Report>, ApiError> {
+    report::asked(&app, &who.scope, &query).await.map(Json)
 }
 
 pub(crate) async fn remove(
@@ -101,9 +149,9 @@ pub(crate) async fn beat(
         who.require(Role::Operator)?;
         app.heart().tables_soon();
     }
-    beat::beat(&app, &who.scope, "by hand", request.mode)
-        .await
-        .map(Json)
+    let beat = beat::beat(&app, &who.scope, "by hand", request.mode).await?;
+    app.heart().watch_soon();
+    Ok(Json(beat))
 }
 
 pub(crate) async fn heartbeat(

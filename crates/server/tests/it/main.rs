@@ -25,4 +25,5 @@ mod support;
 mod surface;
 mod tenants;
 mod up;
+mod watching;
 mod wire;

@@ -81,6 +81,9 @@ async fn every_page_answers_guarded_and_with_nothing_inline() {
         "/costs",
         "/costs?days=7",
         "/insights",
+        "/queue",
+        "/report",
+        "/report?from=2026-02-01&to=2026-02-07",
         "/settings",
         "/audit",
         &of_build,
@@ -136,6 +139,110 @@ async fn every_page_answers_guarded_and_with_nothing_inline() {
             .body
             .contains("No build fits")
     );
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queue_is_worked_with_forms_alone() {
+    let world = World::new().await;
+    let token = async |world: &World| get(world, "/queue").await.field("_csrf");
+    let add = async |world: &World, name: &str, more: &[(&str, &str)]| {
+        let csrf = token(world).await;
+        let mut fields = vec![
+            ("_csrf", csrf.as_str()),
+            ("name", name),
+            (
+                "description",
+                "Count the words of each note and append them to a table",
+            ),
+            ("criteria", "one row for each note\n\nno note twice"),
+            ("priority", "low"),
+        ];
+        fields.extend(more);
+        post(world, "/queue", &fields).await
+    };
+    let empty = get(&world, "/queue").await.body;
+    assert!(empty.contains("Nothing waits to be built"), "{empty}");
+    for name in ["One", "Two <script>alert(1)</script>"] {
+        let added = add(&world, name, &[]).await;
+        assert_eq!(
+            (added.status, added.header("location")),
+            (303, Some("/queue?did=add"))
+        );
+    }
+    let wrong = add(&world, "Three", &[("start", "soon")]).await;
+    assert_eq!(wrong.status, 422);
+    for part in [
+        "items[0].start",
+        "value=\"Three\"",
+        "value=\"soon\"",
+        "no note twice",
+    ] {
+        assert!(wrong.body.contains(part), "{part}: {}", wrong.body);
+    }
+    let items = world.client.queue().await.unwrap().items;
+    let labels: Vec<String> = items.iter().map(|item| item.label.to_string()).collect();
+    assert_eq!(labels.len(), 2);
+    let change = async |label: &str, fields: &[(&str, &str)]| {
+        let csrf = token(&world).await;
+        let mut all = vec![("_csrf", csrf.as_str())];
+        all.extend(fields);
+        post(&world, &format!("/queue/{label}/change"), &all).await
+    };
+    let page = get(&world, "/queue?did=move").await.body;
+    assert!(
+        !page.contains("<script>alert") && page.contains("&#60;script&#62;"),
+        "{page}"
+    );
+    assert!(
+        page.contains("It is moved.") && page.contains("Move up"),
+        "{page}"
+    );
+    let (one, two) = (labels[0].as_str(), labels[1].as_str());
+    assert_eq!(change(two, &[("before-up", one)]).await.status, 303);
+    let first = async || {
+        world.client.queue().await.unwrap().items[0]
+            .label
+            .to_string()
+    };
+    assert_eq!(first().await, two);
+    assert_eq!(change(two, &[("before-down", "")]).await.status, 303);
+    assert_eq!(first().await, one);
+    assert_eq!(
+        change(one, &[("do", "block"), ("by", "the key of Ann")])
+            .await
+            .status,
+        303
+    );
+    assert!(get(&world, "/queue").await.body.contains("the key of Ann"));
+    assert_eq!(
+        change(one, &[("do", "block"), ("by", "")]).await.status,
+        422
+    );
+    assert_eq!(
+        change(one, &[("do", "unblock"), ("by", "nobody")])
+            .await
+            .status,
+        409
+    );
+    assert_eq!(
+        change(one, &[("do", "unblock"), ("by", "the key of Ann")])
+            .await
+            .status,
+        303
+    );
+    assert_eq!(change(one, &[("do", "fail")]).await.status, 409);
+    assert_eq!(change(one, &[("do", "explode")]).await.status, 404);
+    assert_eq!(change("nobody", &[("do", "approve")]).await.status, 404);
+    assert_eq!(change(two, &[("do", "remove")]).await.status, 303);
+    assert_eq!(change(one, &[("do", "approve")]).await.status, 303);
+    assert_eq!(world.client.queue().await.unwrap().items.len(), 1);
+    let csrf = token(&world).await;
+    let looked = post(&world, "/queue/look", &[("_csrf", csrf.as_str())]).await;
+    assert_eq!(looked.status, 303);
+    let wrong = get(&world, "/report?from=soon").await;
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.body.contains("must be a date"), "{}", wrong.body);
     world.end().await;
 }
 

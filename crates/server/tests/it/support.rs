@@ -11,10 +11,12 @@ use agentwright_domain::run::{Record, Run, RunKind, RunState, Signal};
 use agentwright_domain::spec::Spec;
 use agentwright_engine::{Executor, Handle};
 use agentwright_server::daemon::Served;
-use agentwright_server::{Config, Work};
+use agentwright_server::{Clocks, Config, Work};
+use agentwright_testkit::TestClock;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -47,14 +49,42 @@ impl World {
         Self::on(Arc::new(TempDir::new().unwrap()), change).await
     }
 
+    /// By a clock that the test moves.
+    pub(crate) async fn by(clock: &TestClock, change: impl FnOnce(&mut Config)) -> Self {
+        let clocks = Clocks {
+            clock: Arc::new(clock.clone()),
+            store: clock.for_store(),
+        };
+        Self::going_by(clocks, Arc::new(TempDir::new().unwrap()), change).await
+    }
+
+    /// The same, started anew on the same data.
+    pub(crate) async fn again_by(
+        mut self,
+        clock: &TestClock,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let dir = self.dir.clone();
+        self.served.take().unwrap().stop(Duration::ZERO).await;
+        let clocks = Clocks {
+            clock: Arc::new(clock.clone()),
+            store: clock.for_store(),
+        };
+        Self::going_by(clocks, dir, change).await
+    }
+
     async fn on(dir: Arc<TempDir>, change: impl FnOnce(&mut Config)) -> Self {
+        Self::going_by(Clocks::default(), dir, change).await
+    }
+
+    async fn going_by(clocks: Clocks, dir: Arc<TempDir>, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::plain(&dir.path().join("data"));
         change(&mut config);
         let script = Script::default();
         let executor: Arc<dyn Executor> = Arc::new(script.clone());
         let work = Work::Given(vec![(RunKind::Build, executor)]);
         let client = Client::unix(config.socket());
-        let served = Served::start(config, work).await.unwrap();
+        let served = Served::start_by(config, work, clocks).await.unwrap();
         Self {
             client,
             script,
@@ -132,11 +162,15 @@ pub(crate) fn wish(intent: &str) -> CreateBuild {
     })
 }
 
-/// Does what the intent says: `break STAGE CLASS` ends there like that, `fail` fails at verify, `mend` is repaired once, `hold` waits at generate for [`Script::release`].
+/// Builds that stumble.
+const STUMBLES: u32 = 2;
+
+/// Does what the intent says: `break STAGE CLASS` ends there like that, `fail` fails at verify, `stumble` does the first two times, `mend` is repaired once, `hold` waits at generate for [`Script::release`].
 #[derive(Clone)]
 pub(crate) struct Script {
     held: Arc<Semaphore>,
     at_work: Arc<Semaphore>,
+    stumbles: Arc<AtomicU32>,
 }
 
 impl Default for Script {
@@ -144,6 +178,7 @@ impl Default for Script {
         Self {
             held: Arc::new(Semaphore::new(0)),
             at_work: Arc::new(Semaphore::new(0)),
+            stumbles: Arc::new(AtomicU32::new(0)),
         }
     }
 }
@@ -156,7 +191,8 @@ impl Script {
 
     /// Waits until a build is held.
     pub(crate) async fn holding(&self) {
-        self.at_work.acquire().await.unwrap().forget();
+        let held = tokio::time::timeout(Duration::from_secs(60), self.at_work.acquire());
+        held.await.unwrap().unwrap().forget();
     }
 
     async fn stage(&self, run: &Run, state: &BuildState, handle: &Handle) -> StageOutcome {
@@ -169,7 +205,10 @@ impl Script {
         if let Some(failed) = broken(&request.intent, stage) {
             return failed;
         }
-        if request.intent.contains("fail") && stage == Stage::Verify {
+        let stumbles = request.intent.contains("stumble")
+            && stage == Stage::Verify
+            && self.stumbles.fetch_add(1, Ordering::SeqCst) < STUMBLES;
+        if (stumbles || request.intent.contains("fail")) && stage == Stage::Verify {
             return StageOutcome::Failed {
                 class: FailureClass::Tests,
                 reason: "level 4: the zip is empty".into(),

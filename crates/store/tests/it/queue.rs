@@ -87,6 +87,35 @@ pub(crate) async fn a_write_on_an_old_revision_changes_nothing_and_ideas_are_rea
     assert_eq!(read().await.ideas.len(), 2);
 }
 
+pub(crate) async fn what_is_being_built_is_read_with_how_its_run_stands(bed: Bed) {
+    let run = bed.submit("run").await;
+    let with = |label: &str, status: &str, run: Option<RunId>| Idea {
+        builder_status: status.into(),
+        run,
+        ..idea(label, 1)
+    };
+    let ideas = [
+        with("built", "building", Some(run.clone())),
+        with("lost", "building", Some(RunId::new("never"))),
+        with("waits", "not_started", None),
+        with("done", "deployed", Some(run.clone())),
+    ];
+    assert!(
+        bed.store
+            .write_backlog(&bed.scope, 0, &ideas, &[])
+            .await
+            .unwrap()
+    );
+    assert_eq!(bed.other.backlog_revision(&bed.scope).await.unwrap(), 1);
+    let mut built = bed.other.being_built(&bed.scope).await.unwrap();
+    built.sort_by_key(|one| one.label.to_string());
+    let stands: Vec<_> = built
+        .iter()
+        .map(|one| (one.label.as_str(), one.status.map(|status| status.word())))
+        .collect();
+    assert_eq!(stands, [("built", Some("ready")), ("lost", None)]);
+}
+
 pub(crate) async fn an_answer_is_counted_while_it_is_the_same_and_old_ones_are_forgotten(bed: Bed) {
     let look = async |at_ms: i64, answers: &[(&str, &'static str, i64)]| {
         let look = Look {

@@ -59,7 +59,17 @@ pub(crate) async fn what_is_set_aside_counts_until_it_is_settled(bed: Bed) {
         .set_budget(scope, BudgetScope::Build, None, &money(100), "owner")
         .await
         .unwrap();
+    let begun_ms = run.attempt_started_at_ms;
+    let activity = async |since_ms| {
+        let of = store.model_activity(scope, &run.id, since_ms).await;
+        of.unwrap()
+    };
+    assert_eq!(activity(begun_ms).await, (false, 0));
     let first = yes(store, &run, &call("spec", 80)).await;
+    assert_eq!(activity(begun_ms).await, (true, 0));
+    // One that was left open before this attempt began is nobody's any more.
+    let later_ms = store.now_ms().await.unwrap() + 1;
+    assert_eq!(activity(later_ms).await, (false, 0));
     assert_eq!(
         no(&bed.other, &run, &call("code", 30)).await,
         BudgetScope::Build
@@ -68,6 +78,7 @@ pub(crate) async fn what_is_set_aside_counts_until_it_is_settled(bed: Bed) {
         .settle(scope, &first, &took(10, Some(20)))
         .await
         .unwrap();
+    assert_eq!(activity(begun_ms).await, (false, 10));
     let second = yes(store, &run, &call("code", 80)).await;
     // Nobody knows what it cost: it counts as what was set aside. Settling again changes nothing.
     store.settle(scope, &second, &took(5, None)).await.unwrap();

@@ -6,8 +6,8 @@ use agentwright_domain::approval::Gate;
 use agentwright_domain::build::{FailureClass, StageOutcome};
 use agentwright_domain::evidence::EvidenceRef;
 use agentwright_domain::ids::RunId;
-use agentwright_domain::run::{Record, Signal};
-use agentwright_store::{DecisionToken, Delivery, Error, Remembered, Report, Writer};
+use agentwright_domain::run::{Notice, Record, Signal};
+use agentwright_store::{DecisionToken, Delivery, Error, Remembered, Report, Told, Writer};
 
 pub(crate) async fn notices_are_due_once_and_parked_when_settled_so(bed: Bed) {
     let run = bed.held("run").await;
@@ -23,7 +23,7 @@ pub(crate) async fn notices_are_due_once_and_parked_when_settled_so(bed: Bed) {
     let mut row = due().await.remove(0);
     assert_eq!(
         (row.notice.topic.as_str(), row.run.clone()),
-        ("build.failed", run.id.clone())
+        ("build.failed", Some(run.id.clone()))
     );
     assert_eq!(row.notice.body, "the archive is empty");
     // Somebody has it.
@@ -43,6 +43,115 @@ pub(crate) async fn notices_are_due_once_and_parked_when_settled_so(bed: Bed) {
     bed.clock.advance(1_000_000);
     assert_eq!(due().await, []);
     assert_eq!(bed.store.notices(&bed.scope, 9).await.unwrap(), [row]);
+}
+
+pub(crate) async fn what_no_run_tells_is_told_once(bed: Bed) {
+    let told = |id: &str| Told {
+        id: id.to_owned(),
+        run: None,
+        notice: Notice {
+            topic: "queue.vague".to_owned(),
+            title: "says too little".to_owned(),
+            body: String::new(),
+        },
+    };
+    assert!(bed.store.tell(&bed.scope, &told("a")).await.unwrap());
+    assert!(!bed.other.tell(&bed.scope, &told("a")).await.unwrap());
+    assert!(bed.other.tell(&bed.scope, &told("b")).await.unwrap());
+    let due = bed.store.due_notices(9, 60_000).await.unwrap();
+    let ids: Vec<&str> = due.iter().map(|row| row.id.as_str()).collect();
+    assert_eq!(ids, ["a", "b"]);
+    assert_eq!(due[0].run, None);
+}
+
+pub(crate) async fn a_night_has_one_report_and_a_message_one_item(bed: Bed) {
+    let (one, two) = (serde_json::json!({"n": 1}), serde_json::json!({"n": 2}));
+    let keep = async |night: &str, report| bed.store.keep_report(&bed.scope, night, report).await;
+    assert!(keep("2026-02-06", &one).await.unwrap());
+    assert!(!keep("2026-02-06", &two).await.unwrap());
+    assert!(keep("2026-02-05", &two).await.unwrap());
+    let kept = bed
+        .other
+        .kept_report(&bed.scope, None)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((kept.night.as_str(), &kept.report), ("2026-02-06", &one));
+    let kept = bed.other.kept_report(&bed.scope, Some("2026-02-05")).await;
+    assert_eq!(kept.unwrap().unwrap().report, two);
+    assert_eq!(
+        bed.store.kept_report(&bed.scope, Some("x")).await.unwrap(),
+        None
+    );
+
+    let label = agentwright_domain::ids::Slug::parse("spotify").unwrap();
+    let known = async || {
+        bed.other
+            .hook_message(&bed.scope, "crm", "m1")
+            .await
+            .unwrap()
+    };
+    assert_eq!(known().await, None);
+    for _ in 0..2 {
+        bed.store
+            .keep_hook_message(&bed.scope, "crm", "m1", &label)
+            .await
+            .unwrap();
+    }
+    assert_eq!(known().await, Some(label.clone()));
+    // After a month nobody repeats it any more.
+    bed.clock.advance(31 * 24 * 3_600_000);
+    bed.store
+        .keep_hook_message(&bed.scope, "crm", "m2", &label)
+        .await
+        .unwrap();
+    assert_eq!(known().await, None);
+}
+
+pub(crate) async fn what_ended_in_a_time_is_read_with_what_it_took(bed: Bed) {
+    let run = bed.held("run").await;
+    let failed = Signal::Stage {
+        outcome: Box::new(StageOutcome::Failed {
+            class: FailureClass::Tests,
+            reason: "the archive is empty".to_owned(),
+            records: Vec::new(),
+        }),
+    };
+    bed.commit(&run, &failed, Writer::Holder).await.unwrap();
+    let now_ms = bed.store.now_ms().await.unwrap();
+    let between = async |from, to| bed.store.ended_between(&bed.scope, from, to).await.unwrap();
+    let ended = between(now_ms - 1_000, now_ms + 1).await;
+    assert_eq!(ended.len(), 1);
+    assert_eq!((&ended[0].id, ended[0].status.word()), (&run.id, "failed"));
+    assert_eq!(ended[0].micro_usd, 0);
+    assert_eq!(between(now_ms + 1, now_ms + 9).await, []);
+    assert_eq!(between(now_ms - 9, ended[0].ended_at_ms).await, []);
+    assert_eq!(
+        bed.store
+            .spent_between(&bed.scope, 0, now_ms)
+            .await
+            .unwrap(),
+        (0, 0)
+    );
+}
+
+pub(crate) async fn a_parked_build_says_until_when_there_is_no_quota(bed: Bed) {
+    assert_eq!(bed.store.quota_until(&bed.scope).await.unwrap(), None);
+    let run = bed.held("run").await;
+    let until_ms = bed.store.now_ms().await.unwrap() + 90_000;
+    let parked = Signal::Stage {
+        outcome: Box::new(StageOutcome::Park {
+            reason: "the quota is used up".to_owned(),
+            until_ms,
+        }),
+    };
+    bed.commit(&run, &parked, Writer::Holder).await.unwrap();
+    assert_eq!(
+        bed.other.quota_until(&bed.scope).await.unwrap(),
+        Some(until_ms)
+    );
+    bed.clock.advance(90_001);
+    assert_eq!(bed.other.quota_until(&bed.scope).await.unwrap(), None);
 }
 
 pub(crate) async fn a_link_that_decides_is_kept_by_its_digest_and_used_up_with_its_gate(bed: Bed) {

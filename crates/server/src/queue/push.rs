@@ -1,0 +1,224 @@
+//! The repository of each build, pushed to a configured remote as it grows (requirements E11). Never in the way of a
+//! build: what cannot be pushed is tried again, and told once.
+//!
+//! A build is the branch `builds/LABEL/ID`. What was pushed is noted beside the repository, so that a restart goes on
+//! where it was. Git is told where to push by the configuration only, runs no hook and asks nobody for a password.
+
+use crate::app::App;
+use crate::error::ApiError;
+use agentwright_domain::ids::RunId;
+use agentwright_domain::run::Notice;
+use agentwright_store::{BuildFilter, OrgScope, Told};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::sync::broadcast::error::TryRecvError;
+
+/// One push may take so long.
+const PUSH_MAX: Duration = Duration::from_secs(120);
+/// How often it is looked whether there is something to push.
+const LOOK: Duration = Duration::from_secs(2);
+/// The first pause after a failure; doubles.
+const PAUSE_MS: i64 = 60_000;
+/// The longest pause.
+const PAUSE_MAX_MS: i64 = 3_600_000;
+/// Builds that are looked at after a start, the newest.
+const BUILDS_MAX: u32 = 200;
+/// Beside the repository: the newest commit that was pushed.
+const MARK: &str = "pushed";
+/// Characters of what git said that are told.
+const SAID_MAX: usize = 500;
+
+/// A build that may have something to push.
+struct Waiting {
+    scope: OrgScope,
+    label: String,
+    failures: u32,
+    not_before_ms: i64,
+}
+
+/// Pushes until the app stops.
+pub(crate) async fn run(app: App) {
+    let Some(push) = app.config().settings.queue.push.clone() else {
+        return;
+    };
+    let mut commits = app.store().commits();
+    let mut waiting = HashMap::new();
+    if let Err(error) = known(&app, &mut waiting).await {
+        tracing::warn!(?error, "cannot tell which builds are to be pushed");
+    }
+    loop {
+        let mut moved = HashSet::new();
+        loop {
+            match commits.try_recv() {
+                Ok((run, _)) => _ = moved.insert(run),
+                Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        if let Err(error) = round(&app, &push.remote, moved, &mut waiting).await {
+            tracing::warn!(?error, "cannot push builds");
+        }
+        tokio::select! {
+            () = app.stopping().cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+/// What was there before this process.
+async fn known(app: &App, waiting: &mut HashMap<RunId, Waiting>) -> Result<(), ApiError> {
+    for organization in app.store().organizations().await? {
+        let scope = OrgScope::authenticated(organization.id);
+        let filter = BuildFilter {
+            limit: BUILDS_MAX,
+            ..BuildFilter::default()
+        };
+        for row in app.store().builds(&scope, filter).await? {
+            waiting.insert(row.run.id.clone(), fresh(&scope, row.run.label.to_string()));
+        }
+    }
+    Ok(())
+}
+
+fn fresh(scope: &OrgScope, label: String) -> Waiting {
+    Waiting {
+        scope: scope.clone(),
+        label,
+        failures: 0,
+        not_before_ms: 0,
+    }
+}
+
+async fn round(
+    app: &App,
+    remote: &str,
+    moved: HashSet<RunId>,
+    waiting: &mut HashMap<RunId, Waiting>,
+) -> Result<(), ApiError> {
+    let new: Vec<RunId> = moved
+        .into_iter()
+        .filter(|run| !waiting.contains_key(run))
+        .collect();
+    if !new.is_empty() {
+        for organization in app.store().organizations().await? {
+            let scope = OrgScope::authenticated(organization.id);
+            for (run, kind, label) in app.store().runs_of(&scope, &new).await? {
+                if kind == "build" {
+                    waiting.insert(run, fresh(&scope, label));
+                }
+            }
+        }
+    }
+    let due: Vec<RunId> = waiting
+        .iter()
+        .filter(|(_, one)| one.not_before_ms <= app.now_ms())
+        .map(|(run, _)| run.clone())
+        .collect();
+    for run in due {
+        let Some(one) = waiting.get_mut(&run) else {
+            continue;
+        };
+        match build(app, remote, &run, &one.label).await {
+            Ok(()) => _ = waiting.remove(&run),
+            Err((head, said)) => {
+                one.failures += 1;
+                let pause_ms = PAUSE_MS << one.failures.saturating_sub(1).min(10);
+                one.not_before_ms = app.now_ms() + pause_ms.min(PAUSE_MAX_MS);
+                tracing::warn!(%run, remote, said, "a build is not pushed");
+                let told = told(&run, &one.label, remote, &head, &said);
+                app.store().tell(&one.scope, &told).await?;
+            }
+        }
+        if app.stopping().is_cancelled() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn told(run: &RunId, label: &str, remote: &str, head: &str, said: &str) -> Told {
+    Told {
+        id: format!("push-{run}-{head}"),
+        run: Some(run.clone()),
+        notice: Notice {
+            topic: "build.push_failed".to_owned(),
+            title: format!("The repository of {label} is not pushed"),
+            body: format!("to {remote}: {said}\nThe build goes on, and it is tried again."),
+        },
+    }
+}
+
+/// Pushes a build whose newest commit was not pushed; otherwise the commit and what git said.
+async fn build(app: &App, remote: &str, run: &RunId, label: &str) -> Result<(), (String, String)> {
+    let dir = app.layout().build(run);
+    let head = std::fs::read_to_string(dir.join("repo/.git/refs/heads/main"));
+    // No repository yet, or none any more.
+    let Ok(head) = head.map(|head| head.trim().to_owned()) else {
+        return Ok(());
+    };
+    let mark = dir.join(MARK);
+    let pushed = std::fs::read_to_string(&mark).unwrap_or_default();
+    if pushed == format!("{head} {remote}") {
+        return Ok(());
+    }
+    let branch = format!("{head}:refs/heads/builds/{label}/{run}");
+    let failed = |said: String| (head.clone(), said);
+    push(&dir.join("repo"), remote, &branch)
+        .await
+        .map_err(failed)?;
+    std::fs::write(&mark, format!("{head} {remote}")).map_err(|error| failed(error.to_string()))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "git, a trusted program of the machine, pushes where the configuration says"
+)]
+async fn push(repository: &Path, remote: &str, branch: &str) -> Result<(), String> {
+    let mut command = tokio::process::Command::new("git");
+    command
+        .current_dir(repository)
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("LC_ALL", "C.UTF-8")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env(
+            "GIT_SSH_COMMAND",
+            "ssh -o BatchMode=yes -o ConnectTimeout=20",
+        )
+        .args(["-c", "safe.directory=*", "-c", "core.hooksPath=/dev/null"])
+        .args([
+            "-c",
+            "protocol.allow=never",
+            "-c",
+            "protocol.file.allow=always",
+        ])
+        .args([
+            "-c",
+            "protocol.ssh.allow=always",
+            "-c",
+            "credential.helper=",
+        ])
+        .args(["push", "--quiet", "--no-verify", "--", remote, branch])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    // The keys of ssh are the daemon user's own.
+    for (name, value) in crate::config::ssh() {
+        command.env(name, value);
+    }
+    let output = tokio::time::timeout(PUSH_MAX, command.output()).await;
+    let output = output
+        .map_err(|_| format!("git gave no answer within {} s", PUSH_MAX.as_secs()))?
+        .map_err(|error| format!("git cannot be started: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said: Vec<&str> = said.split_whitespace().collect();
+    Err(said.join(" ").chars().take(SAID_MAX).collect())
+}
