@@ -22,7 +22,7 @@ pub(crate) const BY_MAX_CHARS: usize = 1_000;
 /// The longest notes of a decision, in characters.
 pub const NOTES_MAX_CHARS: usize = 4_000;
 /// The longest path, in bytes (Linux `PATH_MAX`).
-const PATH_MAX_BYTES: usize = 4_096;
+pub(crate) const PATH_MAX_BYTES: usize = 4_096;
 /// The most extra foundation directories.
 const FOUNDATIONS_MAX: usize = 16;
 /// The lowest and highest priority number.

@@ -3,6 +3,7 @@
 //! Connections are kept and reused. Start at [`Client::unix`]; live events are [`Client::events`].
 
 mod access;
+mod backlog;
 mod connection;
 mod queue;
 mod spending;

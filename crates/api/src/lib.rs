@@ -5,6 +5,7 @@
 //! it does not know. Start at [`Client`], then [`CreateBuild`] and [`Build`].
 
 mod access;
+mod backlog;
 mod build;
 mod client;
 mod deployment;
@@ -26,6 +27,7 @@ pub use access::{
     CreateLoginCode, CreateOrganization, CreatedKey, DeletedOrganization, KEY_DAYS_MAX, KEY_HEADER,
     Key, LoginCode, Me, NAME_MAX, ORGANIZATION_HEADER, Organization, SessionInfo,
 };
+pub use backlog::{ConnectTable, ConnectedTable, TableRow};
 pub use build::{
     Approval, Artifact, Build, BuildDetail, BuildQuery, BuildState, BuildStatus, BuildSummary,
     CancelRequest, CreateBuild, Decide, DecisionRequest, DeployBuild, Deployed, Digests,

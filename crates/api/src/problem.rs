@@ -123,6 +123,8 @@ pub mod code {
     pub const REFUSED: &str = "intent.refused";
     /// The machine lacks something; the detail says what and how to get it.
     pub const UNAVAILABLE: &str = "machine.unavailable";
+    /// The database of a connected table is away: 503.
+    pub const TABLE_AWAY: &str = "table.unavailable";
     /// The database does not answer now.
     pub const STORE_AWAY: &str = "store.unavailable";
     /// The disk of the data directory is full.

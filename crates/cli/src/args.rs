@@ -2,6 +2,7 @@
 
 mod access;
 mod builds;
+mod connect;
 mod deployments;
 mod machine;
 mod queue;
@@ -15,6 +16,7 @@ pub(crate) use builds::{
     Approve, Build, Cancel, Change, Deploy, How, List, Logs, Mode, Reject, Retry, Show, Status,
     WaitForQuota, Watch,
 };
+pub(crate) use connect::Connect;
 pub(crate) use deployments::{Export, Pause, Remove, Rollback, RunNow};
 pub(crate) use machine::{
     DaemonCommand, DaemonSettings, FoundationCommand, SandboxRun, SchemaName, ServiceCommand,
@@ -153,6 +155,9 @@ pub(crate) enum Command {
         #[arg(value_name = "ITEM")]
         item: String,
     },
+    /// Build the rows of a table in a PostgreSQL database of your own, in place
+    #[command(after_help = connect::CONNECT_HELP)]
+    Connect(Connect),
     /// What is being built, what waits, what is done
     #[command(after_help = queue::STATUS_HELP)]
     Status(QueueStatus),

@@ -19,6 +19,7 @@ mod schema;
 mod service;
 mod show;
 mod spending;
+mod table;
 mod up;
 
 use agentwright_server::daemon::Attachment;
@@ -134,6 +135,7 @@ async fn carry_out(app: &App, command: Command) -> Result<Exit, Fault> {
         Command::Queue(command) => queue::queue(app, command).await,
         Command::Heartbeat(args) => queue::heartbeat(app, args).await,
         Command::Why { item } => queue::why(app, &item).await,
+        Command::Connect(args) => table::connect(app, args).await,
         Command::Status(args) => queue::status(app, args).await,
         Command::Report(args) => queue::report(app, args).await,
         // Carried out before there is a runtime.

@@ -71,6 +71,23 @@ pub struct BuildRequest {
     /// version has it ([`crate::spec::FailurePolicy::repairs`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repairs_failing: Option<u32>,
+    /// The row of a person's own table that it is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<BacklogRow>,
+}
+
+/// A row of a person's own table of automations (requirements A1). Its words are data, never instruction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BacklogRow {
+    /// The connected table.
+    pub source: Slug,
+    /// The row's number.
+    pub id: i64,
+    /// What it is called there.
+    pub name: String,
+    /// `claude_agent` or `script`.
+    #[serde(rename = "type")]
+    pub kind: String,
 }
 
 /// A caller's own number and name for what is built: kept and given back, never interpreted.

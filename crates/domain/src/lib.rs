@@ -14,5 +14,6 @@ pub mod execution;
 pub mod ids;
 pub mod principal;
 pub mod run;
+pub mod secret;
 pub mod spec;
 pub mod spend;

@@ -7,6 +7,7 @@
 use crate::acceptance::Acceptance;
 use crate::digest::Digest;
 use crate::ids::Slug;
+use crate::secret::{NotAReference, Reference};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -192,7 +193,7 @@ impl std::fmt::Display for HostPort {
 pub struct SecretPermission {
     /// The variable that holds it inside.
     pub variable: String,
-    /// `env:NAME` or `file:PATH`.
+    /// `env:NAME`, `file:/PATH` or `vault:MOUNT/PATH#FIELD`.
     pub reference: String,
 }
 
@@ -420,20 +421,10 @@ impl Permissions {
                     "must be a name of A-Z, 0-9 and _".into(),
                 );
             }
-            // A name of the daemon's own environment; what is exported writes it into a shell script.
-            let named = |name: &str| {
-                let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-                !name.is_empty()
-                    && !name.starts_with(|c: char| c.is_ascii_digit())
-                    && name.bytes().all(plain)
-            };
-            let known = secret.reference.strip_prefix("env:").is_some_and(named)
-                || secret.reference.starts_with("file:/");
+            // What is exported writes it into a shell script.
+            let known = secret.reference.parse::<Reference>().is_ok();
             if !known {
-                found.add(
-                    &format!("{at}/reference"),
-                    "must be env:NAME or file:/PATH, never the value".into(),
-                );
+                found.add(&format!("{at}/reference"), NotAReference.to_string());
             }
         }
         for name in self.environment.keys() {

@@ -243,7 +243,7 @@ pub enum InputKind {
     },
     /// A record that a service keeps. Value: `{name, plural, fields: [{name, type, required}]}`.
     Entity {},
-    /// A reference to a secret: `env:NAME` or `file:/PATH`. Value: text.
+    /// A reference to a secret: `env:NAME`, `file:/PATH` or `vault:MOUNT/PATH#FIELD`. Value: text.
     Secret {},
 }
 

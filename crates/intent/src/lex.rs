@@ -33,7 +33,7 @@ pub(crate) enum Kind {
     Email,
     /// A file name pattern: `*.log`.
     Glob,
-    /// `env:NAME` or `file:/PATH`.
+    /// `env:NAME`, `file:/PATH` or `vault:MOUNT/PATH#FIELD`.
     Secret,
     /// Text in quotes.
     Quoted,
@@ -91,7 +91,7 @@ static PIECES: LazyLock<Regex> = LazyLock::new(|| {
         | (?:^|(?P<lead>[\s(,:=]))'(?P<single>[^'\n]+)'
         | (?P<url>(?i:https?|postgres|postgresql)://[^\s"'<>]+)
         | (?P<windows>[A-Za-z]:\\[^\s"]* | \\\\[^\s"]+)
-        | (?P<secret>env:[A-Za-z_][A-Za-z0-9_]* | file:/[^\s"',;]+)
+        | (?P<secret>env:[A-Za-z_][A-Za-z0-9_]* | vault:[A-Za-z0-9_.\-]+(?:/[A-Za-z0-9_.\-]+)+\#[A-Za-z0-9_\-]+ | file:/[^\s"',;]+)
         | (?P<email>[A-Za-z0-9._%+\-]+@[A-Za-z0-9.\-]+\.[A-Za-z]{{2,}})
         | (?P<zone>(?:{areas})/[A-Z][A-Za-z_]+(?:/[A-Z][A-Za-z_]+)?)
         | (?P<path>(?:~|\.\.|\.)?/(?:\\.|[^\s"',;:()<>?!|&\\])*  | ~ | (?:{name}/)+(?:{name}|\*(?:\.[A-Za-z0-9]+)?)?)

@@ -122,7 +122,7 @@ pub(crate) fn address(text: &str) -> Result<Url, String> {
     }
     if url.password().is_some() || (!url.username().is_empty() && url.scheme().starts_with("http"))
     {
-        return Err("an address must not hold a user name or password; hand secrets in as env:NAME or file:/PATH".to_owned());
+        return Err("an address must not hold a user name or password; hand secrets in as env:NAME, file:/PATH or vault:MOUNT/PATH#FIELD".to_owned());
     }
     Ok(url)
 }

@@ -5,6 +5,7 @@ use crate::format::{Input, InputKind};
 use crate::lex::{Kind, Token};
 use crate::paths;
 use crate::plan::Context;
+use agentwright_domain::secret::Reference;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -337,9 +338,7 @@ pub(crate) fn check(input: &Input, value: &Value) -> Result<(), String> {
         InputKind::Port {} => value.as_u64().is_some_and(|n| n <= 65_535),
         InputKind::Columns {} | InputKind::Words {} | InputKind::Globs { .. } => is_texts(value),
         InputKind::Entity {} => return check_entity(value),
-        InputKind::Secret {} => {
-            text.is_some_and(|t| t.starts_with("env:") || t.starts_with("file:/"))
-        }
+        InputKind::Secret {} => text.is_some_and(|t| t.parse::<Reference>().is_ok()),
     };
     if fits {
         Ok(())
@@ -412,7 +411,9 @@ fn expected(kind: &InputKind) -> &'static str {
         InputKind::Size {} => "an amount such as 500MB",
         InputKind::Flag { .. } => "true or false",
         InputKind::Port {} => "a port from 1 to 65535",
-        InputKind::Secret {} => "a reference env:NAME or file:/PATH, never the secret itself",
+        InputKind::Secret {} => {
+            "a reference env:NAME, file:/PATH or vault:MOUNT/PATH#FIELD, never the secret itself"
+        }
         InputKind::Text { .. } => "a text",
         _ => "a list of texts",
     }

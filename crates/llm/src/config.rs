@@ -3,12 +3,14 @@
 use crate::http::{Endpoint, HttpProvider};
 use crate::wire::{Dialect, Wire};
 use crate::{CallCx, Kind, Limits, LlmError, Retry, Secret};
+use agentwright_domain::secret::{Reference, VaultPath};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -23,7 +25,44 @@ const ANTHROPIC_VERSION: &str = "2023-06-01";
 /// The environment as it was handed in.
 pub type Env<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 
-/// Where a secret stands: `env:NAME` or `file:PATH`.
+/// Turns a reference (`env:NAME`, `file:PATH`, `vault:MOUNT/PATH#FIELD`) into its value, or says why there is none.
+pub type Resolve = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
+
+/// Who resolves references; where nobody does, `env:` and `file:` are read here. Equal when it is the same one.
+#[derive(Clone, Default)]
+pub struct Keys(Option<Resolve>);
+
+impl Keys {
+    /// All by this one.
+    pub fn by(resolve: Resolve) -> Self {
+        Self(Some(resolve))
+    }
+
+    fn read(&self, key: &KeyRef, env: Env<'_>) -> Result<Secret, String> {
+        match &self.0 {
+            Some(resolve) => resolve(&key.to_string()).map(Secret::new),
+            None => key.resolve(env),
+        }
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Keys {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+}
+
+/// Where a secret stands: `env:NAME`, `file:PATH` or `vault:MOUNT/PATH#FIELD`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum KeyRef {
@@ -31,6 +70,8 @@ pub enum KeyRef {
     Env(String),
     /// In a file.
     File(PathBuf),
+    /// In Vault.
+    Vault(VaultPath),
 }
 
 impl FromStr for KeyRef {
@@ -40,7 +81,12 @@ impl FromStr for KeyRef {
             Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.to_owned())),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             // The text may be the key itself: it is not repeated.
-            _ => Err("a key is written as a reference: env:NAME or file:PATH".to_owned()),
+            _ => match text.parse() {
+                Ok(Reference::Vault(path)) => Ok(Self::Vault(path)),
+                Ok(Reference::Env(_) | Reference::File(_)) | Err(_) => {
+                    Err("a key is written as a reference: env:NAME, file:PATH or vault:MOUNT/PATH#FIELD".to_owned())
+                }
+            },
         }
     }
 }
@@ -63,6 +109,7 @@ impl fmt::Display for KeyRef {
         match self {
             Self::Env(name) => write!(f, "env:{name}"),
             Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Vault(path) => Reference::Vault(path.clone()).fmt(f),
         }
     }
 }
@@ -80,6 +127,7 @@ impl KeyRef {
                 }
                 String::from_utf8(bytes).map_err(|_| format!("{} is not text", path.display()))?
             }
+            Self::Vault(_) => return Err("no Vault is asked here".to_owned()),
         };
         let secret = Secret::new(text);
         if secret.is_empty() {
@@ -147,7 +195,7 @@ pub struct ProviderConfig {
     /// How the key is sent; as the maker wants it where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
-    /// More headers. A value may be a reference (`env:NAME`, `file:PATH`); all are kept secret.
+    /// More headers. A value may be a reference as `key` is; all are kept secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// More fields of the body. They win over ours; an object is merged with ours.
@@ -279,14 +327,28 @@ impl ProviderConfig {
         }
     }
 
+    /// Every reference of it that Vault holds.
+    pub fn in_vault(&self) -> Vec<String> {
+        let headers = self.headers.values().filter_map(|value| value.parse().ok());
+        let all = headers.chain(self.key.clone());
+        all.filter(|key: &KeyRef| matches!(key, KeyRef::Vault(_)))
+            .map(|key| key.to_string())
+            .collect()
+    }
+
     /// The provider, with its key read. Fails with [`Kind::NotConfigured`], saying what is missing.
     pub fn provider(&self, env: Env<'_>) -> Result<HttpProvider, LlmError> {
+        self.provider_with(env, &Keys::default())
+    }
+
+    /// The same, with references resolved by somebody else.
+    pub fn provider_with(&self, env: Env<'_>, keys: &Keys) -> Result<HttpProvider, LlmError> {
         let bad = |detail: String| {
             let message = format!("the provider {} cannot be used: {detail}", self.name);
             LlmError::new(Kind::NotConfigured, &self.name, message)
         };
         let base = self.base().map_err(bad)?;
-        let (headers, mut secrets) = self.headers(env).map_err(bad)?;
+        let (headers, mut secrets) = self.headers(env, keys).map_err(bad)?;
         secrets.extend(base.password().map(Secret::new));
         let client = self.client(&base, env).map_err(bad)?;
         let mut body = self.body.clone();
@@ -325,7 +387,7 @@ impl ProviderConfig {
         Ok(url)
     }
 
-    fn headers(&self, env: Env<'_>) -> Result<(HeaderMap, Vec<Secret>), String> {
+    fn headers(&self, env: Env<'_>, keys: &Keys) -> Result<(HeaderMap, Vec<Secret>), String> {
         let mut headers = HeaderMap::new();
         let mut secrets = Vec::new();
         if self.wire == Wire::Anthropic {
@@ -336,7 +398,7 @@ impl ProviderConfig {
         }
         for (name, value) in &self.headers {
             let secret = match value.parse::<KeyRef>() {
-                Ok(reference) => reference.resolve(env)?,
+                Ok(reference) => keys.read(&reference, env)?,
                 Err(_) => Secret::new(value),
             };
             put(&mut headers, name, secret.expose())?;
@@ -345,7 +407,7 @@ impl ProviderConfig {
         let Some(key) = &self.key else {
             return Ok((headers, secrets));
         };
-        let secret = key.resolve(env)?;
+        let secret = keys.read(key, env)?;
         let usual = if self.wire == Wire::Anthropic {
             Auth::XApiKey
         } else {

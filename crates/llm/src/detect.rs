@@ -4,8 +4,8 @@
 use crate::Secret;
 use crate::config::Env;
 use crate::{
-    Caller, Callers, KeyRef, Kind, LlmError, Meter, Prices, Provider, ProviderConfig, Recorder,
-    Role, RoleConfig, Wire,
+    Caller, Callers, KeyRef, Keys, Kind, LlmError, Meter, Prices, Provider, ProviderConfig,
+    Recorder, Role, RoleConfig, Wire,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -45,6 +45,8 @@ pub struct Detected {
     pub roles: BTreeMap<Role, RoleConfig>,
     /// For people: what was looked for and found, then what each role uses.
     pub lines: Vec<String>,
+    /// Who resolves the references of keys.
+    pub keys: Keys,
 }
 
 /// What all callers share.
@@ -118,6 +120,7 @@ pub async fn detect(config: &ModelsConfig, env: Env<'_>, ollama_url: &str) -> De
         providers,
         roles,
         lines,
+        keys: Keys::default(),
     }
 }
 
@@ -248,7 +251,8 @@ impl Detected {
 
     /// Everything secret of all providers, for what is recorded and shown. A key that cannot be read is none.
     pub fn secrets(&self, env: Env<'_>) -> Vec<Secret> {
-        let made = self.providers.iter().filter_map(|p| p.provider(env).ok());
+        let made = self.providers.iter();
+        let made = made.filter_map(|p| p.provider_with(env, &self.keys).ok());
         made.flat_map(|provider| provider.secrets().to_vec())
             .collect()
     }
@@ -293,7 +297,7 @@ impl Detected {
                 format!("the role {role} uses the provider {name}, which is not configured");
             return Err(LlmError::new(Kind::NotConfigured, name, message));
         };
-        let provider: Arc<dyn Provider> = Arc::new(config.provider(env)?);
+        let provider: Arc<dyn Provider> = Arc::new(config.provider_with(env, &self.keys)?);
         let model = model.unwrap_or(default_model(config.wire));
         let meter = Arc::clone(&parts.meter);
         Ok(Caller {

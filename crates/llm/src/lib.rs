@@ -25,7 +25,7 @@ mod secret;
 pub mod wire;
 
 pub use caller::{Caller, Callers, Limits, Listener, Retry};
-pub use config::{Auth, Fallback, KeyRef, ProviderConfig, RoleConfig};
+pub use config::{Auth, Fallback, KeyRef, Keys, ProviderConfig, Resolve, RoleConfig};
 pub use detect::{Detected, ModelsConfig, Parts, detect};
 pub use error::{Advice, Failure, Kind, LlmError, RETRY_AFTER_MAX};
 pub use http::HttpProvider;

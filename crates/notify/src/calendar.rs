@@ -60,7 +60,7 @@ impl CalendarSource {
                 bytes.map_err(|error| said(error.to_string()))?
             }
             Place::Address(address, poster) => {
-                let url = address.read().map_err(|error| words(&error))?;
+                let url = address.read().await.map_err(|error| words(&error))?;
                 poster
                     .fetch(url, max)
                     .await

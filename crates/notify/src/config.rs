@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// One way for notices to reach people. `name` is unique among the channels and kept across restarts; addresses
-/// and secrets may be references (`env:NAME`, `file:/PATH`); `when` says which notices and when.
+/// and secrets may be references (`env:NAME`, `file:/PATH`, `vault:MOUNT/PATH#FIELD`); `when` says which notices and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type", deny_unknown_fields)]
 pub enum ChannelConfig {

@@ -42,7 +42,7 @@ impl Channel for Discord {
 
     async fn send(&self, message: &Message) -> Result<(), SendError> {
         let post = Post {
-            url: self.url.read()?,
+            url: self.url.read().await?,
             headers: HeaderMap::new(),
             body: body(message).to_string(),
         };

@@ -96,7 +96,7 @@ impl Mail {
         })
     }
 
-    fn transport(&self) -> Result<AsyncSmtpTransport<Tokio1Executor>, SendError> {
+    async fn transport(&self) -> Result<AsyncSmtpTransport<Tokio1Executor>, SendError> {
         // Fails only when another part of the process was first: the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let tls = || TlsParameters::new(self.host.clone()).map_err(|error| of(&error));
@@ -110,7 +110,7 @@ impl Mail {
             .tls(tls)
             .timeout(Some(TIMEOUT));
         if let Some((user, password)) = &self.login {
-            builder = builder.credentials(Credentials::new(user.clone(), password.read()?));
+            builder = builder.credentials(Credentials::new(user.clone(), password.read().await?));
         }
         Ok(builder.build())
     }
@@ -146,7 +146,7 @@ impl Channel for Mail {
 
     async fn send(&self, message: &Message) -> Result<(), SendError> {
         let letter = self.letter(message)?;
-        let sent = self.transport()?.send(letter).await;
+        let sent = self.transport().await?.send(letter).await;
         sent.map(|_| ()).map_err(|error| of(&error))
     }
 }

@@ -80,14 +80,14 @@ impl Channel for Ntfy {
     async fn send(&self, message: &Message) -> Result<(), SendError> {
         let mut headers = HeaderMap::new();
         if let Some(token) = &self.token {
-            let bearer = HeaderValue::from_str(&format!("Bearer {}", token.read()?));
+            let bearer = HeaderValue::from_str(&format!("Bearer {}", token.read().await?));
             let mut bearer = bearer
                 .map_err(|_| SendError::later("the token has characters that no header takes"))?;
             bearer.set_sensitive(true);
             headers.insert(AUTHORIZATION, bearer);
         }
         let post = Post {
-            url: self.url.read()?,
+            url: self.url.read().await?,
             headers,
             body: body(&self.topic, message),
         };

@@ -1,15 +1,13 @@
 //! A value that must not be seen: named in the configuration by a reference, read when it is needed.
 
 use crate::SendError;
+use agentwright_domain::secret::Reference;
 use std::fmt;
 use std::sync::Arc;
 
-/// Turns a reference (`env:NAME`, `file:/PATH`) into its value, or says why there is none. Handed in by whoever
-/// may read the environment; blocks at most for a file.
+/// Turns a reference (`env:NAME`, `file:/PATH`, `vault:MOUNT/PATH#FIELD`) into its value, or says why there is none.
+/// Handed in by whoever may read them; may block.
 pub type Resolve = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
-
-/// The beginnings of references.
-const REFERENCES: [&str; 3] = ["env:", "file:", "vault:"];
 
 /// A reference with its reader. Its `Debug` shows the reference only.
 #[derive(Clone)]
@@ -26,7 +24,7 @@ impl fmt::Debug for Secret {
 
 /// Whether the text names a secret and is none.
 pub(crate) fn is_reference(text: &str) -> bool {
-    REFERENCES.iter().any(|start| text.starts_with(start))
+    Reference::is_meant(text)
 }
 
 impl Secret {
@@ -38,13 +36,16 @@ impl Secret {
                 resolve: Arc::clone(resolve),
             })
         } else {
-            Err("must be env:NAME or file:/PATH, never the secret itself")
+            Err("must be env:NAME, file:/PATH or vault:MOUNT/PATH#FIELD, never the secret itself")
         }
     }
 
     /// Reads it. It may come later (a mounted file, a variable after a restart): worth another try.
-    pub(crate) fn read(&self) -> Result<String, SendError> {
-        (self.resolve)(&self.reference).map_err(|why| {
+    pub(crate) async fn read(&self) -> Result<String, SendError> {
+        let (resolve, of) = (Arc::clone(&self.resolve), self.reference.clone());
+        let read = tokio::task::spawn_blocking(move || resolve(&of)).await;
+        let read = read.unwrap_or_else(|error| Err(error.to_string()));
+        read.map_err(|why| {
             let reference = &self.reference;
             SendError::later(format!("cannot read {reference}: {why}"))
         })
@@ -69,11 +70,11 @@ impl Address {
         }
     }
 
-    pub(crate) fn read(&self) -> Result<reqwest::Url, SendError> {
+    pub(crate) async fn read(&self) -> Result<reqwest::Url, SendError> {
         match self {
             Self::Plain(url) => Ok(url.clone()),
             Self::Secret(secret) => {
-                let text = secret.read()?;
+                let text = secret.read().await?;
                 let reference = &secret.reference;
                 crate::http::address(text.trim())
                     .map_err(|why| SendError::later(format!("what {reference} holds {why}")))

@@ -43,7 +43,7 @@ impl Channel for Slack {
 
     async fn send(&self, message: &Message) -> Result<(), SendError> {
         let post = Post {
-            url: self.url.read()?,
+            url: self.url.read().await?,
             headers: HeaderMap::new(),
             body: body(message).to_string(),
         };

@@ -66,12 +66,12 @@ impl Channel for Webhook {
         put("webhook-id", &message.id)?;
         put("webhook-timestamp", &timestamp)?;
         if let Some(secret) = &self.secret {
-            let signature = signatures(&secret.read()?, &message.id, &timestamp, &body)
+            let signature = signatures(&secret.read().await?, &message.id, &timestamp, &body)
                 .map_err(SendError::later)?;
             put("webhook-signature", &signature)?;
         }
         let post = Post {
-            url: self.url.read()?,
+            url: self.url.read().await?,
             headers,
             body,
         };

@@ -14,8 +14,9 @@ use agentwright_llm::caller::Now;
 use agentwright_llm::detect::OLLAMA_URL;
 use agentwright_llm::redact::SECRET_MIN;
 use agentwright_llm::{
-    Advice, CallRecord, Caller, Callers, Cassette, CassetteWriter, Detected, Event, Kind, Listener,
-    LlmError, Meter, ModelsConfig, Parts, Planned, Prices, Refusal, Role, Secret, Ticket,
+    Advice, CallRecord, Caller, Callers, Cassette, CassetteWriter, Detected, Event, Keys, Kind,
+    Listener, LlmError, Meter, ModelsConfig, Parts, Planned, Prices, ProviderConfig, Refusal,
+    Resolve, Role, Secret, Ticket,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -61,6 +62,8 @@ pub struct ModelSettings {
     pub ollama_url: String,
     /// Where keys are looked for.
     pub env: Environment,
+    /// Who resolves references to keys. May block.
+    pub keys: Option<Resolve>,
 }
 
 impl ModelSettings {
@@ -74,6 +77,7 @@ impl ModelSettings {
             conventions: String::new(),
             ollama_url: OLLAMA_URL.to_owned(),
             env,
+            keys: None,
         }
     }
 }
@@ -190,7 +194,17 @@ impl Models {
         }
         let it = self.settings();
         let env = |name: &str| (it.env)(name);
-        let now = Arc::new(agentwright_llm::detect(&it.models, &env, &it.ollama_url).await);
+        let mut now = agentwright_llm::detect(&it.models, &env, &it.ollama_url).await;
+        if let Some(keys) = &it.keys {
+            now.keys = Keys::by(Arc::clone(keys));
+            let held: Vec<String> = now
+                .providers
+                .iter()
+                .flat_map(ProviderConfig::in_vault)
+                .collect();
+            prepared(keys, held).await;
+        }
+        let now = Arc::new(now);
         *found = Some((Instant::now(), Arc::clone(&now)));
         now
     }
@@ -223,6 +237,22 @@ impl Models {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         closed.insert(provider.to_owned(), until_ms);
+    }
+}
+
+/// Asks Vault where it may take its time: whoever needs the keys next finds what it said, or why not.
+async fn prepared(keys: &Resolve, references: Vec<String>) {
+    if references.is_empty() {
+        return;
+    }
+    let keys = Arc::clone(keys);
+    let asked = tokio::task::spawn_blocking(move || {
+        references
+            .iter()
+            .for_each(|reference| drop(keys(reference)));
+    });
+    if let Err(error) = asked.await {
+        tracing::warn!(%error, "keys could not be asked for");
     }
 }
 
@@ -383,7 +413,8 @@ impl<'a> Asking<'a> {
             .iter()
             .find(|provider| provider.name == caller.provider.id())
             .ok_or_else(none)?;
-        let provider = config.provider(&env).map_err(|error| self.stop(&error))?;
+        let provider = config.provider_with(&env, &found.keys);
+        let provider = provider.map_err(|error| self.stop(&error))?;
         Ok(Upstream::of(&provider, caller))
     }
 

@@ -208,6 +208,15 @@ pub enum Reason {
         /// What both touch.
         over: String,
     },
+    /// Somebody else holds a lock on its row.
+    Locked,
+    /// Another builder has its row, or it was changed just now.
+    Taken,
+    /// The database of its row is away.
+    Away {
+        /// What was said.
+        said: String,
+    },
     /// As many as may run do.
     Limit {
         /// How many.
@@ -238,6 +247,9 @@ impl Reason {
             Self::Quota { .. } => "quota",
             Self::Room { .. } => "room",
             Self::Conflict { .. } => "conflict",
+            Self::Locked => "locked",
+            Self::Taken => "taken",
+            Self::Away { .. } => "away",
             Self::Limit { .. } => "limit",
         }
     }
@@ -287,6 +299,9 @@ impl Reason {
             Self::Conflict { with, over } => {
                 format!("{with} is being built and touches {over} too")
             }
+            Self::Locked => "somebody else holds a lock on its row".to_owned(),
+            Self::Taken => "another builder has its row".to_owned(),
+            Self::Away { said } => format!("its database cannot be used: {said}"),
             Self::Limit { limit, running } => {
                 let running: Vec<&str> = running.iter().map(Slug::as_str).collect();
                 format!(
@@ -317,6 +332,9 @@ impl Reason {
             | Self::Quota { .. }
             | Self::Room { .. }
             | Self::Conflict { .. }
+            | Self::Locked
+            | Self::Taken
+            | Self::Away { .. }
             | Self::Limit { .. } => false,
         }
     }

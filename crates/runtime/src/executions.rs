@@ -245,8 +245,7 @@ impl Runtime {
         state: &Path,
     ) -> Result<(Policy, Secrets), Failure> {
         let again = |error: &dyn std::error::Error| Failure::again(chain(error));
-        let secrets =
-            Secrets::resolve(&spec.permissions, self.variables()).map_err(|e| again(&e))?;
+        let secrets = Secrets::resolve(&spec.permissions, self.secrets()).map_err(|e| again(&e))?;
         let programs = self.programs().declared(spec).map_err(|e| again(&e))?;
         let mut policy = real_policy(spec, app, state, &Routes::Production)
             .map_err(|error| Failure::last(error.to_string()))?;

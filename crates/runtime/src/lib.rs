@@ -33,7 +33,7 @@ use agentwright_sandbox::Sandbox;
 use agentwright_store::Store;
 use environment::Programs;
 use layout::Layout;
-use secrets::Variables;
+use secrets::Resolve;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::Notify;
@@ -51,8 +51,8 @@ pub struct Parts {
     pub layout: Layout,
     /// Where programs are looked for.
     pub programs: Programs,
-    /// The daemon's own environment, for `env:` references.
-    pub variables: Variables,
+    /// Who resolves the references of secrets.
+    pub secrets: Resolve,
 }
 
 /// The local target. Cheap to clone.
@@ -154,8 +154,8 @@ impl Runtime {
         &self.inner.parts.store
     }
 
-    pub(crate) fn variables(&self) -> &Variables {
-        &self.inner.parts.variables
+    pub(crate) fn secrets(&self) -> &Resolve {
+        &self.inner.parts.secrets
     }
 
     pub(crate) fn engine(&self) -> Result<Engine, Error> {

@@ -2,19 +2,23 @@
 
 use crate::asking::Asking;
 use crate::config::Config;
+use crate::error::ApiError;
 use crate::front::Front;
 use crate::later::Later;
 use crate::queue::heart::{self, Heart};
+use crate::queue::{desk, table};
+use crate::secrets::Resolve;
 use agentwright_api::Health;
-use agentwright_domain::run::RunKind;
-use agentwright_engine::{Clock, Engine, Executor, SystemClock};
+use agentwright_domain::run::{Decision, Run, RunKind, Signal};
+use agentwright_engine::{Clock, Engine, Executor, SignalError, SystemClock};
 use agentwright_notify::Channel;
 use agentwright_queue::window::{NotAWindow, Window};
 use agentwright_runtime::environment::Programs;
 use agentwright_runtime::layout::Layout;
 use agentwright_runtime::{Executions, Parts, Runtime};
 use agentwright_sandbox::Sandbox;
-use agentwright_store::{Location, OpenError, Options, Store, Time};
+use agentwright_store::{Audit, Location, OpenError, Options, OrgScope, Store, Time as StoreTime};
+use agentwright_vault::NotAVault;
 use axum::Router;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -41,14 +45,14 @@ pub struct Clocks {
     /// What everything but the store does.
     pub clock: Arc<dyn Clock>,
     /// What the store does: leases and timers.
-    pub store: Time,
+    pub store: StoreTime,
 }
 
 impl Default for Clocks {
     fn default() -> Self {
         Self {
             clock: Arc::new(SystemClock),
-            store: Time::default(),
+            store: StoreTime::default(),
         }
     }
 }
@@ -68,9 +72,41 @@ pub enum StartError {
     /// A channel for notices cannot be made.
     #[error("cannot set up the notices of the configuration: {0}")]
     Notify(#[from] agentwright_notify::OpenError),
+    /// The table of Vault cannot be meant.
+    #[error("vault in the configuration {0}")]
+    Vault(#[from] NotAVault),
     /// The off-hours cannot be meant.
     #[error("cannot read the off-hours of the queue: {0}")]
     Queue(#[from] NotAWindow),
+}
+
+/// Why a decision was not taken.
+pub(crate) enum Undecided {
+    /// Its row says something else by now, or cannot be seen.
+    Row(ApiError),
+    /// The engine does not take it.
+    Engine(SignalError),
+}
+
+impl From<ApiError> for Undecided {
+    fn from(error: ApiError) -> Self {
+        Self::Row(error)
+    }
+}
+
+impl From<SignalError> for Undecided {
+    fn from(error: SignalError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<Undecided> for ApiError {
+    fn from(error: Undecided) -> Self {
+        match error {
+            Undecided::Row(error) => error,
+            Undecided::Engine(error) => error.into(),
+        }
+    }
 }
 
 /// The running app. Cheap to clone.
@@ -92,6 +128,7 @@ struct Inner {
     window: Window,
     started_at_ms: i64,
     boot_id: String,
+    secrets: Resolve,
     front: Front,
     requests: AtomicU64,
     kept_steps: crate::pages::Kept,
@@ -120,8 +157,8 @@ impl App {
     pub async fn start_by(config: Config, work: Work, clocks: Clocks) -> Result<Self, StartError> {
         let Clocks { clock, store: time } = clocks;
         let layout = Layout::new(&config.data_dir);
-        let channels =
-            agentwright_notify::open(&config.settings.notify, &crate::config::secrets())?;
+        let secrets = crate::config::secrets(&config.settings)?;
+        let channels = agentwright_notify::open(&config.settings.notify, &secrets)?;
         let window = config.settings.queue.window()?;
         let store = open(&config, time).await?;
         let public_url = config.settings.public_url.as_deref();
@@ -133,9 +170,9 @@ impl App {
             clock: clock.clone(),
             layout: layout.clone(),
             programs: Programs::new(config.program_dirs()),
-            variables: crate::config::variables(),
+            secrets: Arc::clone(&secrets),
         });
-        let builds = Later::new(&config, &runtime);
+        let builds = Later::new(&config, &runtime, Arc::clone(&secrets));
         let fenced = config.data_dir.join(crate::backup::FENCE).exists();
         let supervised = matches!(work, Work::Real) && !fenced;
         let executors = match work {
@@ -167,6 +204,7 @@ impl App {
                 clock,
                 heart: Heart::default(),
                 window,
+                secrets,
                 front: Front::default(),
                 requests: AtomicU64::new(0),
                 kept_steps: crate::pages::Kept::default(),
@@ -193,6 +231,7 @@ impl App {
         }
         if !self.inner.fenced {
             self.tasks().spawn(heart::run(self.clone()));
+            self.tasks().spawn(table::run(self.clone()));
             self.tasks().spawn(crate::queue::watch::run(self.clone()));
             self.tasks().spawn(crate::queue::push::run(self.clone()));
         }
@@ -242,6 +281,34 @@ impl App {
 
     pub(crate) fn layout(&self) -> &Layout {
         &self.inner.layout
+    }
+
+    /// What reads references. It blocks.
+    pub(crate) fn secrets(&self) -> &Resolve {
+        &self.inner.secrets
+    }
+
+    /// The value that a reference (`env:NAME`, …) names, or why there is none, without it.
+    pub(crate) async fn secret(&self, reference: &str) -> Result<String, String> {
+        let (resolve, reference) = (Arc::clone(&self.inner.secrets), reference.to_owned());
+        let read = tokio::task::spawn_blocking(move || resolve(&reference)).await;
+        read.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// Decides what waits at a gate. A yes to a build of a row of a connected table is only taken while the row still
+    /// says what was built.
+    pub(crate) async fn decide(
+        &self,
+        scope: &OrgScope,
+        run: &Run,
+        decision: Decision,
+        audit: Option<Audit>,
+    ) -> Result<Run, Undecided> {
+        if decision.approved {
+            desk::unedited(self, scope, run).await?;
+        }
+        let signal = Signal::Decided(decision);
+        Ok(self.engine().signal(scope, &run.id, signal, audit).await?)
     }
 
     /// Wakes the queue's heartbeat.
@@ -374,7 +441,7 @@ impl App {
     }
 }
 
-async fn open(config: &Config, time: Time) -> Result<Store, OpenError> {
+async fn open(config: &Config, time: StoreTime) -> Result<Store, OpenError> {
     let location = match config.settings.store.as_str() {
         "sqlite" => Location::Sqlite(config.data_dir.join("agentwright.db")),
         url => Location::Postgres(url.to_owned()),

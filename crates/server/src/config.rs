@@ -5,10 +5,13 @@
 
 mod queue;
 
+use crate::secrets::Resolve;
 use agentwright_llm::detect::OLLAMA_URL;
 use agentwright_llm::{ModelsConfig, Prices};
 pub use agentwright_notify::ChannelConfig as NotifyChannel;
 use agentwright_pipeline::{CONVENTIONS_MAX, CoderConfig, ModelSettings, OverseerConfig};
+pub use agentwright_vault::Config as VaultConfig;
+use agentwright_vault::{NotAVault, Vault};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 pub use queue::{
@@ -83,6 +86,8 @@ pub struct Settings {
     pub keep_logs_days: Option<u32>,
     /// Where notices go.
     pub notify: Vec<NotifyChannel>,
+    /// Where `vault:` references are read.
+    pub vault: Option<VaultConfig>,
     /// Builds that start by themselves.
     pub queue: QueueSettings,
     /// Model providers and what each role uses; where nothing is said the machine is looked at.
@@ -119,6 +124,7 @@ impl Default for Settings {
             keep_transcripts_days: None,
             keep_logs_days: None,
             notify: Vec::new(),
+            vault: None,
             queue: QueueSettings::default(),
             models: ModelsConfig::default(),
             coder: CoderConfig::default(),
@@ -268,7 +274,7 @@ impl Config {
     }
 
     /// What the pipeline is told about models.
-    pub(crate) fn models(&self) -> ModelSettings {
+    pub(crate) fn models(&self, keys: Resolve) -> ModelSettings {
         let it = &self.settings;
         ModelSettings {
             models: it.models.clone(),
@@ -279,6 +285,7 @@ impl Config {
             conventions: it.conventions.clone(),
             ollama_url: it.ollama_url.clone(),
             env: Arc::new(variable),
+            keys: Some(keys),
         }
     }
 
@@ -342,6 +349,9 @@ impl Config {
         }
         if let Some(problem) = it.queue.problem() {
             return wrong("queue", problem);
+        }
+        if let Err(why) = it.vault.clone().map(Vault::new).transpose() {
+            return wrong("vault", why.to_string());
         }
         if let Err(why) = it.price_table() {
             return wrong("prices", why);
@@ -420,15 +430,10 @@ pub(crate) fn home() -> Option<PathBuf> {
     variable("HOME").map(PathBuf::from)
 }
 
-/// How the daemon's own environment is read, for references such as `env:NAME`.
-pub(crate) fn variables() -> agentwright_runtime::secrets::Variables {
-    std::sync::Arc::new(variable)
-}
-
-/// How the secrets that channels name are read.
-pub(crate) fn secrets() -> agentwright_notify::Resolve {
-    let variables = variables();
-    std::sync::Arc::new(move |reference| agentwright_runtime::secrets::value(reference, &variables))
+/// The resolver of references, with the Vault of the configuration.
+pub(crate) fn secrets(settings: &Settings) -> Result<Resolve, NotAVault> {
+    let vault = settings.vault.clone().map(Vault::new).transpose()?;
+    Ok(crate::secrets::resolver(variable, vault))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the home of the environment")]

@@ -1,6 +1,7 @@
 //! The pipeline, made at its first use: reading the foundations takes longer than a start may.
 
 use crate::config::Config;
+use crate::secrets::Resolve;
 use agentwright_domain::run::{Run, Signal};
 use agentwright_engine::{Executor, Handle};
 use agentwright_pipeline::{Builds, Foundations, Models, Parts};
@@ -26,7 +27,7 @@ struct Inner {
 }
 
 impl Later {
-    pub(crate) fn new(config: &Config, runtime: &Runtime) -> Self {
+    pub(crate) fn new(config: &Config, runtime: &Runtime, keys: Resolve) -> Self {
         let minimum = if config.settings.allow_process_tier {
             Tier::Process
         } else {
@@ -37,7 +38,7 @@ impl Later {
                 runtime: runtime.clone(),
                 minimum,
                 foundation_dirs: config.settings.foundations.clone(),
-                models: Models::new(config.models()),
+                models: Models::new(config.models(keys)),
                 made: OnceCell::new(),
             }),
         }

@@ -33,6 +33,7 @@ mod replay;
 mod repository;
 mod router;
 mod routes;
+mod secrets;
 mod show;
 mod submit;
 mod view;
@@ -40,6 +41,6 @@ mod view;
 pub use app::{App, Clocks, Executors, StartError, Work};
 pub use config::{
     Config, ConfigError, Flags, HookSettings, LogLevel, NotifyChannel, PushSettings, QueueSettings,
-    ReportSettings, RoomSettings, Settings, WatchSettings,
+    ReportSettings, RoomSettings, Settings, VaultConfig, WatchSettings,
 };
 pub use openapi::text as openapi;

@@ -2,20 +2,27 @@
 //!
 //! Not here: whether an item may start (`agentwright_queue::start`). `edit.rs` is what people do to the queue,
 //! `beat.rs` one look at it, `heart.rs` when it is looked at, `files.rs` its file and what is written about it,
+//! `shown.rs` how it is shown. `table.rs` is the same for rows of people's own tables, `visit.rs` and `desk.rs` one look at
+//! them, `rows.rs` what their builds mean for them, `tables.rs` how they are connected and shown.
 //! `shown.rs` how it is shown, `around.rs` what keeps everything back, `watch.rs` whether builds get on, `tell.rs` what
 //! people are told, `report.rs` what was done, `push.rs` where it is pushed.
 
 mod active;
 pub(crate) mod around;
 pub(crate) mod beat;
+pub(crate) mod desk;
 pub(crate) mod edit;
 pub(crate) mod files;
 pub(crate) mod heart;
 pub(crate) mod progress;
 pub(crate) mod push;
 pub(crate) mod report;
+mod rows;
 pub(crate) mod shown;
+pub(crate) mod table;
+pub(crate) mod tables;
 mod tell;
+mod visit;
 pub(crate) mod watch;
 
 use crate::error::ApiError;

@@ -7,8 +7,8 @@ use crate::error::{ApiError, Cause, internal, respond};
 use crate::extract::Who;
 use crate::pages::{self, dress::RequestId, dress::dressed};
 use crate::routes::{
-    audit, builds, decisions, deployments, executions, executor, files, hooks, inbound, keys,
-    organizations, plans, queue, spending, system,
+    audit, builds, connect, decisions, deployments, executions, executor, files, hooks, inbound,
+    keys, organizations, plans, queue, spending, system,
 };
 use crate::{metrics, rates};
 use agentwright_api::executor::EXECUTOR_PREFIX;
@@ -103,6 +103,8 @@ fn life_routes() -> Router<App> {
         .route("/report", get(queue::report))
         .route("/hooks/{id}", post(inbound::take))
         .route("/heartbeat", get(queue::heartbeat).post(queue::beat))
+        .route("/backlogs", get(connect::list).post(connect::connect))
+        .route("/backlogs/{name}/remove", post(connect::remove))
         .route("/costs", get(spending::costs))
         .route("/budgets", get(spending::budgets))
         .route("/budgets/{scope}", post(spending::set))

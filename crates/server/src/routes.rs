@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod builds;
+pub(crate) mod connect;
 pub(crate) mod decisions;
 pub(crate) mod deployments;
 pub(crate) mod executions;

@@ -9,7 +9,7 @@ use agentwright_api::executor::BuildDroplet;
 use agentwright_api::{Build, CreateBuild, DeployBuild, PlanRequest, RetryBuild, code};
 use agentwright_domain::approval::{AdvanceApproval, Gate};
 use agentwright_domain::build::{
-    BuildPolicy, BuildRequest, BuildState, Droplet, Facts, Phase, Stage,
+    BacklogRow, BuildPolicy, BuildRequest, BuildState, Droplet, Facts, Phase, Stage,
 };
 use agentwright_domain::ids::{RunId, Slug};
 use agentwright_domain::principal::Role;
@@ -117,6 +117,7 @@ impl Wish {
                 format!("{} has not ended; cancel it first", old.label),
             ));
         }
+        not_of_a_row(old, request)?;
         let mut request = request.clone();
         request.inputs.extend(retry.inputs);
         let state = match &request.deploys {
@@ -162,6 +163,7 @@ impl Wish {
         };
         let request = BuildRequest {
             replays: Some(request.replays.clone().unwrap_or_else(|| old.id.clone())),
+            row: None,
             ..request.clone()
         };
         Ok(Self {
@@ -177,6 +179,7 @@ impl Wish {
     pub(crate) fn deploying(made: &Run, deploy: DeployBuild, who: &Who) -> Result<Self, ApiError> {
         let (state, request) = parts(made)?;
         deployable(&made.label, state)?;
+        not_of_a_row(made, request)?;
         let policy = BuildPolicy {
             advance: deploy.advance.map(|permissions| AdvanceApproval {
                 by: who.name.clone(),
@@ -229,6 +232,22 @@ pub(crate) async fn queued(
         wish.label = Label::Made(label);
     }
     wish.repeats = repeats;
+    submitted(app, who, id, wish).await
+}
+
+/// A build of a row of a connected table, under an id that was kept before: submitting it again changes nothing.
+pub(crate) async fn of_row(
+    app: &App,
+    who: &Who,
+    id: RunId,
+    request: CreateBuild,
+    row: BacklogRow,
+) -> Result<Build, ApiError> {
+    let mut wish = Wish::of(app, request, who).await;
+    if let Label::Given(label) = wish.label {
+        wish.label = Label::Made(label);
+    }
+    wish.request.row = Some(row);
     submitted(app, who, id, wish).await
 }
 
@@ -308,6 +327,18 @@ async fn known_or_new(
 
 fn parts(run: &Run) -> Result<(&BuildState, &BuildRequest), ApiError> {
     view::build_parts(run).ok_or_else(|| ApiError::no("build", run.id.as_str()))
+}
+
+/// Whether its row says when it is built: another build beside it would not be written back.
+fn not_of_a_row(run: &Run, request: &BuildRequest) -> Result<(), ApiError> {
+    let Some(row) = &request.row else {
+        return Ok(());
+    };
+    let said = format!(
+        "{} is of row {} of the connected table {}: set the row's builder_status to not_started (and its status to ready_to_build), and it is built again",
+        run.label, row.id, row.source
+    );
+    Err(ApiError::Conflict(code::CONFLICT, said))
 }
 
 /// Whether the build has reviewed and verified code that is not deployed.

@@ -7,6 +7,7 @@
 
 mod artifacts;
 mod audit;
+mod backlogs;
 mod connections;
 mod db;
 mod decision_tokens;
@@ -36,6 +37,7 @@ mod whole;
 
 pub use artifacts::{ARTIFACT_MAX_BYTES, ARTIFACTS_QUOTA_BYTES};
 pub use audit::{AUDIT_PAGE_MAX, Actor, Audit, AuditRow, AuditVerdict, BrokenRow, Change};
+pub use backlogs::{BacklogSource, KnownRow, SOURCES_MAX};
 pub use db::Statement;
 pub use decision_tokens::DecisionToken;
 pub use error::{CommitError, Error, OpenError, SubmitError};
@@ -78,6 +80,7 @@ pub fn statements() -> Vec<&'static Statement> {
     let mut all = group::statements();
     for of in [
         artifacts::STATEMENTS,
+        backlogs::STATEMENTS,
         decision_tokens::STATEMENTS,
         audit::STATEMENTS,
         deployments::STATEMENTS,

@@ -33,6 +33,11 @@ const ALL: &[(i64, &str, &str)] = &[
         include_str!("../migrations/0005_queue.sql"),
     ),
     (
+        6,
+        "connected tables and their rows",
+        include_str!("../migrations/0006_backlogs.sql"),
+    ),
+    (
         7,
         "notices of no run, reports and inbound webhooks",
         include_str!("../migrations/0007_watching.sql"),

@@ -26,6 +26,8 @@ crate::db::statements! {
     RESULTS_OF = "listing an organization's evidence":
         "SELECT result FROM test_results WHERE organization_id = $1";
     DEL_LINKS = "deleting an organization's links that decide": "DELETE FROM decision_tokens WHERE organization_id = $1";
+    DEL_ROWS = "deleting what is known of rows of an organization's tables": "DELETE FROM backlog_rows WHERE organization_id = $1";
+    DEL_SOURCES = "disconnecting an organization's tables": "DELETE FROM backlog_sources WHERE organization_id = $1";
     DEL_IDEAS = "deleting an organization's backlog": "DELETE FROM automation_ideas WHERE organization_id = $1";
     DEL_QUEUE = "deleting the state of an organization's backlog": "DELETE FROM queue_state WHERE organization_id = $1";
     DEL_RECEIPTS = "deleting an organization's receipts": "DELETE FROM queue_receipts WHERE organization_id = $1";
@@ -101,6 +103,8 @@ crate::db::statements! {
 /// Every table of tenants, children before what they refer to.
 static OF_ORGANIZATION: &[&Statement] = &[
     &DEL_LINKS,
+    &DEL_ROWS,
+    &DEL_SOURCES,
     &DEL_IDEAS,
     &DEL_QUEUE,
     &DEL_RECEIPTS,

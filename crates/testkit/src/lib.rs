@@ -1,5 +1,6 @@
 //! What tests share: a clock that they move, directories and stores that vanish, waiting with a
-//! deadline, a private PostgreSQL, a scripted model server, a strict fake of ntfy. A dev-dependency only; never
+//! deadline, a private PostgreSQL, a scripted model server, strict fakes of ntfy and
+//! Vault. A dev-dependency only; never
 //! part of the product.
 
 #![expect(clippy::expect_used, reason = "a helper of tests fails by panicking")]
@@ -9,6 +10,7 @@ pub mod model_server;
 mod ntfy;
 mod postgres;
 mod runs;
+mod vault;
 mod wait;
 
 pub use clock::TestClock;
@@ -16,6 +18,7 @@ pub use model_server::ModelServer;
 pub use ntfy::Ntfy;
 pub use postgres::Cluster;
 pub use runs::{Empty, build_run, execution_run, slug, spec};
+pub use vault::FakeVault;
 pub use wait::{DEADLINE, eventually};
 
 use agentwright_store::{Location, Options, Store};

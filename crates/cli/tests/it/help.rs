@@ -43,6 +43,7 @@ const COMMANDS: &[&[&str]] = &[
     &["queue", "remove"],
     &["heartbeat"],
     &["why"],
+    &["connect"],
     &["status"],
     &["report"],
     &["up"],

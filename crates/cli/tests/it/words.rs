@@ -27,6 +27,73 @@ fn a_command_line_that_makes_no_sense_ends_with_2() {
 }
 
 #[test]
+fn the_address_of_a_database_is_never_taken_from_the_command_line() {
+    let home = Home::new();
+    for address in [
+        "postgres://ann:s3cret@db.example.org/api_business",
+        "host=db password=s3cret",
+        "s3cret",
+        "vault:s3cret",
+        "env:s3cret-and-more",
+    ] {
+        let said = home.run(&["connect", address]);
+        assert_eq!(said.code, 2, "{said:#?}");
+        let all = format!("{}{}", said.out, said.err);
+        assert!(
+            all.contains("the shell's history") && all.contains("connect file:PATH"),
+            "{all}"
+        );
+        assert!(!all.contains("s3cret"), "{all}");
+    }
+    // Nothing was started for it.
+    assert!(!home.data().exists());
+    let said = home.run(&["connect"]);
+    assert!(
+        said.code == 2 && said.err.contains("REFERENCE"),
+        "{said:#?}"
+    );
+}
+
+#[test]
+fn a_table_that_cannot_be_connected_says_why_and_none_is_listed() {
+    let home = Home::new();
+    let url = home.work().join("business.url");
+    std::fs::write(&url, "postgres://ann:s3cret@127.0.0.1:9/api_business\n").unwrap();
+    let mode = |mode| {
+        std::fs::set_permissions(&url, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (bits, why) in [
+        (0o644, "its mode is 644, so others may use it: chmod 640 it"),
+        (0o600, "cannot be connected now: the database is away"),
+    ] {
+        mode(bits);
+        // A path is meant from where the command is given.
+        let said = home.run(&["connect", "file:business.url"]);
+        assert_eq!(said.code, 1, "{said:#?}");
+        assert!(
+            said.err.contains(why) && !said.err.contains("s3cret"),
+            "{said:#?}"
+        );
+    }
+    let said = home.run(&["connect", "vault:secret/business#url"]);
+    assert!(
+        said.code == 1 && said.err.contains("no Vault is configured"),
+        "{said:#?}"
+    );
+    assert!(
+        home.done(&["connect", "--list"])
+            .out
+            .contains("no table is connected")
+    );
+    assert_eq!(home.json(0, &["connect", "--list"]), json!({ "items": [] }));
+    let said = home.run(&["connect", "--remove", "nothing"]);
+    assert!(
+        said.code == 1 && said.err.contains("no connected table"),
+        "{said:#?}"
+    );
+}
+
+#[test]
 fn an_empty_list_teaches_what_to_do() {
     let home = Home::new();
     let said = home.done(&["list"]);

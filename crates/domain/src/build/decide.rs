@@ -2,12 +2,12 @@
 
 use super::{
     ATTEMPTS_MAX, ApprovalMode, BuildPolicy, BuildState, Facts, FailureClass, Oversight, Phase,
-    Stage, StageOutcome,
+    Stage, StageOutcome, told,
 };
 use crate::approval::{Approval, Gate, GateReason, Subject};
 use crate::ids::ApprovalId;
 use crate::run::{
-    BACKOFF_FIRST_MS, Decision, NewEvent, Next, Notice, Record, Refusal, Run, RunInput, RunState,
+    BACKOFF_FIRST_MS, Decision, NewEvent, Next, Record, Refusal, Run, RunInput, RunState,
     RunStatus, Signal, StageRow, Transition, backoff_ms,
 };
 use serde_json::json;
@@ -174,7 +174,13 @@ impl At<'_> {
         to.events
             .push(NewEvent::new("stage.done", stage.word(), summary));
         match stage {
-            Stage::Spec => self.gate(to, Gate::Spec),
+            Stage::Spec => {
+                // A spec that is made anew begins nothing.
+                if self.state.facts.spec.is_none() {
+                    to.notices.extend(told::begun(self.run));
+                }
+                self.gate(to, Gate::Spec)
+            }
             Stage::Package => to.work(Stage::Generate, 1),
             // From generate to verify tries are numbered through, so that each has its own results.
             Stage::Generate => to.work(Stage::Review, attempt),
@@ -189,7 +195,7 @@ impl At<'_> {
             Stage::Preview => self.gate(to, Gate::Deploy),
             Stage::Deploy => to.work(Stage::Register, 1),
             Stage::Register => {
-                to.notices.push(self.completed(to.facts(), true));
+                to.notices.push(told::completed(self.run, to.facts(), true));
                 to.end(Phase::Completed { deployed: true }, "completed")
             }
         }
@@ -201,7 +207,8 @@ impl At<'_> {
             to.work(Stage::Preview, 1)
         } else {
             if !self.replays() {
-                to.notices.push(self.completed(to.facts(), false));
+                to.notices
+                    .push(told::completed(self.run, to.facts(), false));
             }
             to.end(
                 Phase::Completed { deployed: false },
@@ -242,11 +249,7 @@ impl At<'_> {
         let mut event = NewEvent::new("gate.waiting", to.state.stage(), line.clone());
         event.data = json!({ "gate": gate, "reasons": reasons, "subject": subject });
         to.events.push(event);
-        to.notices.push(Notice {
-            topic: "build.waiting".to_owned(),
-            title: format!("{} {line}", self.run.label),
-            body: format!("agentwright approve {}", self.run.label),
-        });
+        to.notices.push(told::waiting(self.run, gate, &line));
         to.phase(Phase::Gate {
             gate,
             reasons,
@@ -422,11 +425,13 @@ impl At<'_> {
         let mut to = self.to(&self.state.facts);
         to.stage = Some(self.row(stage, attempt, "failed", reason));
         to.records = records.to_vec();
-        to.notices.push(Notice {
-            topic: "build.failed".to_owned(),
-            title: format!("{} failed at {}", self.run.label, stage.word()),
-            body: reason.to_owned(),
-        });
+        let failure = told::Failure {
+            stage,
+            class,
+            reason,
+            records,
+        };
+        to.notices.push(told::failed(self.run, &failure));
         to.fail(stage, class, reason)
     }
 

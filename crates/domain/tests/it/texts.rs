@@ -217,7 +217,12 @@ fn a_reference_of_a_secret_is_a_name_or_a_path_and_no_shell() {
             .iter()
             .any(|p| p.at.ends_with("/secrets/0/reference"))
     };
-    for good in ["env:TOKEN", "env:http_proxy", "file:/run/key"] {
+    for good in [
+        "env:TOKEN",
+        "env:http_proxy",
+        "file:/run/key",
+        "vault:secret/team/api_business#password",
+    ] {
         assert!(!wrong(good), "{good}");
     }
     for bad in [
@@ -226,7 +231,14 @@ fn a_reference_of_a_secret_is_a_name_or_a_path_and_no_shell() {
         "env:X:-$(id)}",
         "env:A B",
         "file:key",
+        "file:/run/key\n",
         "vault:x",
+        "vault:secret/a",
+        "vault:secret#a",
+        "vault:secret/../sys/seal#a",
+        "vault:secret/a?version=1#a",
+        "vault:secret//a#b",
+        "vault:secret/a#b#c",
     ] {
         assert!(wrong(bad), "{bad}");
     }

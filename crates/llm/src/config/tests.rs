@@ -34,7 +34,10 @@ fn a_provider_is_read_from_toml_and_written_back() {
 #[test]
 fn wrong_configuration_is_named_and_a_key_in_it_is_not_repeated() {
     for (more, part) in [
-        ("key = \"sk-live-0123456789\"", "env:NAME or file:PATH"),
+        (
+            "key = \"sk-live-0123456789\"",
+            "env:NAME, file:PATH or vault:MOUNT/PATH#FIELD",
+        ),
         ("auth = \"basic\"", "x-api-key, bearer"),
         ("wires = 1", "unknown field `wires`"),
         ("wire = \"carrier-pigeon\"", "unknown variant"),

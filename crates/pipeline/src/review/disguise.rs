@@ -386,7 +386,7 @@ fn part(line: &str) -> bool {
 }
 
 /// Variables that the spec or its acceptance sets.
-fn declared(spec: &Spec) -> BTreeSet<&str> {
+pub(super) fn declared(spec: &Spec) -> BTreeSet<&str> {
     let permissions = &spec.permissions;
     let acceptance = &spec.acceptance;
     let cases = std::iter::once(&acceptance.smoke).chain(&acceptance.cases);

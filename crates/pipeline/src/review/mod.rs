@@ -33,6 +33,8 @@ pub struct File {
 pub enum Rule {
     /// A value that must be a reference.
     Secret,
+    /// A secret that is read and not declared.
+    Undeclared,
     /// A write to a place that is not declared.
     Write,
     /// A host that is not declared, or any where none is.
@@ -52,6 +54,7 @@ impl Rule {
     pub fn word(self) -> &'static str {
         match self {
             Self::Secret => "hard-coded secret",
+            Self::Undeclared => "secret that is not declared",
             Self::Write => "write outside the declared folders",
             Self::Network => "network that is not declared",
             Self::Size => "oversized change",
@@ -102,6 +105,7 @@ pub fn review(files: &[File], spec: &Spec) -> Vec<Finding> {
         };
         let source = Source::read(&file.path, text);
         secrets::check(&source, &mut found);
+        secrets::check_reads(&source, spec, &mut found);
         writes::check(&source, spec, &mut found);
         network::check(&source, spec, &mut found);
         shape::check_privileges(&source, &mut found);

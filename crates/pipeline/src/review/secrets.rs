@@ -1,7 +1,10 @@
-//! Values that must be references: keys by their shape, and named texts that look drawn at random.
+//! Values that must be references: keys by their shape, and named texts that look drawn at random. And secrets that are
+//! read without being declared: the sandbox has none of them, so whoever reads one hopes for another place to run in.
 
+use super::disguise::declared;
 use super::source::{Language, Source, literals, pattern};
 use super::{Finding, Rule};
+use agentwright_domain::spec::Spec;
 use regex::Regex;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -69,6 +72,111 @@ pattern!(
     r#"\b[a-z][a-z0-9+.-]*://([^\s/:@'"<>]*):([^\s/@'"<>]{3,})@"#
 );
 pattern!(UNNAMED, r"^[A-Za-z0-9+/_=-]{36,}$");
+
+pattern!(
+    READ,
+    r#"(?:\b(?:environ(?:\.\w+)?|getenv|Getenv|ENV(?:\.fetch)?|env::var(?:_os)?)\s*[\[(]\s*["']|\bprocess\.env(?:\.|\[\s*["']))([A-Z][A-Z0-9_]{2,})"#
+);
+pattern!(SHELL_READ, r"\$\{?([A-Z][A-Z0-9_]{2,})");
+pattern!(
+    SHELL_SET,
+    r"(?:^|[;&|(]|\b(?:export|local|readonly|declare)\b)\s*([A-Z][A-Z0-9_]{2,})=(.*)"
+);
+pattern!(SHELL_GIVEN, r"\b(?:read|for)\b([^;|&]*)");
+pattern!(OPTIONAL, r#"^(?:["']\s*,\s*(?:""|'')\s*\)|:?-\})"#);
+pattern!(NAME, r"\b[A-Z][A-Z0-9_]{2,}\b");
+pattern!(
+    STORE,
+    r"/run/secrets/|\.aws/credentials\b|\.netrc\b|\.pgpass\b|\.ssh/id_\w+|\.docker/config\.json\b|\.kube/config\b"
+);
+/// Words of a name that make its value a secret.
+const TELLING_WORDS: [&str; 8] = [
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "SECRET",
+    "TOKEN",
+    "CREDENTIAL",
+    "CREDENTIALS",
+    "APIKEY",
+];
+/// The same, of two words.
+const TELLING_PAIRS: [&str; 5] = [
+    "API_KEY",
+    "ACCESS_KEY",
+    "PRIVATE_KEY",
+    "SECRET_KEY",
+    "AUTH_KEY",
+];
+
+/// Secrets that the code reads and the spec does not declare.
+pub(super) fn check_reads(source: &Source<'_>, spec: &Spec, found: &mut Vec<Finding>) {
+    let declared = declared(spec);
+    let set = match source.language {
+        Language::Shell => set_in_shell(source),
+        Language::Python | Language::Other | Language::Prose => BTreeSet::new(),
+    };
+    for (i, line) in source.code.iter().enumerate() {
+        let read = match source.language {
+            Language::Shell => &*SHELL_READ,
+            Language::Python | Language::Other | Language::Prose => &*READ,
+        };
+        // Nothing where it is not there: such code does without.
+        let needed = read
+            .captures_iter(line)
+            .filter_map(|found| found.get(1))
+            .filter(|name| !OPTIONAL.is_match(&line[name.end()..]));
+        let names = needed.map(|name| name.as_str().to_owned());
+        let undeclared = names.filter(|name| {
+            is_secret(name) && !declared.contains(name.as_str()) && !set.contains(name)
+        });
+        let stores = STORE
+            .find_iter(line)
+            .map(|store| format!("it reads {}, where secrets of others are", store.as_str()));
+        let reads = undeclared
+            .map(|name| format!("it reads the secret {name}, which the spec does not declare"));
+        for what in reads.chain(stores) {
+            found.push(Finding {
+                rule: Rule::Undeclared,
+                path: source.path.to_owned(),
+                line: i + 1,
+                what,
+            });
+        }
+    }
+}
+
+/// Variables that a script gives a value of its own.
+fn set_in_shell(source: &Source<'_>) -> BTreeSet<String> {
+    let mut set = BTreeSet::new();
+    for line in &source.code {
+        for found in SHELL_SET.captures_iter(line) {
+            // `NAME=${NAME:?}` only repeats it.
+            let repeats = SHELL_READ
+                .captures_iter(&found[2])
+                .any(|read| read[1] == found[1]);
+            if !repeats {
+                set.insert(found[1].to_owned());
+            }
+        }
+        for given in SHELL_GIVEN.captures_iter(line) {
+            let names = NAME.find_iter(given.get(1).map_or("", |given| given.as_str()));
+            set.extend(names.map(|name| name.as_str().to_owned()));
+        }
+    }
+    set
+}
+
+/// Whether a variable of that name holds a secret, and not the place of one.
+fn is_secret(name: &str) -> bool {
+    let mut words = name.split('_');
+    let place = ["_FILE", "_PATH", "_DIR", "_URL"]
+        .iter()
+        .any(|end| name.ends_with(end));
+    let told = words.any(|word| TELLING_WORDS.contains(&word))
+        || TELLING_PAIRS.iter().any(|pair| name.contains(pair));
+    told && !place
+}
 
 pub(super) fn check(source: &Source<'_>, found: &mut Vec<Finding>) {
     for (i, line) in source.raw.iter().enumerate() {

@@ -13,6 +13,11 @@ fn spec(hosts: &[&str]) -> Spec {
                 {"name": "target", "path": "/srv/out", "access": "write"},
             ],
             "network": hosts,
+            "secrets": [
+                {"variable": "PASSWORD", "reference": "env:PASSWORD"},
+                {"variable": "API_TOKEN", "reference": "env:API_TOKEN"},
+                {"variable": "API_KEY", "reference": "env:API_KEY"},
+            ],
         },
         "acceptance": {"smoke": {"name": "s", "steps": []}, "cases": []},
     }))
@@ -165,6 +170,42 @@ const BAD: &[(Rule, &str, &str)] = &[
     (Rule::Privilege, "a.py", "exec(base64.b64decode(x))\n"),
     (Rule::Privilege, "a.sh", "cat x | base64 -d | sh\n"),
     (Rule::Privilege, "a.py", "os.setsid()\n"),
+    (
+        Rule::Undeclared,
+        "a.py",
+        "key = os.environ['STRIPE_API_KEY']\n",
+    ),
+    (
+        Rule::Undeclared,
+        "a.py",
+        "from os import getenv\ntoken = getenv(\"GITHUB_TOKEN\", 'x')\n",
+    ),
+    (
+        Rule::Undeclared,
+        "a.py",
+        "t = os.environ.get('DB_PASSWORD')\n",
+    ),
+    (
+        Rule::Undeclared,
+        "a.sh",
+        "psql \"user=app password=$DB_PASSWORD\"\n",
+    ),
+    (
+        Rule::Undeclared,
+        "a.sh",
+        "SLACK_TOKEN=${SLACK_TOKEN:?set it}\n",
+    ),
+    (
+        Rule::Undeclared,
+        "a.js",
+        "const k = process.env.OPENAI_API_KEY;\n",
+    ),
+    (Rule::Undeclared, "a.py", "open('/run/secrets/db').read()\n"),
+    (
+        Rule::Undeclared,
+        "a.py",
+        "Path.home().joinpath('.aws/credentials')\n",
+    ),
     (Rule::File, ".env", "A=1\n"),
     (Rule::File, "keys/id_rsa", "x\n"),
     (Rule::File, "lib/x.so", "x\n"),
@@ -193,6 +234,25 @@ const GOOD: &[(&str, &str)] = &[
         "def check(token: str) -> bool:\n    return token == expected_token\n",
     ),
     ("a.py", "tokens = line.split()\n"),
+    ("a.py", "most = int(os.environ.get('MAX_TOKENS', '500'))\n"),
+    ("a.py", "where = os.environ['TOKEN_FILE']\n"),
+    (
+        "a.py",
+        "self.secret = os.environ.get(\"SIGNING_SECRET\", \"\")\n",
+    ),
+    ("a.sh", "token=${SIGNING_TOKEN:-}\n"),
+    (
+        "a.py",
+        "# os.environ['GITHUB_TOKEN'] is not needed\nx = 1\n",
+    ),
+    (
+        "a.sh",
+        "TOKEN=$(head -c 8 /dev/urandom | od -An -tx1)\necho \"$TOKEN\" >/state/nonce\n",
+    ),
+    (
+        "a.sh",
+        "while read -r NAME TOKEN; do echo \"$TOKEN\"; done </data/source/a\n",
+    ),
     (
         "a.py",
         "ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'\n",

@@ -115,7 +115,10 @@ impl World {
             clock: clock.clone(),
             layout: Layout::new(&data),
             programs: Programs::new(vec![dir.path().join("bin")]),
-            variables: Arc::new(|name| (name == "TOKEN").then(|| "t0p-secret-value".to_owned())),
+            secrets: Arc::new(|reference| match reference {
+                "env:TOKEN" => Ok("t0p-secret-value".to_owned()),
+                other => Err(format!("there is no {other}")),
+            }),
         });
         let builds = Builds::new(Parts {
             runtime: runtime.clone(),

@@ -395,5 +395,24 @@ fn queue() -> Vec<Operation> {
         post("/api/v1/heartbeat", "Looks at the queue now")
             .body::<wire::BeatRequest>()
             .answers::<wire::Beat>(200),
+        get(
+            "/api/v1/backlogs",
+            "Tables of people's own databases that are built from",
+        )
+        .answers::<wire::Page<wire::ConnectedTable>>(200),
+        post(
+            "/api/v1/backlogs",
+            "Connects a table, once everything is there",
+        )
+        .body::<wire::ConnectTable>()
+        .refuses(409)
+        .answers::<wire::ConnectedTable>(201),
+        post(
+            "/api/v1/backlogs/{name}/remove",
+            "Disconnects a table; its database is left as it is",
+        )
+        .refuses(404)
+        .refuses(409)
+        .answers::<wire::ConnectedTable>(200),
     ]
 }

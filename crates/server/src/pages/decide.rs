@@ -2,7 +2,7 @@
 
 use super::build::given;
 use super::frame::{Fields, Frame, html_as};
-use crate::app::App;
+use crate::app::{App, Undecided};
 use crate::error::ApiError;
 use crate::extract::{IdempotencyKey, Named};
 use crate::find;
@@ -69,18 +69,16 @@ async fn decide(
         notes: notes.map(|notes| notes.chars().take(NOTES_MAX_CHARS).collect()),
         subject: Some(subject),
     };
-    let signal = Signal::Decided(decision);
     let did = match answer {
         Answer::Yes => "approve",
         Answer::No => "reject",
     };
-    match app
-        .engine()
-        .signal(&frame.who.scope, &run.id, signal, frame.who.audit())
-        .await
-    {
+    let audit = frame.who.audit();
+    match app.decide(&frame.who.scope, &run, decision, audit).await {
         Ok(_) => Ok(frame.onward(&format!("builds/{}?did={did}", run.id))),
-        Err(SignalError::Refused(refusal)) => refused(app, frame, &run, &refusal, fields).await,
+        Err(Undecided::Engine(SignalError::Refused(refusal))) => {
+            refused(app, frame, &run, &refusal, fields).await
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -105,7 +105,7 @@ async fn busy(app: &App, scope: &OrgScope) -> Result<Result<Busy, String>, ApiEr
 }
 
 async fn read(app: &App, place: &str, now_ms: i64) -> Result<Busy, String> {
-    let source = CalendarSource::new(place, &crate::config::secrets())?;
+    let source = CalendarSource::new(place, app.secrets())?;
     let text = source.read(calendar::CALENDAR_MAX_BYTES).await?;
     let zone = app.queue_zone().clone();
     let read = tokio::task::spawn_blocking(move || {

@@ -18,7 +18,7 @@ use agentwright_queue::start::{
     tick,
 };
 use agentwright_store::{Answer, Look, OrgScope, RunFilter};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Items of one look whose sentences are planned to see whether a foundation covers them.
 const PLANS_MAX: usize = 50;
@@ -127,6 +127,8 @@ struct UnderWay {
     run: RunId,
     label: Slug,
     status: RunStatus,
+    /// It is of a row of a connected table.
+    of_row: bool,
 }
 
 /// Something to submit.
@@ -172,17 +174,13 @@ fn look(
             assessment,
         })
         .collect();
-    let world = World {
-        window: app.queue_window(),
-        running: running(entries, seen.runs, &starts),
-        limit: app.config().settings.queue.limit as usize,
-        busy_until_ms: seen.around.busy_until_ms,
-        calendar_unread: seen.around.calendar_unread.clone(),
-        quota_until_ms: seen.around.quota_until_ms,
-        budget_spent: seen.around.budget_spent.clone(),
-        no_room: seen.around.no_room.clone(),
-        known: known(entries.iter().map(|entry| &entry.item).zip(&standings)),
-    };
+    let known = known(entries.iter().map(|entry| &entry.item).zip(&standings));
+    let world = world(
+        app,
+        seen.around,
+        running(entries, seen.runs, &starts),
+        known,
+    );
     let decisions = tick(&candidates, &world, now_ms);
     let labels: Vec<Slug> = of.iter().map(|entry| entry.label().clone()).collect();
     let mut answers = Vec::with_capacity(labels.len());
@@ -206,6 +204,26 @@ fn look(
         });
     }
     (answers, starts)
+}
+
+/// Everything around what may start.
+pub(super) fn world<'a>(
+    app: &'a App,
+    around: &Around,
+    running: Vec<Running>,
+    known: HashMap<Slug, bool>,
+) -> World<'a> {
+    World {
+        window: app.queue_window(),
+        running,
+        limit: app.config().settings.queue.limit as usize,
+        busy_until_ms: around.busy_until_ms,
+        calendar_unread: around.calendar_unread.clone(),
+        quota_until_ms: around.quota_until_ms,
+        budget_spent: around.budget_spent.clone(),
+        no_room: around.no_room.clone(),
+        known,
+    }
 }
 
 /// Writes how the build of an item stands; answers what is to be submitted again.
@@ -250,7 +268,7 @@ fn running(entries: &[Entry], runs: &[UnderWay], starts: &[Start]) -> Vec<Runnin
         .iter()
         .map(|run| {
             let entry = of(&run.run);
-            let by_itself = entry.is_some() && run.status != RunStatus::Waiting;
+            let by_itself = (entry.is_some() || run.of_row) && run.status != RunStatus::Waiting;
             Running {
                 label: entry.map_or(&run.label, |entry| entry.label()).clone(),
                 touches: entry
@@ -280,12 +298,21 @@ async fn under_way(app: &App, scope: &OrgScope) -> Result<Vec<UnderWay>, ApiErro
         ..RunFilter::default()
     };
     let rows = app.store().runs(scope, open).await?;
+    let of_rows = app.store().backlog_rows(scope).await?;
+    let of_rows: HashSet<RunId> = of_rows.into_iter().filter_map(|row| row.run).collect();
     let under_way = |row: agentwright_store::RunRow| UnderWay {
+        of_row: of_rows.contains(&row.id),
         run: row.id,
         label: row.label,
         status: row.status,
     };
     Ok(rows.into_iter().map(under_way).collect())
+}
+
+/// What is being built, for whoever starts something beside the queue.
+pub(super) async fn running_now(app: &App, scope: &OrgScope) -> Result<Vec<Running>, ApiError> {
+    let entries = shown::entries(app, scope).await?;
+    Ok(running(&entries, &under_way(app, scope).await?, &[]))
 }
 
 /// How the builds of items that are being built stand.

@@ -18,6 +18,7 @@ const PEEK: Duration = Duration::from_secs(1);
 #[derive(Clone, Default)]
 pub(crate) struct Heart {
     wake: Arc<Notify>,
+    tables: Arc<Notify>,
     watch: Arc<Notify>,
 }
 
@@ -25,6 +26,17 @@ impl Heart {
     /// A look as soon as possible.
     pub(crate) fn look_soon(&self) {
         self.wake.notify_one();
+        self.tables_soon();
+    }
+
+    /// The same for the connected tables alone.
+    pub(crate) fn tables_soon(&self) {
+        self.tables.notify_one();
+    }
+
+    /// Waits until somebody wants them looked at.
+    pub(super) async fn tables_asked(&self) {
+        self.tables.notified().await;
     }
 
     /// A look at builds under way as soon as possible.
@@ -117,6 +129,10 @@ async fn round(
             files::sync(app, &mut pulse.files).await?;
             files::report(app, &mut pulse.files).await?;
         }
+    }
+    if looked {
+        // What ended may have made room for rows of connected tables.
+        app.heart().tables_soon();
     }
     if cause.is_some() || looked {
         let every_ms =

@@ -132,7 +132,7 @@ pub(crate) fn item(entry: &Entry, newest: Option<&Receipt>, zone: &TimeZone) -> 
     }
 }
 
-fn receipt(one: &Receipt, zone: &TimeZone) -> agentwright_api::Receipt {
+pub(super) fn receipt(one: &Receipt, zone: &TimeZone) -> agentwright_api::Receipt {
     agentwright_api::Receipt {
         decision: one.decision.clone(),
         words: words(&one.detail, zone),

@@ -37,11 +37,7 @@ pub(crate) async fn decide(
         notes: request.notes,
         subject: request.subject,
     };
-    let signal = Signal::Decided(decision);
-    let run = app
-        .engine()
-        .signal(&who.scope, &run.id, signal, who.audit())
-        .await?;
+    let run = app.decide(&who.scope, &run, decision, who.audit()).await?;
     now(&app, &who, &run).await.map(Json)
 }
 

@@ -168,10 +168,8 @@ async fn approve(
         notes: asked.notes,
         subject: subject.clone(),
     };
-    let signal = Signal::Decided(decision);
     let run = app
-        .engine()
-        .signal(&who.scope, &row.run.id, signal, who.audit())
+        .decide(&who.scope, &row.run, decision, who.audit())
         .await?;
     let (Some((gate, _)), Some(subject_digest), Some(status)) = (waits, subject, job_status(&run))
     else {

@@ -3,13 +3,13 @@
 //!
 //! These routes need no key: the token in the path is one, for one decision (`crate::asking`).
 
-use crate::app::App;
+use crate::app::{App, Undecided};
 use crate::error::ApiError;
 use crate::extract::Named;
 use agentwright_api::code;
 use agentwright_domain::build::Phase;
 use agentwright_domain::ids::ApprovalId;
-use agentwright_domain::run::{Decision, Run, RunState, Signal};
+use agentwright_domain::run::{Decision, Run, RunState};
 use agentwright_engine::SignalError;
 use agentwright_store::{Actor, Audit, DecisionToken};
 use axum::Json;
@@ -93,14 +93,14 @@ async fn open(app: &App, token: &str) -> Result<(DecisionToken, Run), ApiError> 
 
 /// The engine's commit is what counts: of two at once it takes one.
 async fn decided(app: &App, token: &str) -> Result<(DecisionToken, Run), ApiError> {
-    let (of, _) = open(app, token).await?;
-    let signal = Signal::Decided(Decision {
+    let (of, before) = open(app, token).await?;
+    let decision = Decision {
         id: ApprovalId::new(app.store().new_id()),
         approved: of.approves,
         by: format!("a link sent to {}", of.sent_to),
         notes: None,
         subject: Some(of.subject.clone()),
-    });
+    };
     // Nobody was known at the door: the link is who did it.
     let audit = Audit {
         actor: Actor {
@@ -109,13 +109,12 @@ async fn decided(app: &App, token: &str) -> Result<(DecisionToken, Run), ApiErro
         },
         action: "POST /hooks/decide/{token}".to_owned(),
     };
-    let engine = app.engine();
-    let run = match engine.signal(&of.scope, &of.run, signal, Some(audit)).await {
+    let run = match app.decide(&of.scope, &before, decision, Some(audit)).await {
         Ok(run) => run,
-        Err(SignalError::Unknown) => return Err(ApiError::no("build", of.run.as_str())),
-        Err(error @ (SignalError::Refused(_) | SignalError::Busy | SignalError::Store(_))) => {
-            return Err(error.into());
+        Err(Undecided::Engine(SignalError::Unknown)) => {
+            return Err(ApiError::no("build", of.run.as_str()));
         }
+        Err(error) => return Err(error.into()),
     };
     // The decision stands; at worst a second use is refused because nothing waits.
     if let Err(error) = app.store().use_decision_tokens(&of).await {

@@ -36,7 +36,14 @@ pub(crate) async fn take(
     let hooks = &app.config().settings.queue.hooks;
     let hook = hooks.iter().find(|hook| hook.id == id);
     let hook = hook.ok_or_else(|| ApiError::no("hook", &id))?;
-    let message = believed(&app, hook, &headers, &body)?;
+    let secret = app.secret(&hook.secret).await.map_err(|why| {
+        tracing::warn!(hook = hook.id, why, "the secret of a hook cannot be read");
+        ApiError::Unavailable(
+            code::BUSY,
+            "the secret of this hook cannot be read here: its server has to be mended".to_owned(),
+        )
+    })?;
+    let message = believed(&app, hook, &secret, (&headers, &body))?;
     let scope = scope(&app, hook).await?;
     if let Some(label) = app.store().hook_message(&scope, &id, &message).await? {
         return Ok((
@@ -94,8 +101,8 @@ pub(crate) async fn take(
 fn believed(
     app: &App,
     hook: &HookSettings,
-    headers: &HeaderMap,
-    body: &[u8],
+    secret: &str,
+    (headers, body): (&HeaderMap, &[u8]),
 ) -> Result<String, ApiError> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let (Some(id), Some(timestamp), Some(signature)) = (
@@ -113,15 +120,8 @@ fn believed(
             "must have 1 to 200 characters",
         ));
     }
-    let secret = (crate::config::secrets())(&hook.secret).map_err(|why| {
-        tracing::warn!(hook = hook.id, why, "the secret of a hook cannot be read");
-        ApiError::Unavailable(
-            code::BUSY,
-            "the secret of this hook cannot be read here: its server has to be mended".to_owned(),
-        )
-    })?;
     let now_s = app.now_ms().div_euclid(1_000);
-    match verify(&secret, (id, timestamp), signature, body, now_s) {
+    match verify(secret, (id, timestamp), signature, body, now_s) {
         Ok(()) => Ok(id.to_owned()),
         Err(Unverified::Time) => Err(ApiError::Unauthorized(
             "webhook-timestamp is not within five minutes of now: send the time of this try, in seconds",

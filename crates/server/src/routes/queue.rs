@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{Body, Named, Query, Who};
-use crate::queue::{beat, edit, report, shown};
+use crate::queue::{beat, edit, report, shown, tables};
 use agentwright_api::{
     Beat, BeatMode, BeatRequest, Heartbeat, Page, QueueAdds, QueueChange, QueueImport,
     QueueImported, QueueItem, QueueWhy, Report, ReportQuery,
@@ -20,7 +20,8 @@ pub(crate) async fn list(
     State(app): State<App>,
     who: Who,
 ) -> Result<Json<Page<QueueItem>>, ApiError> {
-    let items = shown::items(&app, &who.scope).await?;
+    let mut items = shown::items(&app, &who.scope).await?;
+    items.extend(tables::items(&app, &who.scope).await?);
     Ok(Json(Page { items, next: None }))
 }
 
@@ -53,7 +54,14 @@ pub(crate) async fn why(
     who: Who,
     Named(label): Named,
 ) -> Result<Json<QueueWhy>, ApiError> {
-    shown::why(&app, &who.scope, &label).await.map(Json)
+    match shown::why(&app, &who.scope, &label).await {
+        // A row of a connected table has its answers too.
+        Err(error @ ApiError::NotFound(_)) => {
+            let of_row = tables::why(&app, &who.scope, &label).await?;
+            of_row.map(Json).ok_or(error)
+        }
+        why => why.map(Json),
+    }
 }
 
 pub(crate) async fn change(
@@ -139,6 +147,7 @@ pub(crate) async fn beat(
 ) -> Result<Json<Beat>, ApiError> {
     if request.mode == BeatMode::Start {
         who.require(Role::Operator)?;
+        app.heart().tables_soon();
     }
     let beat = beat::beat(&app, &who.scope, "by hand", request.mode).await?;
     app.heart().watch_soon();

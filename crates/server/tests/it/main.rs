@@ -9,6 +9,7 @@
 mod access;
 mod builds;
 mod config;
+mod connected;
 mod daemon;
 mod deployments;
 mod executor;

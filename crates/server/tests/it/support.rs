@@ -165,7 +165,7 @@ pub(crate) fn wish(intent: &str) -> CreateBuild {
 /// Builds that stumble.
 const STUMBLES: u32 = 2;
 
-/// Does what the intent says: `fail` fails at verify, `stumble` does the first two times, `mend` is repaired once, `hold` waits at generate for [`Script::release`].
+/// Does what the intent says: `break STAGE CLASS` ends there like that, `fail` fails at verify, `stumble` does the first two times, `mend` is repaired once, `hold` waits at generate for [`Script::release`].
 #[derive(Clone)]
 pub(crate) struct Script {
     held: Arc<Semaphore>,
@@ -202,6 +202,9 @@ impl Script {
         let agentwright_domain::run::RunInput::Build(request) = &run.input else {
             panic!("not a build");
         };
+        if let Some(failed) = broken(&request.intent, stage) {
+            return failed;
+        }
         let stumbles = request.intent.contains("stumble")
             && stage == Stage::Verify
             && self.stumbles.fetch_add(1, Ordering::SeqCst) < STUMBLES;
@@ -250,6 +253,18 @@ impl Executor for Script {
         let outcome = Box::new(self.stage(run, state, handle).await);
         Signal::Stage { outcome }
     }
+}
+
+/// `break review review`: the stage ends the build with a failure of that class.
+fn broken(intent: &str, stage: Stage) -> Option<StageOutcome> {
+    let mut words = intent.split_once("break ")?.1.split_whitespace();
+    let (at, class) = (words.next()?, words.next()?);
+    let class = serde_json::from_value(serde_json::Value::String(class.to_owned())).unwrap();
+    (at == stage.word()).then(|| StageOutcome::Failed {
+        class,
+        reason: format!("{at} broke"),
+        records: Vec::new(),
+    })
 }
 
 fn done(run: &Run, stage: Stage, state: &BuildState) -> StageOutcome {

@@ -9,6 +9,7 @@
 #![expect(clippy::too_many_lines, reason = "a case tells its story in one piece")]
 
 mod access;
+mod backlogs;
 mod bed;
 mod claims;
 mod commits;
@@ -69,6 +70,10 @@ const CASES: &[Case] = cases![
     queue::a_write_on_an_old_revision_changes_nothing_and_ideas_are_read_back_in_order,
     queue::an_answer_is_counted_while_it_is_the_same_and_old_ones_are_forgotten,
     queue::backlogs_of_other_organizations_are_not_seen,
+    backlogs::a_connected_table_is_kept_looked_at_and_disconnected,
+    backlogs::of_two_that_write_one_row_of_a_table_one_goes_on,
+    backlogs::rows_that_ended_are_kept_for_a_while_and_open_ones_for_good,
+    backlogs::tables_of_other_organizations_are_not_seen,
     history::builds_are_listed_by_how_they_stand_and_when_they_came,
     history::stages_progress_and_times_are_read_for_several_builds,
     history::the_last_call_of_a_provider_tells_how_it_ended,

@@ -62,6 +62,7 @@ async fn a_database_of_the_first_version_is_brought_up_to_date_with_its_data() {
          DROP TABLE login_codes; DROP TABLE sessions; DROP TABLE audit; DROP TABLE audit_heads;
          ALTER TABLE organizations DROP COLUMN deleted_at_ms; DROP TABLE decision_tokens;
          DROP TABLE automation_ideas; DROP TABLE queue_state; DROP TABLE queue_receipts; DROP TABLE heartbeats;
+         DROP TABLE backlog_rows; DROP TABLE backlog_sources;
          DROP TABLE reports; DROP TABLE hook_messages;
          DELETE FROM _sqlx_migrations WHERE version > 1",
     )
