@@ -17,6 +17,7 @@ pub(super) fn all() -> Vec<Operation> {
     all.extend(made());
     all.extend(deployments());
     all.extend(queue());
+    all.extend(backlogs());
     all.extend(rest());
     all.extend(access());
     all
@@ -395,6 +396,11 @@ fn queue() -> Vec<Operation> {
         post("/api/v1/heartbeat", "Looks at the queue now")
             .body::<wire::BeatRequest>()
             .answers::<wire::Beat>(200),
+    ]
+}
+
+fn backlogs() -> Vec<Operation> {
+    vec![
         get(
             "/api/v1/backlogs",
             "Tables of people's own databases that are built from",
