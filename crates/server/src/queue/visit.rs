@@ -7,12 +7,12 @@ use super::{around, beat};
 use crate::app::App;
 use agentwright_backlog::{Backlog, BuilderStatus, Change, Settled, Writing};
 use agentwright_domain::ids::{RunId, Slug};
-use agentwright_domain::run::Run;
+use agentwright_domain::run::{Notice, Run};
 use agentwright_queue::Item;
 use agentwright_queue::start::{
     Assessment, Candidate, Decision, Reason, Running, Standing, Started, World, decide_start,
 };
-use agentwright_store::{Answer, BacklogSource, KnownRow, OrgScope};
+use agentwright_store::{Answer, BacklogSource, KnownRow, OrgScope, Told};
 use std::collections::HashMap;
 
 /// A visit under way.
@@ -241,8 +241,11 @@ impl Visit<'_> {
         let write = match self.backlog.write(&change).await? {
             Writing::Ready(write) => write,
             Writing::Locked => return Ok(Some(Reason::Locked)),
-            Writing::Other(_) | Writing::Gone => {
-                tracing::info!(label = %row.label, "claimed by another builder");
+            Writing::Gone => return Ok(Some(Reason::Taken)),
+            Writing::Other(found) => {
+                let told = taken(&row.label, &found);
+                let store = self.desk.app.store();
+                store.tell(self.desk.scope, &told).await?;
                 return Ok(Some(Reason::Taken));
             }
         };
@@ -274,6 +277,25 @@ impl Visit<'_> {
             self.begin(row, &mut known).await?;
         }
         Ok(None)
+    }
+}
+
+/// That somebody else was first, in the manner of requirements A11. Of one row it is told once.
+fn taken(label: &Slug, found: &agentwright_backlog::Row) -> Told {
+    let agentwright_backlog::Row { id, name, kind, .. } = found;
+    let stands = &found.builder_status;
+    Told {
+        id: format!("taken-{label}"),
+        run: None,
+        notice: Notice {
+            topic: "queue.taken".to_owned(),
+            title: format!(
+                "[Agent Builder] CLAIMED — {name} is claimed by another builder (id={id}, type={kind})"
+            ),
+            body: format!(
+                "builder_status is {stands}; nothing is built here of it. See it: agentwright why {label}"
+            ),
+        },
     }
 }
 

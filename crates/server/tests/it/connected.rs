@@ -466,6 +466,42 @@ async fn two_agentwrights_on_one_table_never_build_the_same_row() {
 }
 
 #[tokio::test]
+async fn who_was_too_late_for_a_row_says_so_and_leaves_it() {
+    let Some(business) = Business::new().await else {
+        return;
+    };
+    for n in 1..=2 {
+        business
+            .row(&format!("Row {n}"), "count the words of each note")
+            .await;
+    }
+    // The other builder takes the second row between our look and our claim of it.
+    business
+        .sql(
+            "CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+               UPDATE automation_ideas SET builder_status = 'queued' WHERE id = 2; RETURN NULL; END $$;
+             CREATE TRIGGER other AFTER UPDATE ON automation_ideas FOR EACH ROW
+               WHEN (NEW.id = 1 AND NEW.builder_status = 'queued') EXECUTE FUNCTION other()",
+        )
+        .await;
+    let world = World::with(many).await;
+    business.connected(&world).await;
+    business.until(1, "awaiting_approval").await;
+    let late = "[Agent Builder] CLAIMED — Row 2 is claimed by another builder (id=2, type=script)";
+    eventually("it is told", async || {
+        titles(&world)
+            .await
+            .iter()
+            .any(|title| title == late)
+            .then_some(())
+    })
+    .await;
+    assert_eq!(business.stands(2).await, "queued");
+    assert_eq!(business.results(2).await.len(), 0);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn several_tables_and_the_queue_are_built_from_one_after_the_other() {
     let Some(business) = Business::new().await else {
         return;
