@@ -59,6 +59,8 @@ pub struct Assessment {
     pub missing: Vec<Missing>,
     /// What always waits for a person.
     pub risks: Vec<Risk>,
+    /// Whether a model writes it: then it waits for budgets and quotas.
+    pub asks_a_model: bool,
 }
 
 impl Assessment {
@@ -67,6 +69,7 @@ impl Assessment {
         Self {
             missing: missing(item, understood),
             risks: of_words(item),
+            asks_a_model: understood == Understood::No,
         }
     }
 }
@@ -355,7 +358,7 @@ pub fn decide_start(of: &Candidate<'_>, world: &World<'_>, now_ms: i64) -> Decis
     let hold = standing(&of.standing)
         .or_else(|| to_mend(of, world))
         .or_else(|| in_time(of, world, now_ms))
-        .or_else(|| for_want(world, now_ms))
+        .or_else(|| for_want(of, world, now_ms))
         .or_else(|| beside(of.item, world));
     hold.map_or(Decision::Start, Decision::Hold)
 }
@@ -382,7 +385,7 @@ fn to_mend(of: &Candidate<'_>, world: &World<'_>) -> Option<Reason> {
         let flaws = item.flaws.clone();
         return Some(Reason::Unreadable { flaws });
     }
-    let Assessment { missing, risks } = of.assessment;
+    let Assessment { missing, risks, .. } = of.assessment;
     if !missing.is_empty() {
         let missing = missing.clone();
         return Some(Reason::Vague { missing });
@@ -451,13 +454,15 @@ fn in_time(of: &Candidate<'_>, world: &World<'_>, now_ms: i64) -> Option<Reason>
 }
 
 /// What is used up.
-fn for_want(world: &World<'_>, now_ms: i64) -> Option<Reason> {
-    if let Some(budget) = &world.budget_spent {
-        let budget = budget.clone();
-        return Some(Reason::Budget { budget });
-    }
-    if let Some(until_ms) = world.quota_until_ms.filter(|until_ms| *until_ms > now_ms) {
-        return Some(Reason::Quota { until_ms });
+fn for_want(of: &Candidate<'_>, world: &World<'_>, now_ms: i64) -> Option<Reason> {
+    if of.assessment.asks_a_model {
+        if let Some(budget) = world.budget_spent.clone() {
+            return Some(Reason::Budget { budget });
+        }
+        let quota = world.quota_until_ms.filter(|until_ms| *until_ms > now_ms);
+        if let Some(until_ms) = quota {
+            return Some(Reason::Quota { until_ms });
+        }
     }
     let what = world.no_room.clone()?;
     Some(Reason::Room { what })

@@ -214,11 +214,19 @@ fn every_reason_can_be_met_and_what_a_person_can_mend_is_told_first() {
     };
     assert_eq!(met(&candidate(&plain), &quota, noon), "quota");
     assert_eq!(why(&candidate(&plain), &quota, noon + 1), "start");
+    // What asks no model spends nothing.
+    let covered = Candidate {
+        assessment: &Assessment::of(&plain, Understood::Foundation),
+        ..candidate(&plain)
+    };
+    assert_eq!(why(&covered, &spent, noon), "start");
+    assert_eq!(why(&covered, &quota, noon), "start");
     let full = World {
         no_room: Some("disk".into()),
         ..base.clone()
     };
     assert_eq!(met(&candidate(&plain), &full, noon), "room");
+    assert_eq!(why(&covered, &full, noon), "room");
     let running = |started, touches: &[&str]| World {
         running: vec![Running {
             label: Slug::parse("other").unwrap(),

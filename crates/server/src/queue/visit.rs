@@ -312,7 +312,10 @@ fn decide(label: &Slug, known: &Known, world: &World<'_>, now_ms: i64) -> Decisi
         item: &item,
         standing: Standing::Queued,
         approved_by: None,
-        assessment: &Assessment::default(),
+        assessment: &Assessment {
+            asks_a_model: true,
+            ..Assessment::default()
+        },
     };
     decide_start(&candidate, world, now_ms)
 }
