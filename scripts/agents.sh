@@ -27,7 +27,7 @@ say "installing $wanted into $tools (about 800 MB)"
 mkdir -p "$tools/npm"
 log=$tools/npm.log
 # Their install scripts only look for the native programs, which is done below without running anything.
-if ! npm install --prefix "$tools/npm" --ignore-scripts --no-audit --no-fund --no-save --loglevel=error \
+if ! timeout 600 npm install --prefix "$tools/npm" --ignore-scripts --no-audit --no-fund --no-save --loglevel=error \
     "@anthropic-ai/claude-code@$claude_version" "@openai/codex@$codex_version" >"$log" 2>&1; then
     tail -n 10 "$log" >&2
     stop "not installed: npm failed, see the lines above; is there a network?"

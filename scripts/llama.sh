@@ -27,7 +27,7 @@ say "installing xllamacpp $version into $place (about 90 MB)"
 rm -rf "$place"
 mkdir -p "$place"
 log=$tools/llama.log
-if ! python3 -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+if ! timeout 600 python3 -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
     --target "$place/site" "xllamacpp==$version" >"$log" 2>&1; then
     tail -n 5 "$log" >&2
     stop "not installed: pip failed, see the lines above; is there a network?"

@@ -29,6 +29,8 @@ crate::db::statements! {
     FIRST_REVISION = "beginning a backlog":
         "INSERT INTO queue_state (organization_id, revision) VALUES ($1, 0)
          ON CONFLICT (organization_id) DO NOTHING";
+    ALONE = "taking the backlog for a look":
+        "SELECT revision FROM queue_state WHERE organization_id = $1" lock " FOR UPDATE";
     NEXT_REVISION = "guarding a write of the backlog":
         "UPDATE queue_state SET revision = revision + 1 WHERE organization_id = $1 AND revision = $2";
     IDEAS = "reading the backlog":
@@ -395,6 +397,9 @@ impl Store {
     ) -> Result<(), Error> {
         let at_ms = Arg::Int(look.at_ms);
         self.within(async |conn| {
+            // Looks of two processes, or one by hand beside the heartbeat's, number their answers one after the other.
+            conn.execute(&FIRST_REVISION, &[scope.arg()]).await?;
+            conn.fetch(&ALONE, &[scope.arg()]).await?;
             let rows = conn.fetch(&NEWEST, &[scope.arg()]).await?;
             let mut known = std::collections::HashMap::with_capacity(rows.len());
             for row in &rows {

@@ -12,6 +12,7 @@ use agentwright_domain::spec::Spec;
 use agentwright_engine::{Executor, Handle};
 use agentwright_server::daemon::Served;
 use agentwright_server::{Clocks, Config, Work};
+use agentwright_testkit::Cluster;
 use agentwright_testkit::TestClock;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,11 +27,34 @@ use tokio::sync::Semaphore;
 /// What an app ends within, when nothing holds it.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// Where the app keeps its data: a directory, and with `TEST_STORE=postgres` a database of its own, so
+/// that the same tests hold for both stores.
+struct Place {
+    dir: TempDir,
+    database: Option<(Cluster, String)>,
+}
+
+impl Place {
+    async fn new() -> Arc<Self> {
+        let dir = TempDir::new().unwrap();
+        let wanted = std::env::var_os("TEST_STORE");
+        let database = match wanted.is_some_and(|store| store == "postgres") {
+            true => {
+                let cluster = Cluster::start().await.expect("PostgreSQL is installed");
+                let url = cluster.database().await;
+                Some((cluster, url))
+            }
+            false => None,
+        };
+        Arc::new(Self { dir, database })
+    }
+}
+
 pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) script: Script,
     served: Option<Served>,
-    dir: Arc<TempDir>,
+    place: Arc<Place>,
 }
 
 impl World {
@@ -39,14 +63,14 @@ impl World {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        Self::on(Arc::new(TempDir::new().unwrap()), change).await
+        Self::on(Place::new().await, change).await
     }
 
     /// On a data directory that is there already.
     pub(crate) async fn at(data: &Path) -> Self {
         let data = data.to_owned();
         let change = |config: &mut Config| config.data_dir = data;
-        Self::on(Arc::new(TempDir::new().unwrap()), change).await
+        Self::on(Place::new().await, change).await
     }
 
     /// By a clock that the test moves.
@@ -55,7 +79,7 @@ impl World {
             clock: Arc::new(clock.clone()),
             store: clock.for_store(),
         };
-        Self::going_by(clocks, Arc::new(TempDir::new().unwrap()), change).await
+        Self::going_by(clocks, Place::new().await, change).await
     }
 
     /// The same, started anew on the same data.
@@ -64,21 +88,24 @@ impl World {
         clock: &TestClock,
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        let dir = self.dir.clone();
+        let place = Arc::clone(&self.place);
         self.served.take().unwrap().stop(Duration::ZERO).await;
         let clocks = Clocks {
             clock: Arc::new(clock.clone()),
             store: clock.for_store(),
         };
-        Self::going_by(clocks, dir, change).await
+        Self::going_by(clocks, place, change).await
     }
 
-    async fn on(dir: Arc<TempDir>, change: impl FnOnce(&mut Config)) -> Self {
-        Self::going_by(Clocks::default(), dir, change).await
+    async fn on(place: Arc<Place>, change: impl FnOnce(&mut Config)) -> Self {
+        Self::going_by(Clocks::default(), place, change).await
     }
 
-    async fn going_by(clocks: Clocks, dir: Arc<TempDir>, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::plain(&dir.path().join("data"));
+    async fn going_by(clocks: Clocks, place: Arc<Place>, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::plain(&place.dir.path().join("data"));
+        if let Some((_, url)) = &place.database {
+            config.settings.store.clone_from(url);
+        }
         change(&mut config);
         let script = Script::default();
         let executor: Arc<dyn Executor> = Arc::new(script.clone());
@@ -89,15 +116,15 @@ impl World {
             client,
             script,
             served: Some(served),
-            dir,
+            place,
         }
     }
 
     /// Ends the app and starts another one on the same data.
     pub(crate) async fn restarted(mut self) -> Self {
-        let dir = self.dir.clone();
+        let place = Arc::clone(&self.place);
         self.served.take().unwrap().stop(Duration::ZERO).await;
-        Self::on(dir, |_| {}).await
+        Self::on(place, |_| {}).await
     }
 
     pub(crate) async fn end(mut self) {
@@ -109,7 +136,7 @@ impl World {
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.place.dir.path().join("data")
     }
 
     pub(crate) async fn create(&self, intent: &str) -> Build {

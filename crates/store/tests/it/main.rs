@@ -69,6 +69,7 @@ const CASES: &[Case] = cases![
     deployments::a_removed_deployment_leaves_its_history_only,
     queue::a_write_on_an_old_revision_changes_nothing_and_ideas_are_read_back_in_order,
     queue::an_answer_is_counted_while_it_is_the_same_and_old_ones_are_forgotten,
+    queue::looks_at_the_same_time_number_their_answers_one_after_the_other,
     queue::backlogs_of_other_organizations_are_not_seen,
     backlogs::a_connected_table_is_kept_looked_at_and_disconnected,
     backlogs::of_two_that_write_one_row_of_a_table_one_goes_on,

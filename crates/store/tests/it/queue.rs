@@ -2,7 +2,7 @@
 
 use crate::bed::{Bed, START_MS};
 use agentwright_domain::ids::{OrganizationId, RunId, Slug};
-use agentwright_store::{Answer, Idea, Look, OrgScope, RECEIPTS_MAX};
+use agentwright_store::{Answer, Idea, Look, OrgScope, RECEIPTS_MAX, Store};
 use serde_json::json;
 
 fn slug(text: &str) -> Slug {
@@ -164,6 +164,34 @@ pub(crate) async fn an_answer_is_counted_while_it_is_the_same_and_old_ones_are_f
     // A month later the old ones are gone.
     look(31 * 24 * 3_600_000, &[]).await;
     assert_eq!(bed.store.looks(&bed.scope).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn looks_at_the_same_time_number_their_answers_one_after_the_other(bed: Bed) {
+    let look = |store: Store, at_ms: i64| {
+        let scope = bed.scope.clone();
+        async move {
+            let look = Look {
+                at_ms,
+                cause: "timer".into(),
+                items: 1,
+                started: 0,
+            };
+            let answer = Answer {
+                label: slug("a"),
+                decision: "window",
+                detail: json!({"opens_ms": at_ms}),
+            };
+            store.write_look(&scope, &look, &[answer]).await
+        }
+    };
+    const LOOKS: i64 = 12;
+    let stores = [&bed.store, &bed.other];
+    let looks = (0..LOOKS).map(|n| look(stores[usize::try_from(n % 2).unwrap()].clone(), n));
+    for written in futures::future::join_all(looks).await {
+        written.unwrap();
+    }
+    let receipts = bed.store.receipts(&bed.scope, &slug("a")).await.unwrap();
+    assert_eq!(receipts.len(), usize::try_from(LOOKS).unwrap());
 }
 
 pub(crate) async fn backlogs_of_other_organizations_are_not_seen(bed: Bed) {
