@@ -40,7 +40,7 @@ impl Place {
         let wanted = std::env::var_os("TEST_STORE");
         let database = match wanted.is_some_and(|store| store == "postgres") {
             true => {
-                let cluster = Cluster::start().await.expect("PostgreSQL is installed");
+                let cluster = Cluster::start().await.unwrap();
                 let url = cluster.database().await;
                 Some((cluster, url))
             }
