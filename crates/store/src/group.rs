@@ -294,23 +294,25 @@ impl Committer {
         while waiting.recv_many(&mut group, GROUP_MAX).await > 0 {
             gather(&mut waiting, &mut group).await;
             self.write(&mut group).await;
-            self.look(&group).await;
+            let submits = group.iter().filter(|op| matches!(op, Op::Submit(..)));
+            let submits = submits.count() as u64;
             for op in group.drain(..) {
                 op.answer();
             }
+            self.look(submits).await;
         }
         if let Some(conn) = self.postgres.take() {
             let _ = conn.close().await;
         }
     }
 
-    async fn look(&mut self, group: &[Op]) {
+    /// Nobody waits for it: what was written is answered by now.
+    async fn look(&mut self, submits: u64) {
         let Some(conn) = self.postgres.as_mut() else {
             return;
         };
         let before = self.submitted;
-        let submits = group.iter().filter(|op| matches!(op, Op::Submit(..)));
-        self.submitted += submits.count() as u64;
+        self.submitted += submits;
         let due = |at: &u64| before < *at && *at <= self.submitted;
         if LOOKS.iter().any(due)
             && let Err(error) = conn.execute(LOOK).await

@@ -11,7 +11,7 @@ use agentwright_api::{
 use agentwright_backlog::{BuilderStatus, Fault, TableName};
 use agentwright_domain::ids::Slug;
 use agentwright_domain::secret::Reference;
-use agentwright_store::{BacklogSource, KnownRow, OrgScope, SOURCES_MAX};
+use agentwright_store::{BacklogSource, OrgScope, SOURCES_MAX};
 use std::collections::HashMap;
 
 /// Names that are tried for a table when the first is taken.
@@ -155,7 +155,7 @@ pub(crate) async fn list(app: &App, scope: &OrgScope) -> Result<Vec<ConnectedTab
     for source in sources {
         let mut of = Vec::new();
         for row in rows.iter().filter(|row| row.source == source.name) {
-            let known = known(row)?;
+            let known = table::known(row)?;
             of.push(TableRow {
                 id: row.id,
                 label: row.label.clone(),
@@ -189,12 +189,6 @@ async fn shown_one(app: &App, scope: &OrgScope, name: &Slug) -> Result<Connected
     one.ok_or_else(|| ApiError::no("connected table", name.as_str()))
 }
 
-fn known(row: &KnownRow) -> Result<Known, ApiError> {
-    serde_json::from_value(row.known.clone()).map_err(|error| {
-        ApiError::Internal(anyhow::Error::new(error).context(format!("row {}", row.label)))
-    })
-}
-
 /// The rows as items of the queue, behind those of the queue itself.
 pub(crate) async fn items(app: &App, scope: &OrgScope) -> Result<Vec<QueueItem>, ApiError> {
     let rows = app.store().backlog_rows(scope).await?;
@@ -211,7 +205,7 @@ pub(crate) async fn items(app: &App, scope: &OrgScope) -> Result<Vec<QueueItem>,
     let mut stand = progress::of(app, scope, built).await?;
     let mut items = Vec::with_capacity(rows.len());
     for row in &rows {
-        let known = known(row)?;
+        let known = table::known(row)?;
         let why = newest.get(row.label.as_str());
         items.push(QueueItem {
             label: row.label.clone(),
