@@ -32,7 +32,7 @@ pub use amend::amend;
 pub use demands::{Demand, demands};
 pub use format::*;
 pub use foundation::{Foundation, FoundationSource, Problem};
-pub use plan::{Context, INTENT_MAX, Plan, Possible, Question, Refusal};
+pub use plan::{Context, INTENT_MAX, Plan, Possible, Question, Refusal, free_name};
 pub use schedule::describe;
 pub use spec::spec;
 

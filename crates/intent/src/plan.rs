@@ -23,6 +23,18 @@ pub struct Context {
     pub given: BTreeMap<String, Value>,
     /// Names that are taken; a made-up name avoids them.
     pub existing: Vec<String>,
+    /// What the caller calls it, where the sentence gives no name; a taken one gets a number.
+    pub called: Option<Slug>,
+}
+
+/// The name, or where it is taken the first one with a number behind it that is free; `None` when all are taken.
+pub fn free_name(base: &Slug, taken: &[String]) -> Option<Slug> {
+    let free = |name: &Slug| !taken.iter().any(|taken| taken == name.as_str());
+    if free(base) {
+        return Some(base.clone());
+    }
+    let mut numbered = (2..10_000).filter_map(|n| Slug::parse(&format!("{base}-{n}")).ok());
+    numbered.find(free)
 }
 
 /// What would be built.

@@ -7,7 +7,7 @@ use crate::foundation::Foundation;
 use crate::lex;
 use crate::matching::Candidate;
 use crate::paths;
-use crate::plan::{Context, Plan, Question, Refusal};
+use crate::plan::{Context, Plan, Question, Refusal, free_name};
 use crate::render::{self, Scope};
 use crate::schedule::{self, When, describe};
 use crate::sentence::Sentence;
@@ -19,7 +19,7 @@ use agentwright_domain::spec::{
     SpecProblem, Trigger,
 };
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The plan for a sentence whose foundation is chosen.
 pub(crate) fn plan(
@@ -268,24 +268,24 @@ impl Draft<'_> {
             }
             return Ok(name.clone());
         }
+        let base = match &context.called {
+            Some(called) => called.clone(),
+            None => self.made_name(inputs, complete)?,
+        };
+        free_name(&base, &context.existing)
+            .ok_or_else(|| broken(format!("every name like {base} is taken")))
+    }
+
+    fn made_name(&self, inputs: &BTreeMap<String, Value>, complete: bool) -> Result<Slug, Refusal> {
+        let m = &self.foundation.manifest;
         let made = if complete {
             render::text(&m.call, &Scope::of(self.foundation, inputs, "")).map_err(broken)?
         } else {
             m.name.clone()
         };
-        let base = render::name_from(&made)
+        render::name_from(&made)
             .or_else(|| render::name_from(&m.name))
-            .ok_or_else(|| broken(format!("{made:?} is not a name")))?;
-        let taken: BTreeSet<&str> = context.existing.iter().map(String::as_str).collect();
-        if !taken.contains(base.as_str()) {
-            return Ok(base);
-        }
-        let free = (2..10_000).find_map(|n| {
-            Slug::parse(&format!("{base}-{n}"))
-                .ok()
-                .filter(|slug| !taken.contains(slug.as_str()))
-        });
-        free.ok_or_else(|| broken(format!("every name like {base} is taken")))
+            .ok_or_else(|| broken(format!("{made:?} is not a name")))
     }
 }
 

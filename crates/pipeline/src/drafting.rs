@@ -5,11 +5,12 @@
 //! shown by a probe. What is wrong goes back to it a few times, then the build fails and says what was wrong.
 
 use crate::models::Asking;
-use crate::plan::repairs_failing;
+use crate::plan::{called, repairs_failing};
 use crate::resolve;
 use crate::stages::Stop;
 use agentwright_domain::acceptance::Holds;
 use agentwright_domain::build::{BuildRequest, FailureClass};
+use agentwright_domain::ids::Slug;
 use agentwright_domain::spec::{SPEC_FORMAT, Spec};
 use agentwright_llm::{CallCx, Callers, Message, OutputSchema, Request, Role};
 use agentwright_verify::{SealError, seal};
@@ -159,6 +160,9 @@ fn question(wish: &Wish<'_>) -> String {
             wish.taken.join(", ")
         ));
     }
+    if let Some(name) = given_name(wish) {
+        text.push_str(&format!("Its name must be {name}.\n"));
+    }
     if let Some(existing) = wish.existing {
         text.push_str(&format!(
             "It changes an automation that is deployed; keep its name and everything that the sentence does not change. Its spec:\n{}\n",
@@ -302,7 +306,16 @@ fn read(mut draft: Value) -> Result<Spec, String> {
     serde_json::from_value(draft).map_err(|error| format!("the spec cannot be read: {error}"))
 }
 
+/// What the caller calls it; with a number where that is taken.
+fn given_name(wish: &Wish<'_>) -> Option<Slug> {
+    let name = called(wish.request).filter(|_| wish.existing.is_none())?;
+    agentwright_intent::free_name(&name, wish.taken)
+}
+
 fn named(spec: &Spec, wish: &Wish<'_>) -> Option<String> {
+    if let Some(name) = given_name(wish).filter(|name| *name != spec.name) {
+        return Some(format!("the name must be {name}"));
+    }
     match (&wish.request.changes, wish.existing) {
         (Some(name), _) if *name != spec.name => Some(format!("the name must stay {name}")),
         (None, None) if wish.taken.iter().any(|taken| taken == spec.name.as_str()) => {

@@ -277,6 +277,7 @@ impl Builds {
             zone: request.zone.clone(),
             given: request.inputs.clone(),
             existing: names.iter().map(ToString::to_string).collect(),
+            called: called(request),
         };
         let (mut spec, notes) = match (&request.spec, &existing) {
             (Some(spec), _) => (given(spec, request)?, Vec::new()),
@@ -313,6 +314,12 @@ impl Builds {
                 .map_or_else(Vec::new, |it| it.manifest.derived.keys().cloned().collect()),
         })
     }
+}
+
+/// What a caller of `/executor` calls what is built new.
+pub(crate) fn called(request: &BuildRequest) -> Option<Slug> {
+    let droplet = request.droplet.as_ref()?;
+    droplet.name.as_deref().and_then(Slug::from_words)
 }
 
 /// Whether what is deployed is to be verified once more, as it is.

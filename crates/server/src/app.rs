@@ -415,6 +415,11 @@ impl App {
         self.inner.runtime.wake();
     }
 
+    /// Whether it was restored and nobody has confirmed yet that it is the only one of its kind: nothing is worked.
+    pub(crate) fn fenced(&self) -> bool {
+        self.inner.fenced
+    }
+
     /// The last jump of the clock since the start, ms; 0 when there was none.
     pub(crate) fn clock_jump_ms(&self) -> i64 {
         self.inner.clock_jump_ms.load(Ordering::Relaxed)

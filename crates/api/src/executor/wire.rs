@@ -447,7 +447,7 @@ pub struct ExecutorCapabilities {
     pub claude_model: Option<String>,
     /// The configured or detected model providers, in the order of preference.
     pub providers: Vec<String>,
-    /// Whether what is built can be deployed from here.
+    /// Whether what is built can be deployed from here: not while the server is a restored copy that nobody confirmed.
     pub can_deploy: bool,
     /// Where to.
     pub targets: Vec<String>,

@@ -1,8 +1,9 @@
 //! Times, paths, columns, records and names as they are read out of sentences.
 
 use super::{ALL, context};
+use agentwright_domain::ids::Slug;
 use agentwright_domain::spec::Trigger;
-use agentwright_intent::{Plan, understand};
+use agentwright_intent::{Context, Plan, understand};
 use serde_json::{Value, json};
 
 fn plan(sentence: &str) -> Plan {
@@ -308,6 +309,22 @@ fn a_made_up_name_avoids_those_that_exist() {
     taken.existing = vec!["notes-backup".into()];
     let plan = understand("back up ./notes to ./b", &taken, &ALL).unwrap();
     assert_eq!(plan.name.as_str(), "notes-backup-2");
+}
+
+#[test]
+fn what_the_caller_calls_it_it_is_called_unless_that_is_taken_or_the_sentence_says_a_name() {
+    let mut given = context();
+    given.called = Slug::from_words("Keeper of Notes");
+    let named = |sentence: &str, given: &Context| {
+        let plan = understand(sentence, given, &ALL).unwrap();
+        plan.name.to_string()
+    };
+    let sentence = "back up ./notes to ./b";
+    assert_eq!(named(sentence, &given), "keeper-of-notes");
+    let said = "a JSON service for books with title and author, call it my-library";
+    assert_eq!(named(said, &given), "my-library");
+    given.existing = vec!["keeper-of-notes".into(), "keeper-of-notes-2".into()];
+    assert_eq!(named(sentence, &given), "keeper-of-notes-3");
 }
 
 #[test]

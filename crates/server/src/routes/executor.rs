@@ -313,7 +313,7 @@ async fn capabilities(
         max_concurrent_builds: app.config().settings.builds,
         claude_model,
         providers: found.providers.iter().map(|one| one.name.clone()).collect(),
-        can_deploy: true,
+        can_deploy: !app.fenced(),
         targets: TARGETS.map(str::to_owned).into(),
     }))
 }

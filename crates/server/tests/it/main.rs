@@ -25,5 +25,6 @@ mod support;
 mod surface;
 mod tenants;
 mod up;
+mod walls;
 mod watching;
 mod wire;

@@ -165,7 +165,7 @@ async fn an_intent_becomes_a_deployed_registered_service_with_no_hand_in_between
     let socket = data.path().join("daemon.sock");
     let intent = "a service that receives webhooks and stores them";
     let body = serde_json::json!({
-        "architect_intent": intent, "droplet_id": 20, "droplet_name": "inbox", "approval_mode": "auto",
+        "architect_intent": intent, "droplet_id": 20, "droplet_name": "Mail Inbox", "approval_mode": "auto",
     });
     let asked = text(
         "POST",
@@ -202,7 +202,7 @@ async fn an_intent_becomes_a_deployed_registered_service_with_no_hand_in_between
         .items
         .iter()
         .find(|entry| entry.endpoint.is_some());
-    assert_eq!(entry.unwrap().name.as_str(), "webhook-inbox");
+    assert_eq!(entry.unwrap().name.as_str(), "mail-inbox");
     assert_eq!(
         done["final_decision"],
         serde_json::Value::Null,

@@ -12,19 +12,19 @@ use agentwright_domain::principal::{KeyKind, Role};
 use std::net::SocketAddr;
 
 /// In every text of B; in no answer to A.
-const CANARY: &str = "canary-b-7f3";
+pub(crate) const CANARY: &str = "canary-b-7f3";
 
-struct Tenants {
-    world: World,
-    address: SocketAddr,
-    a: Party,
-    b: Party,
+pub(crate) struct Tenants {
+    pub(crate) world: World,
+    pub(crate) address: SocketAddr,
+    pub(crate) a: Party,
+    pub(crate) b: Party,
 }
 
 /// One organization's admin.
-struct Party {
-    client: Client,
-    key: String,
+pub(crate) struct Party {
+    pub(crate) client: Client,
+    pub(crate) key: String,
 }
 
 async fn party(world: &World, address: SocketAddr, id: &str) -> Party {
@@ -33,23 +33,28 @@ async fn party(world: &World, address: SocketAddr, id: &str) -> Party {
         name: Some(format!("{id} {CANARY}")),
     };
     world.client.create_organization(&request).await.unwrap();
-    let request = CreateKey {
-        name: format!("admin of {id}"),
-        role: Role::Admin,
-        kind: KeyKind::Person,
-        organizations: Vec::new(),
-        expires_in_days: None,
-    };
-    let owner = world.client.for_organization(id);
-    let key = owner.create_key(&request).await.unwrap().secret;
+    let key = new_key(world, id).await;
     Party {
         client: Client::tcp(address, &*key),
         key,
     }
 }
 
+/// A key of an organization's admin.
+pub(crate) async fn new_key(world: &World, organization: &str) -> String {
+    let request = CreateKey {
+        name: format!("admin of {organization}"),
+        role: Role::Admin,
+        kind: KeyKind::Person,
+        organizations: Vec::new(),
+        expires_in_days: None,
+    };
+    let owner = world.client.for_organization(organization);
+    owner.create_key(&request).await.unwrap().secret
+}
+
 impl Tenants {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let world = World::with(|config| config.settings.listen = Some(any)).await;
         let listen = world.client.health().await.unwrap().listen.unwrap();
@@ -63,7 +68,7 @@ impl Tenants {
     }
 
     /// A build of B that waits for a yes, and everything of it named after the canary.
-    async fn waiting_of_b(&self) -> Build {
+    pub(crate) async fn waiting_of_b(&self) -> Build {
         let build = self.b.client.create_build(&labelled(CANARY), None).await;
         settled(&self.b.client, build.unwrap().id.as_str()).await
     }
@@ -75,7 +80,7 @@ impl Tenants {
         said
     }
 
-    async fn raw(&self, key: &str, request: &str, headers: &str) -> String {
+    pub(crate) async fn raw(&self, key: &str, request: &str, headers: &str) -> String {
         let (line, body) = request.split_once('|').unwrap_or((request, ""));
         let length = body.len();
         let text = format!(
@@ -93,11 +98,11 @@ fn labelled(label: &str) -> CreateBuild {
     }
 }
 
-async fn settled(client: &Client, id: &str) -> Build {
+pub(crate) async fn settled(client: &Client, id: &str) -> Build {
     client.settled_build(id, 20).await.unwrap().build
 }
 
-fn status(said: &str) -> u16 {
+pub(crate) fn status(said: &str) -> u16 {
     let line = said.lines().next().unwrap_or_default();
     line.split(' ').nth(1).unwrap_or_default().parse().unwrap()
 }

@@ -101,6 +101,7 @@ fn build(
         zone: "UTC".into(),
         given,
         existing: Vec::new(),
+        called: None,
     };
     let only = std::slice::from_ref(foundation);
     let plan = match by_hand {
