@@ -54,7 +54,7 @@ pub use queue::{
 pub use report::{Report, ReportBuild, ReportCause, ReportDay, ReportQuery, ReportTotals};
 pub use socket::ReachableSocket;
 pub use spending::{BudgetNow, BudgetQuery, COST_DAYS_MAX, Cost, CostQuery, CostsBy, SetBudget};
-pub use system::{Check, CheckStatus, Doctor, Health, Snapshot, Supervision};
+pub use system::{Check, CheckStatus, Doctor, Health, Snapshot, StoreKind, Supervision};
 pub use time::Time;
 
 use schemars::JsonSchema;

@@ -77,6 +77,17 @@ pub enum Supervision {
     None,
 }
 
+/// What the tables are in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreKind {
+    /// A file of the data directory.
+    #[default]
+    Sqlite,
+    /// A database server.
+    Postgres,
+}
+
 /// `POST /snapshots`: a copy of the database as it was at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Snapshot {
@@ -84,4 +95,6 @@ pub struct Snapshot {
     pub file: String,
     /// The moment.
     pub made_at: Time,
+    /// Of what it is a copy.
+    pub store: StoreKind,
 }

@@ -256,7 +256,6 @@ impl Draft<'_> {
         notes: &mut Vec<String>,
         complete: bool,
     ) -> Result<Slug, Refusal> {
-        let m = &self.foundation.manifest;
         if let Some(text) = context.given.get("name").and_then(Value::as_str) {
             return Slug::parse(text).map_err(|why| Refusal::Hostile {
                 what: why.to_string(),

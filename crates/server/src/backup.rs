@@ -1,12 +1,13 @@
-//! Backups of a data directory: one archive with a consistent copy of the database and every file beside it, and
-//! the way back.
+//! Backups of an instance: one archive with a consistent copy of the database, SQLite's file or the tables of
+//! PostgreSQL, and every file of the data directory, and the way back.
 //!
 //! The daemon makes the copy of the database (`POST /snapshots`); [`write`] and [`restore`] are for the command
 //! line, which owns the directory. A restored directory is fenced ([`FENCE`]) until somebody confirms that the
 //! instance it was copied from is gone. Deployments go on while a backup is made: their private directories are
 //! copied as they are at that moment.
 
-use agentwright_api::Time;
+use agentwright_api::{Snapshot, StoreKind, Time};
+use agentwright_store::OpenError;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
@@ -27,9 +28,12 @@ const FORMAT: u32 = 1;
 const MANIFEST_MAX: u64 = 64 * 1024;
 /// The database, in the archive and in the data directory.
 const DATABASE: &str = "agentwright.db";
+/// The tables of PostgreSQL, in the archive.
+const TABLES: &str = "agentwright.tables";
 /// What a data directory has beside what is kept: belongs to a running daemon, can be made again, or is a copy.
 const NOT_KEPT: &[&str] = &[
     DATABASE,
+    TABLES,
     "agentwright.db-wal",
     "agentwright.db-shm",
     "agentwright.db.lock",
@@ -53,6 +57,9 @@ pub struct Manifest {
     pub version: String,
     /// When the copy of the database was made.
     pub made_at: Time,
+    /// What the tables were in.
+    #[serde(default)]
+    pub store: StoreKind,
 }
 
 /// Why there is no backup, or nothing was restored.
@@ -83,6 +90,17 @@ pub enum BackupError {
         /// What is wrong.
         why: String,
     },
+    /// It is meant for another kind of database.
+    #[error("{file} cannot be restored there: {why}; nothing was changed")]
+    WrongStore {
+        /// The archive.
+        file: PathBuf,
+        /// What to do.
+        why: &'static str,
+    },
+    /// The database did not take the tables.
+    #[error(transparent)]
+    Tables(#[from] OpenError),
 }
 
 fn io(attempted: impl Into<String>) -> impl FnOnce(io::Error) -> BackupError {
@@ -90,28 +108,25 @@ fn io(attempted: impl Into<String>) -> impl FnOnce(io::Error) -> BackupError {
     move |source| BackupError::Io { attempted, source }
 }
 
-/// Writes the archive, whole or not at all, for its owner only. `snapshot` is the copy of the database.
+/// Writes the archive, whole or not at all, for its owner only, with the copy of the database that the daemon made.
 ///
 /// # Errors
 /// [`BackupError`]; no file is left.
-pub fn write(
-    data: &Path,
-    snapshot: &Path,
-    made_at: Time,
-    to: &Path,
-) -> Result<Manifest, BackupError> {
+pub fn write(data: &Path, snapshot: &Snapshot, to: &Path) -> Result<Manifest, BackupError> {
     if to.exists() {
         return Err(BackupError::There(to.to_owned()));
     }
     let manifest = Manifest {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        made_at,
+        made_at: snapshot.made_at,
+        store: snapshot.store,
     };
+    let copy = Path::new(&snapshot.file);
     let mut part = to.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
-    let done = archive(data, snapshot, &manifest, &part)
+    let done = archive(data, copy, &manifest, &part)
         .and_then(|()| std::fs::rename(&part, to))
         .map_err(io(format!("write the backup {}", to.display())));
     if done.is_err() {
@@ -120,7 +135,15 @@ pub fn write(
     done.map(|()| manifest)
 }
 
-fn archive(data: &Path, snapshot: &Path, manifest: &Manifest, to: &Path) -> io::Result<()> {
+/// Where the copy of the database is in an archive.
+fn database(store: StoreKind) -> &'static str {
+    match store {
+        StoreKind::Sqlite => DATABASE,
+        StoreKind::Postgres => TABLES,
+    }
+}
+
+fn archive(data: &Path, copy: &Path, manifest: &Manifest, to: &Path) -> io::Result<()> {
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -134,7 +157,7 @@ fn archive(data: &Path, snapshot: &Path, manifest: &Manifest, to: &Path) -> io::
     header.set_size(text.len() as u64);
     header.set_mode(0o600);
     tar.append_data(&mut header, MANIFEST, text.as_slice())?;
-    append(&mut tar, snapshot, Path::new(DATABASE))?;
+    append(&mut tar, copy, Path::new(database(manifest.store)))?;
     for entry in std::fs::read_dir(data)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -178,11 +201,12 @@ fn append<W: Write>(tar: &mut Builder<W>, from: &Path, name: &Path) -> io::Resul
     Ok(())
 }
 
-/// Writes a backup into a new or empty directory, fenced.
+/// Writes a backup into a new or empty directory, fenced. `store` is the setting of that name: tables that were in
+/// PostgreSQL go into the empty database that it names.
 ///
 /// # Errors
-/// [`BackupError`]; the directory is as it was.
-pub fn restore(file: &Path, data: &Path) -> Result<Manifest, BackupError> {
+/// [`BackupError`]; directory and database are as they were.
+pub async fn restore(file: &Path, data: &Path, store: &str) -> Result<Manifest, BackupError> {
     let empty = std::fs::read_dir(data).map_or(!data.exists(), |mut all| all.next().is_none());
     if !empty {
         return Err(BackupError::NotEmpty(data.to_owned()));
@@ -198,20 +222,46 @@ pub fn restore(file: &Path, data: &Path) -> Result<Manifest, BackupError> {
         .mode(0o700)
         .create(&beside)
         .map_err(io(format!("make {}", beside.display())))?;
-    let done = unpack(file, &beside).and_then(|manifest| {
-        let place = format!("put the backup in its place, {}", data.display());
-        let moved = fence(&beside)
-            .and_then(|()| match std::fs::remove_dir(data) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                Ok(()) | Err(_) => std::fs::rename(&beside, data),
-            })
-            .map_err(io(place));
-        moved.map(|()| manifest)
-    });
+    let done = restored(file, data, &beside, store).await;
     if done.is_err() {
         let _ = std::fs::remove_dir_all(&beside);
     }
     done
+}
+
+async fn restored(
+    file: &Path,
+    data: &Path,
+    beside: &Path,
+    store: &str,
+) -> Result<Manifest, BackupError> {
+    let manifest = unpack(file, beside)?;
+    let wrong = |why| BackupError::WrongStore {
+        file: file.to_owned(),
+        why,
+    };
+    let place = format!("put the backup in its place, {}", data.display());
+    fence(beside).map_err(io(place.clone()))?;
+    match (manifest.store, store) {
+        (StoreKind::Sqlite, "sqlite") => {}
+        (StoreKind::Sqlite, _) => return Err(wrong("its tables are SQLite's (--store sqlite)")),
+        (StoreKind::Postgres, "sqlite") => {
+            return Err(wrong(
+                "its tables were in PostgreSQL; name an empty database (--store postgres://…)",
+            ));
+        }
+        (StoreKind::Postgres, url) => {
+            let tables = beside.join(TABLES);
+            agentwright_store::load_postgres(url, &tables).await?;
+            std::fs::remove_file(&tables).map_err(io(place.clone()))?;
+        }
+    }
+    match std::fs::remove_dir(data) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => std::fs::rename(beside, data),
+    }
+    .map_err(io(place))?;
+    Ok(manifest)
 }
 
 fn fence(dir: &Path) -> io::Result<()> {
@@ -255,7 +305,7 @@ fn unpack(file: &Path, to: &Path) -> Result<Manifest, BackupError> {
         );
         return Err(not(&why));
     }
-    let mut database = false;
+    let (copy, mut found) = (Path::new(database(manifest.store)), false);
     for entry in entries {
         let mut entry = entry.map_err(broken)?;
         let name = entry.path().map_err(broken)?.into_owned();
@@ -268,9 +318,9 @@ fn unpack(file: &Path, to: &Path) -> Result<Manifest, BackupError> {
         if !inside || !known || !entry.unpack_in(to).map_err(broken)? {
             return Err(not(&format!("{} has no place in it", name.display())));
         }
-        database |= name == Path::new(DATABASE);
+        found |= name == copy;
     }
-    if database {
+    if found {
         Ok(manifest)
     } else {
         Err(not("it has no database"))
@@ -296,8 +346,12 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
 
-    fn made_at() -> Time {
-        Time::from_ms(1_000)
+    fn snapshot(data: &Path, store: StoreKind) -> Snapshot {
+        Snapshot {
+            file: data.join("snapshot-1").display().to_string(),
+            made_at: Time::from_ms(1_000),
+            store,
+        }
     }
 
     /// A data directory with a bit of everything.
@@ -312,7 +366,7 @@ mod tests {
             ("artifacts/ab/cd", "bytes"),
             ("deployments/x/run.sh", "#!/bin/sh"),
             ("daemon.lock", "1"),
-            ("snapshot-1.db", "snapshot"),
+            ("snapshot-1", "snapshot"),
         ] {
             std::fs::write(data.join(name), text).unwrap();
         }
@@ -323,18 +377,21 @@ mod tests {
         data
     }
 
-    #[test]
-    fn what_is_restored_is_what_was_kept_with_the_snapshot_and_a_fence() {
+    #[tokio::test]
+    async fn what_is_restored_is_what_was_kept_with_the_snapshot_and_a_fence() {
         let dir = tempfile::tempdir().unwrap();
         let (data, file) = (data(dir.path()), dir.path().join("b.tar.gz"));
-        let snapshot = data.join("snapshot-1.db");
-        let made = write(&data, &snapshot, made_at(), &file).unwrap();
+        let snapshot = snapshot(&data, StoreKind::Sqlite);
+        let made = write(&data, &snapshot, &file).unwrap();
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        let there = write(&data, &snapshot, made_at(), &file).unwrap_err();
+        let there = write(&data, &snapshot, &file).unwrap_err();
         assert!(matches!(there, BackupError::There(_)));
 
         let to = dir.path().join("new");
-        assert_eq!(restore(&file, &to).unwrap(), made);
+        let elsewhere = restore(&file, &to, "postgres://x").await.unwrap_err();
+        assert!(matches!(elsewhere, BackupError::WrongStore { .. }));
+        assert!(!to.exists());
+        assert_eq!(restore(&file, &to, "sqlite").await.unwrap(), made);
         let text = |name: &str| std::fs::read_to_string(to.join(name)).unwrap();
         assert_eq!(text("agentwright.db"), "snapshot");
         assert_eq!(text("auth.key"), "secret");
@@ -345,12 +402,13 @@ mod tests {
         for gone in [
             "agentwright.db-wal",
             "daemon.lock",
-            "snapshot-1.db",
+            "snapshot-1",
             "deployments/x/state/s",
         ] {
             assert!(!to.join(gone).exists(), "{gone}");
         }
-        assert!(matches!(restore(&file, &to), Err(BackupError::NotEmpty(_))));
+        let again = restore(&file, &to, "sqlite").await;
+        assert!(matches!(again, Err(BackupError::NotEmpty(_))));
         assert!(to.join(FENCE).exists());
         assert!(confirm(&to).unwrap() && !confirm(&to).unwrap());
     }
@@ -379,8 +437,8 @@ mod tests {
         tar.into_inner().unwrap().finish().unwrap()
     }
 
-    #[test]
-    fn an_archive_that_is_not_ours_or_leads_out_changes_nothing() {
+    #[tokio::test]
+    async fn an_archive_that_is_not_ours_or_leads_out_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let manifest = r#"{"format":1,"version":"0","made_at":"2026-01-01T00:00:00Z"}"#;
         let newer = manifest.replace(":1,", ":2,");
@@ -403,7 +461,7 @@ mod tests {
         for (at, bytes) in archives.iter().enumerate() {
             let (from, to) = (dir.path().join("b"), dir.path().join("inner/new"));
             std::fs::write(&from, bytes).unwrap();
-            let error = restore(&from, &to).unwrap_err();
+            let error = restore(&from, &to, "sqlite").await.unwrap_err();
             assert!(
                 matches!(error, BackupError::NotABackup { .. }),
                 "{at}: {error}"
@@ -412,6 +470,7 @@ mod tests {
             assert!(!dir.path().join("out").exists() && !dir.path().join("inner/out").exists());
         }
         std::fs::write(dir.path().join("b"), whole).unwrap();
-        restore(&dir.path().join("b"), &dir.path().join("inner/new")).unwrap();
+        let to = dir.path().join("inner/new");
+        restore(&dir.path().join("b"), &to, "sqlite").await.unwrap();
     }
 }

@@ -71,6 +71,14 @@ pub enum OpenError {
         /// What is wrong.
         detail: String,
     },
+    /// A copy is to go where something is already.
+    #[error(
+        "{place} has tables of agentwright already: name an empty database; nothing was changed"
+    )]
+    NotEmpty {
+        /// The database.
+        place: String,
+    },
     /// It cannot be written.
     #[error("{place} cannot be written ({detail}): check owner, mode and mount")]
     ReadOnly {

@@ -82,8 +82,14 @@ impl Dialect {
 
     /// The migrations as sqlx runs them.
     pub(crate) fn migrator(self) -> Migrator {
+        self.migrator_to(NEWEST)
+    }
+
+    /// Only those up to one of them.
+    pub(crate) fn migrator_to(self, last: i64) -> Migrator {
         let migrations = ALL
             .iter()
+            .filter(|(version, ..)| *version <= last)
             .map(|(version, name, sql)| {
                 let sql = sqlx::AssertSqlSafe(self.text(sql)).into_sql_str();
                 Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)

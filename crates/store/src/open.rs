@@ -13,7 +13,7 @@ use crate::watch::Watches;
 use sqlx::migrate::Migrate;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Executor, PgConnection, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ const PLANNER: [(&str, &str); 5] = [
     ("jit", "off"),
 ];
 /// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long SQLite waits for a lock that no other process should hold.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The mark of our databases in SQLite's header: "AgWr".
@@ -229,7 +229,8 @@ async fn open_sqlite(path: &Path) -> Result<Db, OpenError> {
         let mark = format!("PRAGMA application_id = {APPLICATION_ID}");
         conn.execute(sqlx::AssertSqlSafe(mark)).await.map_err(of)?;
     }
-    void_leases(&mut conn)
+    // Invariant: the lock file is held, so whoever held a lease is dead.
+    void_leases(&mut Conn::Sqlite(&mut conn))
         .await
         .map_err(|error| of_store(&place, error))?;
     let readers = SqlitePoolOptions::new()
@@ -245,9 +246,8 @@ async fn open_sqlite(path: &Path) -> Result<Db, OpenError> {
     Ok(Db::Sqlite { writer, readers })
 }
 
-/// Invariant: the lock file is held, so whoever held a lease is dead.
-async fn void_leases(conn: &mut SqliteConnection) -> Result<(), Error> {
-    let mut conn = Conn::Sqlite(conn);
+/// Whoever held a lease is dead.
+pub(crate) async fn void_leases(conn: &mut Conn<'_>) -> Result<(), Error> {
     conn.execute(&VOID_RUNS, &[]).await?;
     conn.execute(&VOID_LEASES, &[]).await?;
     // A notice that the dead process was about to tell must not wait for its long lease.
@@ -382,7 +382,13 @@ where
         })
 }
 
-async fn open_postgres(url: &str) -> Result<Db, OpenError> {
+/// How a PostgreSQL database is reached, and what it is called without its password.
+pub(crate) struct Postgres {
+    pub(crate) options: PgConnectOptions,
+    pub(crate) place: String,
+}
+
+pub(crate) fn postgres(url: &str) -> Result<Postgres, OpenError> {
     let options = PgConnectOptions::from_str(url).map_err(|error| OpenError::Unreachable {
         place: "the PostgreSQL address of the configuration".to_owned(),
         detail: error.to_string(),
@@ -396,6 +402,11 @@ async fn open_postgres(url: &str) -> Result<Db, OpenError> {
         .options([("search_path", SCHEMA)])
         .options(PLANNER)
         .disable_statement_logging();
+    Ok(Postgres { options, place })
+}
+
+async fn open_postgres(url: &str) -> Result<Db, OpenError> {
+    let Postgres { options, place } = postgres(url)?;
     let of = |error: sqlx::Error| of_sqlx(&place, &error);
     let mut conn = tokio::time::timeout(CONNECT_TIMEOUT, options.connect())
         .await

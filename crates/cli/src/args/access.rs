@@ -207,4 +207,7 @@ pub(crate) struct Restore {
     /// The old instance is gone: this one takes over
     #[arg(long, conflicts_with = "file")]
     pub(crate) confirm: bool,
+    /// Where tables go that were in PostgreSQL: an empty database
+    #[arg(long, value_name = "URL", conflicts_with = "confirm")]
+    pub(crate) store: Option<String>,
 }

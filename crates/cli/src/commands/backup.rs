@@ -1,6 +1,7 @@
 //! `backup` and `restore`.
 
 use agentwright_server::backup::{self, BackupError};
+use agentwright_server::{Config, Flags};
 use serde_json::json;
 use std::path::Path;
 
@@ -18,9 +19,8 @@ pub(super) async fn backup(app: &App, file: &Path) -> Result<Exit, Fault> {
     }
     let client = app.data.connect(&app.out).await?;
     let snapshot = client.create_snapshot().await?;
-    let copy = Path::new(&snapshot.file);
-    let made = backup::write(app.data.dir(), copy, snapshot.made_at, &to);
-    let _ = std::fs::remove_file(copy);
+    let made = backup::write(app.data.dir(), &snapshot, &to);
+    let _ = std::fs::remove_file(&snapshot.file);
     let made = made.map_err(|error| failed(&error))?;
     let size = to.metadata().map_or(0, |about| about.len());
     app.out
@@ -38,7 +38,17 @@ pub(super) async fn restore(app: &App, args: Restore) -> Result<Exit, Fault> {
     let Some(file) = args.file else {
         return confirm(app).await;
     };
-    let manifest = backup::restore(&file, data).map_err(|error| failed(&error))?;
+    let config =
+        |flags| Config::load(data, flags).map_err(|error| Fault::failed(error.to_string()));
+    let store = config(Flags {
+        store: args.store,
+        ..Flags::default()
+    })?
+    .settings
+    .store;
+    let manifest = backup::restore(&file, data, &store)
+        .await
+        .map_err(|error| failed(&error))?;
     app.out
         .json(&json!({ "data": data, "made_at": manifest.made_at, "fenced": true }));
     app.out.line(format!(
@@ -46,6 +56,13 @@ pub(super) async fn restore(app: &App, args: Restore) -> Result<Exit, Fault> {
         data.display(),
         moment(manifest.made_at.as_ms())
     ));
+    // The restored configuration may name the database that the backup was made of.
+    if config(Flags::default())?.settings.store != store {
+        app.out.note(format!(
+            "note: {} names another database: write the new one there (store = …) before you start it",
+            data.join("config.toml").display()
+        ));
+    }
     app.out.line(
         "it can be looked at, and works nothing until you say that the old instance is gone:",
     );

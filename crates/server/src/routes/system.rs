@@ -6,7 +6,9 @@ use crate::error::ApiError;
 use crate::extract::{Query, Who};
 use crate::live;
 use crate::view;
-use agentwright_api::{Cursor, Doctor, FollowQuery, Health, Page, Service, Snapshot, Time, code};
+use agentwright_api::{
+    Cursor, Doctor, FollowQuery, Health, Page, Service, Snapshot, StoreKind, Time,
+};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -61,17 +63,24 @@ pub(crate) async fn snapshot(
     who: Who,
 ) -> Result<(StatusCode, Json<Snapshot>), ApiError> {
     who.require_instance_admin()?;
-    let name = format!("{}{}.db", crate::backup::SNAPSHOT, app.store().new_id());
-    let file = app.config().data_dir.join(name);
+    let name = format!("{}{}", crate::backup::SNAPSHOT, app.store().new_id());
+    let path = app.config().data_dir.join(name);
     let made_at = Time::from_ms(app.now_ms());
-    if !app.store().snapshot(&file).await? {
-        return Err(ApiError::Conflict(
-            code::UNAVAILABLE,
-            "the tables are in PostgreSQL: dump them with pg_dump, and copy the data directory beside it".into(),
-        ));
+    if let Err(error) = app.store().snapshot(&path).await {
+        let _ = tokio::fs::remove_file(&path).await;
+        return Err(error.into());
     }
-    let file = file.display().to_string();
-    Ok((StatusCode::CREATED, Json(Snapshot { file, made_at })))
+    let store = match app.store().shared() {
+        true => StoreKind::Postgres,
+        false => StoreKind::Sqlite,
+    };
+    let file = path.display().to_string();
+    let snapshot = Snapshot {
+        file,
+        made_at,
+        store,
+    };
+    Ok((StatusCode::CREATED, Json(snapshot)))
 }
 
 pub(crate) async fn services(

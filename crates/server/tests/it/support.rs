@@ -66,13 +66,6 @@ impl World {
         Self::on(Place::new().await, change).await
     }
 
-    /// On a data directory that is there already.
-    pub(crate) async fn at(data: &Path) -> Self {
-        let data = data.to_owned();
-        let change = |config: &mut Config| config.data_dir = data;
-        Self::on(Place::new().await, change).await
-    }
-
     /// By a clock that the test moves.
     pub(crate) async fn by(clock: &TestClock, change: impl FnOnce(&mut Config)) -> Self {
         let clocks = Clocks {

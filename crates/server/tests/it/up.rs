@@ -1,10 +1,11 @@
 //! What a first start makes and tells, what `--check` finds, and what a restored directory does not do.
 
 use crate::support::{World, answer, wish};
-use agentwright_api::{BuildStatus, Check, CheckStatus, Client, Health};
+use agentwright_api::{BuildQuery, BuildStatus, Check, CheckStatus, Client, Health};
 use agentwright_domain::principal::Role;
 use agentwright_server::daemon::{DaemonError, Served, Welcome, check};
 use agentwright_server::{Config, Flags, Work, backup};
+use agentwright_testkit::Cluster;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -157,22 +158,53 @@ async fn behind_a_proxy_addresses_and_cookies_are_the_proxys() {
 
 #[tokio::test]
 async fn what_was_restored_works_nothing_until_it_is_confirmed() {
-    let world = World::new().await;
+    restored("sqlite", "sqlite").await;
+}
+
+#[tokio::test]
+async fn what_was_restored_into_another_postgres_database_works_nothing_until_it_is_confirmed() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let (old, new) = (cluster.database().await, cluster.database().await);
+    restored(&old, &new).await;
+}
+
+/// Backs up an instance whose tables are in one store, and restores it into another one.
+async fn restored(store: &str, into: &str) {
+    let on = |store: &str| {
+        let store = store.to_owned();
+        move |config: &mut Config| config.settings.store = store
+    };
+    let world = World::with(on(store)).await;
     let done = world.settled(&wish("a zip")).await;
     let held = world.create("hold it").await;
     world.script.holding().await;
     let snapshot = world.client.create_snapshot().await.unwrap();
     let (data, elsewhere) = (world.data(), TempDir::new().unwrap());
     let file = elsewhere.path().join("b.tar.gz");
-    let copy = Path::new(&snapshot.file);
-    backup::write(&data, copy, snapshot.made_at, &file).unwrap();
+    backup::write(&data, &snapshot, &file).unwrap();
+    let whole = world.client.builds(&BuildQuery::default()).await.unwrap();
     world.end().await;
 
     let to = elsewhere.path().join("restored");
-    backup::restore(&file, &to).unwrap();
-    let fenced = World::at(&to).await;
+    if store != "sqlite" {
+        for (wrong, says) in [("sqlite", "--store postgres"), (store, "already")] {
+            let refused = backup::restore(&file, &to, wrong).await.unwrap_err();
+            assert!(refused.to_string().contains(says), "{refused}");
+            assert!(!to.exists(), "{refused}");
+        }
+    }
+    backup::restore(&file, &to, into).await.unwrap();
+    let there = |config: &mut Config| {
+        on(into)(config);
+        config.data_dir.clone_from(&to);
+    };
+    let fenced = World::with(there).await;
     let health = fenced.client.health().await.unwrap();
     assert_eq!(health.status, "fenced");
+    let all = fenced.client.builds(&BuildQuery::default()).await.unwrap();
+    assert_eq!(all.items.len(), whole.items.len());
     let id = held.id.as_str();
     assert_eq!(
         fenced.client.build(id).await.unwrap().build.status(),
@@ -180,6 +212,7 @@ async fn what_was_restored_works_nothing_until_it_is_confirmed() {
     );
     let kept = fenced.client.build(done.build.id.as_str()).await.unwrap();
     assert_eq!(kept.build.status(), done.build.status());
+    assert_eq!(fenced.client.verify_audit().await.unwrap().broken, None);
     let new = fenced.create("another").await;
     let still = fenced
         .client
@@ -190,7 +223,7 @@ async fn what_was_restored_works_nothing_until_it_is_confirmed() {
     fenced.end().await;
 
     assert!(backup::confirm(&to).unwrap());
-    let world = World::at(&to).await;
+    let world = World::with(there).await;
     world.script.release();
     assert_ne!(
         world.until_settled(id).await.build.status(),

@@ -1,8 +1,10 @@
 //! Opening and its refusals; every statement prepared.
 
 use crate::bed::{Bed, START_MS};
-use agentwright_domain::run::RunStatus;
-use agentwright_store::{Location, OpenError, Options, Store};
+use agentwright_domain::build::BuildRequest;
+use agentwright_domain::ids::RunId;
+use agentwright_domain::run::{RunInput, RunStatus};
+use agentwright_store::{Location, OpenError, Options, OrgScope, Store, load_postgres};
 use agentwright_testkit::{Cluster, build_run, temp_dir};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, SqlSafeStr};
 use std::os::unix::fs::PermissionsExt;
@@ -383,4 +385,85 @@ async fn what_a_crash_left_half_written_among_artifacts_is_cleared() {
     assert!(store.put_artifact(large).await.is_err());
     let bed = Bed::sqlite().await;
     assert!(!bed.store.shared());
+}
+
+#[tokio::test]
+async fn a_copy_of_postgres_goes_back_whole_into_an_empty_database_or_not_at_all() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let dir = temp_dir();
+    let (options, scope) = (|| Options::new(dir.path()), OrgScope::local());
+    let store = Store::open(cluster.location().await, options()).await;
+    let store = store.unwrap();
+    // Quotes, line ends and what looks like our own marks are text like any other.
+    let mut ids = Vec::new();
+    for at in 0..700 {
+        let id = store.new_id();
+        let mut new = build_run(&id, &format!("run{at}"));
+        new.input = RunInput::Build(BuildRequest {
+            intent: format!(
+                "zip \"it\"\nR {{}}\nE 0\n\\n \u{1F4E6} {}",
+                "x".repeat(3_000)
+            ),
+            ..BuildRequest::default()
+        });
+        store.submit(new, None).await.unwrap();
+        ids.push(RunId::new(id));
+    }
+    let copy = dir.path().join("copy");
+    store.snapshot(&copy).await.unwrap();
+    let again = store.snapshot(&copy).await;
+    assert!(again.is_err(), "a copy wrote over another one");
+    let first = store.run(&scope, &ids[3]).await.unwrap();
+    store.close().await;
+
+    let text = std::fs::read_to_string(&copy).unwrap();
+    assert!(text.contains("\nT runs\nR {"), "{}", &text[..200]);
+    let ended = text.rfind("\nE ").unwrap() + 1;
+    let row = text.find("\nR ").unwrap() + 1;
+    let after = row + text[row..].find('\n').unwrap() + 1;
+    let url = cluster.database().await;
+    let wrong = dir.path().join("wrong");
+    for (what, broken) in [
+        ("", String::new()),
+        ("not ours", "hello\n".to_owned()),
+        ("newer", text.replacen("migration 8", "migration 99", 1)),
+        ("half", text[..text.len() / 2].to_owned()),
+        ("without its end", text[..ended].to_owned()),
+        ("a row less", format!("{}{}", &text[..row], &text[after..])),
+        ("more", format!("{text}R {{}}\n")),
+        (
+            "another table",
+            text.replacen("\nT runs\n", "\nT pg_authid\n", 1),
+        ),
+        (
+            "no row",
+            format!("{}R null\n{}", &text[..row], &text[row..]),
+        ),
+        ("no JSON", format!("{}R {{\n{}", &text[..row], &text[row..])),
+    ] {
+        std::fs::write(&wrong, broken).unwrap();
+        let refused = load_postgres(&url, &wrong).await;
+        assert!(
+            matches!(
+                refused,
+                Err(OpenError::Corrupt { .. } | OpenError::Newer { .. })
+            ),
+            "{what}: {refused:?}"
+        );
+    }
+    load_postgres(&url, &copy).await.unwrap();
+    let there = load_postgres(&url, &copy).await;
+    assert!(
+        matches!(there, Err(OpenError::NotEmpty { .. })),
+        "{there:?}"
+    );
+    let store = Store::open(Location::Postgres(url), options()).await;
+    let store = store.unwrap();
+    assert_eq!(store.run(&scope, &ids[3]).await.unwrap(), first);
+    assert!(first.is_some());
+    let new = store.submit(build_run(&store.new_id(), "new"), None).await;
+    assert!(new.is_ok(), "it goes on");
+    store.close().await;
 }
