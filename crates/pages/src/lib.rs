@@ -46,5 +46,5 @@ pub use problem::ProblemPage;
 pub use progress::Progress;
 pub use queue::{Queue, QueueGiven, QueueTyped};
 pub use report::ReportPage;
-pub use settings::{KeyLine, OrganizationLine, Settings};
+pub use settings::{KeyLine, OrganizationLine, SessionLine, Settings, ShownOnce};
 pub use shell::{Live, Section, Shell};

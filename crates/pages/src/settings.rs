@@ -15,6 +15,8 @@ pub struct KeyLine {
     pub prefix: String,
     /// Whose, or what for.
     pub name: String,
+    /// A person's or a program's, in a word.
+    pub kind: String,
     /// What it may do.
     pub role: String,
     /// When it was made.
@@ -23,6 +25,34 @@ pub struct KeyLine {
     pub expires_at: Option<Time>,
     /// When it was taken back.
     pub revoked_at: Option<Time>,
+}
+
+/// A browser that is logged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionLine {
+    /// What it is ended by.
+    pub id: String,
+    /// Whose.
+    pub name: String,
+    /// What it may do.
+    pub role: String,
+    /// Since when.
+    pub created_at: Time,
+    /// Until when.
+    pub expires_at: Time,
+    /// Whether it is the one that looks.
+    pub current: bool,
+}
+
+/// What is shown once and never again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownOnce {
+    /// What it is.
+    pub title: String,
+    /// What to do with it.
+    pub words: String,
+    /// The thing.
+    pub text: String,
 }
 
 /// An organization.
@@ -40,10 +70,20 @@ struct Key {
     id: String,
     prefix: String,
     name: String,
+    kind: String,
     role: String,
     created: When,
     expires: Option<When>,
     revoked: bool,
+}
+
+struct Session {
+    id: String,
+    name: String,
+    role: String,
+    since: When,
+    until: When,
+    current: bool,
 }
 
 struct Looked {
@@ -66,8 +106,9 @@ pub struct Settings {
     checks: Vec<Looked>,
     limits: Vec<(String, String)>,
     keys: Option<Vec<Key>>,
+    sessions: Vec<Session>,
     organizations: Vec<OrganizationLine>,
-    shown_once: Option<String>,
+    shown_once: Option<ShownOnce>,
     said: Option<String>,
     problem: Option<String>,
 }
@@ -84,6 +125,7 @@ impl Settings {
             checks: Vec::new(),
             limits,
             keys: None,
+            sessions: Vec::new(),
             organizations: Vec::new(),
             shown_once: None,
             said: None,
@@ -100,19 +142,29 @@ impl Settings {
         self
     }
 
-    /// With keys and organizations, for who may see them.
+    /// With keys and sessions, for who may see them.
     #[must_use]
-    pub fn with_keys(mut self, keys: Vec<KeyLine>, organizations: Vec<OrganizationLine>) -> Self {
+    pub fn with_access(mut self, keys: Vec<KeyLine>, sessions: Vec<SessionLine>) -> Self {
         let now = self.shell.now_ms;
         self.keys = Some(keys.into_iter().map(|line| key(line, now)).collect());
+        self.sessions = sessions
+            .into_iter()
+            .map(|line| session(line, now))
+            .collect();
+        self
+    }
+
+    /// With all organizations, for who runs the machine.
+    #[must_use]
+    pub fn with_organizations(mut self, organizations: Vec<OrganizationLine>) -> Self {
         self.organizations = organizations;
         self
     }
 
-    /// With a new key's text, which nobody sees again.
+    /// With a new key or code, which nobody sees again.
     #[must_use]
-    pub fn with_new_key(mut self, text: String) -> Self {
-        self.shown_once = Some(text);
+    pub fn showing_once(mut self, once: ShownOnce) -> Self {
+        self.shown_once = Some(once);
         self
     }
 
@@ -130,10 +182,22 @@ fn key(line: KeyLine, now_ms: i64) -> Key {
         id: line.id,
         prefix: line.prefix,
         name: line.name,
+        kind: line.kind,
         role: line.role,
         created: When::new(line.created_at, now_ms),
         expires: line.expires_at.map(|at| When::new(at, now_ms)),
         revoked: line.revoked_at.is_some(),
+    }
+}
+
+fn session(line: SessionLine, now_ms: i64) -> Session {
+    Session {
+        id: line.id,
+        name: line.name,
+        role: line.role,
+        since: When::new(line.created_at, now_ms),
+        until: When::new(line.expires_at, now_ms),
+        current: line.current,
     }
 }
 

@@ -727,6 +727,7 @@ fn settings(texts: Texts) -> Settings {
         id: format!("key-{n}"),
         prefix: format!("aw_{n}f3a91"),
         name: texts.say("build server"),
+        kind: "agent".into(),
         role: "operator".into(),
         created_at: ago(9_000),
         expires_at: Some(Time::from_ms(NOW + 40 * DAY)),
@@ -741,15 +742,27 @@ fn settings(texts: Texts) -> Settings {
         ],
     )
     .with_machine(health, doctor)
-    .with_keys(
+    .with_access(
         vec![key(1, false), key(2, true)],
-        vec![OrganizationLine {
-            id: "local".into(),
-            name: texts.say("Local"),
+        vec![SessionLine {
+            id: "session-1".into(),
+            name: texts.say("Ann"),
+            role: "admin".into(),
+            created_at: ago(90),
+            expires_at: Time::from_ms(NOW + 7 * DAY),
             current: true,
         }],
     )
-    .with_new_key(texts.say("aw_1234567890_abcdefghijklmnopqrstuvwxyz"))
+    .with_organizations(vec![OrganizationLine {
+        id: "local".into(),
+        name: texts.say("Local"),
+        current: true,
+    }])
+    .showing_once(ShownOnce {
+        title: texts.say("The new key"),
+        words: texts.say("Copy it now."),
+        text: texts.say("aw_1234567890_abcdefghijklmnopqrstuvwxyz"),
+    })
     .saying(None, Some(texts.say("one thing went wrong")))
 }
 

@@ -6,11 +6,17 @@ use crate::app::App;
 use crate::auth::Trail;
 use crate::doctor;
 use crate::error::ApiError;
-use crate::extract::{Body, Named, Query, checked_value};
-use crate::routes::{audit as trails, keys};
-use agentwright_api::{AuditQuery, CreateKey, Key};
-use agentwright_domain::principal::{KeyKind, Role};
-use agentwright_pages::{AuditLine, AuditPage, KeyLine, OrganizationLine, Settings};
+use crate::extract::{Body, Named, Query, Who, checked_value};
+use crate::routes::{audit as trails, keys, organizations};
+use agentwright_api::{
+    AuditQuery, CreateKey, CreateLoginCode, CreateOrganization, Key, SessionInfo,
+};
+use agentwright_domain::ids::Slug;
+use agentwright_domain::principal::{KeyKind, Principal, Role};
+use agentwright_pages::{
+    AuditLine, AuditPage, KeyLine, OrganizationLine, SessionLine, Settings, ShownOnce,
+};
+use agentwright_store::OrgScope;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -34,16 +40,23 @@ async fn settings(app: &App, frame: &Frame) -> Result<Settings, ApiError> {
     }
     if who.require(Role::Admin).is_ok() {
         let Json(found) = keys::list(State(app.clone()), who.clone()).await?;
-        let here = who.scope.organization().as_str();
-        let organization = OrganizationLine {
-            id: here.to_owned(),
-            name: here.to_owned(),
-            current: true,
-        };
-        page = page.with_keys(
+        let Json(open) = keys::sessions(State(app.clone()), who.clone()).await?;
+        page = page.with_access(
             found.items.into_iter().map(line).collect(),
-            vec![organization],
+            open.items
+                .into_iter()
+                .map(|one| session(one, who))
+                .collect(),
         );
+    }
+    if who.is_instance_admin() {
+        let Json(found) = organizations::list(State(app.clone()), who.clone()).await?;
+        let lines = found.items.into_iter().map(|one| OrganizationLine {
+            current: one.id == *who.scope.organization(),
+            id: one.id.as_str().to_owned(),
+            name: one.name,
+        });
+        page = page.with_organizations(lines.collect());
     }
     Ok(page)
 }
@@ -53,11 +66,52 @@ fn line(key: Key) -> KeyLine {
         prefix: format!("aw_{}", key.id),
         id: key.id,
         name: key.name,
+        kind: key.kind.word().to_owned(),
         role: key.role.word().to_owned(),
         created_at: key.created_at,
         expires_at: key.expires_at,
         revoked_at: key.revoked_at,
     }
+}
+
+fn session(one: SessionInfo, who: &Who) -> SessionLine {
+    let current = matches!(&who.principal, Principal::Session { id, .. } if *id == one.id);
+    SessionLine {
+        id: one.id,
+        name: one.name,
+        role: one.role.word().to_owned(),
+        created_at: one.created_at,
+        expires_at: one.expires_at,
+        current,
+    }
+}
+
+/// The page with what was made, or with why nothing was.
+async fn answered(
+    app: &App,
+    frame: &Frame,
+    made: Result<ShownOnce, ApiError>,
+) -> Result<Response, ApiError> {
+    let problem = match made {
+        Ok(once) => return html(&settings(app, frame).await?.showing_once(once)),
+        Err(ApiError::Invalid(errors)) => {
+            let each = errors.into_iter();
+            let each: Vec<String> = each
+                .map(|one| format!("{} {}", one.at, one.problem))
+                .collect();
+            each.join("; ")
+        }
+        Err(ApiError::Conflict(_, why)) => why,
+        Err(error) => return Err(error),
+    };
+    let problem = Some(format!("Nothing was made: {problem}."));
+    let page = settings(app, frame).await?.saying(None, problem);
+    html_as(StatusCode::UNPROCESSABLE_ENTITY, &page)
+}
+
+fn role(fields: &Fields) -> Result<Role, ApiError> {
+    Role::from_word(fields.text("role"))
+        .ok_or_else(|| ApiError::invalid("role", "must be viewer, operator, approver or admin"))
 }
 
 /// Makes a key and shows it, this one time.
@@ -67,26 +121,43 @@ pub(super) async fn make_key(
     trail: Trail,
     fields: Fields,
 ) -> Result<Response, ApiError> {
-    let role = Role::from_word(fields.text("role")).ok_or(ApiError::NoRoute)?;
+    let made = key(&app, &frame, trail, &fields).await;
+    answered(&app, &frame, made).await
+}
+
+async fn key(
+    app: &App,
+    frame: &Frame,
+    trail: Trail,
+    fields: &Fields,
+) -> Result<ShownOnce, ApiError> {
+    let kind = match fields.text("kind") {
+        "agent" => KeyKind::Agent,
+        _ => KeyKind::Person,
+    };
+    let days = fields.given("days").map(|days| {
+        days.parse().map_err(|_| {
+            ApiError::invalid(
+                "days",
+                "must be a number of days, or empty for a key without an end",
+            )
+        })
+    });
     let request = CreateKey {
         name: fields.text("name").trim().to_owned(),
-        role,
-        kind: KeyKind::Person,
+        role: role(fields)?,
+        kind,
         organizations: Vec::new(),
-        expires_in_days: None,
+        expires_in_days: days.transpose()?,
     };
-    if let Err(ApiError::Invalid(errors)) = checked_value(&request) {
-        let words: Vec<String> = errors
-            .into_iter()
-            .map(|one| format!("{} {}", one.at, one.problem))
-            .collect();
-        let problem = format!("No key was made: {}.", words.join("; "));
-        let page = settings(&app, &frame).await?.saying(None, Some(problem));
-        return html_as(StatusCode::UNPROCESSABLE_ENTITY, &page);
-    }
-    let made = keys::create(State(app.clone()), frame.who.clone(), trail, Body(request)).await?;
-    let (_, Json(made)) = made;
-    html(&settings(&app, &frame).await?.with_new_key(made.secret))
+    checked_value(&request)?;
+    let who = frame.who.clone();
+    let (_, Json(made)) = keys::create(State(app.clone()), who, trail, Body(request)).await?;
+    Ok(ShownOnce {
+        title: "The new key".to_owned(),
+        words: "Copy it now: it is shown once, and only its beginning is kept.".to_owned(),
+        text: made.secret,
+    })
 }
 
 pub(super) async fn revoke_key(
@@ -97,6 +168,94 @@ pub(super) async fn revoke_key(
 ) -> Result<Response, ApiError> {
     let Json(_revoked) = keys::revoke(State(app), frame.who.clone(), trail, Named(id)).await?;
     Ok(frame.onward("settings"))
+}
+
+pub(super) async fn end_session(
+    State(app): State<App>,
+    frame: Frame,
+    trail: Trail,
+    Named(id): Named,
+) -> Result<Response, ApiError> {
+    let Json(_ended) = keys::end_session(State(app), frame.who.clone(), trail, Named(id)).await?;
+    Ok(frame.onward("settings"))
+}
+
+/// Makes a link for one login of somebody else.
+pub(super) async fn invite(
+    State(app): State<App>,
+    frame: Frame,
+    trail: Trail,
+    fields: Fields,
+) -> Result<Response, ApiError> {
+    let made = match role(&fields) {
+        Ok(role) => invitation(&app, &frame.who, trail, fields.text("name"), role).await,
+        Err(error) => Err(error),
+    };
+    answered(&app, &frame, made).await
+}
+
+async fn invitation(
+    app: &App,
+    who: &Who,
+    trail: Trail,
+    name: &str,
+    role: Role,
+) -> Result<ShownOnce, ApiError> {
+    let request = CreateLoginCode {
+        name: Some(name.trim().to_owned()),
+        role: Some(role),
+    };
+    checked_value(&request)?;
+    let made = keys::login_code(State(app.clone()), who.clone(), trail, Body(request)).await?;
+    let (_, Json(made)) = made;
+    Ok(ShownOnce {
+        title: format!("The invitation of {}", name.trim()),
+        words: "Whoever opens it first is logged in, within ten minutes; it is shown once."
+            .to_owned(),
+        text: made.url.unwrap_or(made.code),
+    })
+}
+
+/// Makes an organization, and a link for the first login of its admin.
+pub(super) async fn make_organization(
+    State(app): State<App>,
+    frame: Frame,
+    trail: Trail,
+    fields: Fields,
+) -> Result<Response, ApiError> {
+    let made = organization(&app, &frame.who, trail, &fields).await;
+    answered(&app, &frame, made).await
+}
+
+async fn organization(
+    app: &App,
+    who: &Who,
+    trail: Trail,
+    fields: &Fields,
+) -> Result<ShownOnce, ApiError> {
+    let id = Slug::parse(fields.text("id").trim())
+        .map_err(|why| ApiError::invalid("id", &why.to_string()))?;
+    let request = CreateOrganization {
+        id,
+        name: fields.given("name"),
+    };
+    checked_value(&request)?;
+    let made = organizations::create(
+        State(app.clone()),
+        who.clone(),
+        trail.clone(),
+        Body(request),
+    );
+    let (_, Json(made)) = made.await?;
+    // Who makes an organization is not in it: the scope is that of its first admin.
+    let there = Who {
+        scope: OrgScope::authenticated(made.id),
+        ..who.clone()
+    };
+    let admin = format!("admin of {}", made.name);
+    let mut once = invitation(app, &there, trail, &admin, Role::Admin).await?;
+    once.title = format!("The first login to {}", made.name);
+    Ok(once)
 }
 
 /// From where on the trail is shown.

@@ -1,7 +1,8 @@
 //! The pages over the real routes: what they show, what forms do, and what they refuse.
 
-use crate::support::{World, digest, raw, wish};
+use crate::support::{World, answer, digest, raw, wish};
 use agentwright_api::BuildStatus;
+use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
@@ -585,15 +586,100 @@ async fn a_key_is_made_shown_once_and_revoked_by_forms() {
     )
     .await;
     assert_eq!(made.status, 200, "{}", made.body);
-    assert!(made.body.contains("id=\"new-key\">aw_") && made.body.contains("ci &#60;b&#62;"));
+    assert!(made.body.contains(">aw_") && made.body.contains("ci &#60;b&#62;"));
     let page = get(&world, "/settings").await;
-    assert!(!page.body.contains("id=\"new-key\""), "shown once");
+    assert!(!page.body.contains("id=\"shown-once\""), "shown once");
     let (_, rest) = page.body.split_once("action=\"settings/keys/").unwrap();
     let path = format!("/settings/keys/{}", rest.split('"').next().unwrap());
     assert_eq!(post(&world, &path, &[]).await.status, 303);
     assert!(get(&world, "/settings").await.body.contains("Revoked"));
+    let agent = [("name", "ci"), ("kind", "agent"), ("days", "30")];
+    for (role, days, status, says) in [
+        ("operator", "30", 200, "agent, operator"),
+        ("admin", "30", 422, "Nothing was made"),
+        ("god", "30", 422, "Nothing was made"),
+        ("operator", "soon", 422, "must be a number of days"),
+        ("operator", "0", 422, "Nothing was made"),
+    ] {
+        let mut fields = agent.to_vec();
+        fields[2].1 = days;
+        fields.push(("role", role));
+        let made = post(&world, "/settings/keys", &fields).await;
+        assert_eq!(made.status, status, "{role} {days}: {}", made.body);
+        assert!(made.body.contains(says), "{role} {days}: {}", made.body);
+    }
+    let keys = world.client.keys().await.unwrap().items;
+    assert!(keys.iter().any(|key| key.expires_at.is_some()));
     let trail = get(&world, "/audit").await;
     assert!(trail.body.contains("key"), "{}", trail.body);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_invited_and_logged_out_and_organizations_made_by_forms() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let world = World::with(|config| config.settings.listen = Some(any)).await;
+    let listen = world.client.health().await.unwrap().listen.unwrap();
+    let address: SocketAddr = listen.parse().unwrap();
+    let code = |page: &Answer| {
+        let (_, rest) = page.body.split_once("/login?code=").unwrap();
+        let end = rest.find(['<', '"']).unwrap();
+        rest[..end].to_owned()
+    };
+    let logged_in = async |code: &str| {
+        let body = format!("code={code}");
+        let login = format!(
+            "POST /login HTTP/1.1\r\nhost: {listen}\r\norigin: http://{listen}\r\nconnection: close\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let said = answer(address, &login).await;
+        let cookie = said.lines().find(|line| line.starts_with("set-cookie: "))?;
+        let cookie = cookie.trim_start_matches("set-cookie: ").split(';').next();
+        Some(cookie.unwrap().to_owned())
+    };
+    let seen = async |cookie: &str, path: &str| {
+        let ask = format!(
+            "GET {path} HTTP/1.1\r\nhost: {listen}\r\nconnection: close\r\ncookie: {cookie}\r\n\r\n"
+        );
+        answer(address, &ask).await
+    };
+
+    let ann = [("name", "Ann <i>"), ("role", "viewer")];
+    let invited = post(&world, "/settings/invitations", &ann).await;
+    assert_eq!(invited.status, 200, "{}", invited.body);
+    let cookie = logged_in(&code(&invited)).await.unwrap();
+    assert!(logged_in(&code(&invited)).await.is_none(), "only once");
+    let page = get(&world, "/settings").await;
+    assert!(page.body.contains("Ann &#60;i&#62;"), "{}", page.body);
+    // Who looks only sees neither keys nor people.
+    let theirs = seen(&cookie, "/settings").await;
+    assert!(theirs.contains(" 200 ") && !theirs.contains("settings/sessions/"));
+    let (_, rest) = page.body.split_once("action=\"settings/sessions/").unwrap();
+    let end = format!("/settings/sessions/{}", rest.split('"').next().unwrap());
+    assert_eq!(post(&world, &end, &[]).await.status, 303);
+    assert!(!seen(&cookie, "/settings").await.contains(" 200 "));
+    assert_eq!(post(&world, &end, &[]).await.status, 404);
+
+    let made = [("id", "acme"), ("name", "Acme Ltd")];
+    let made_it = post(&world, "/settings/organizations", &made).await;
+    assert_eq!(made_it.status, 200, "{}", made_it.body);
+    let cookie = logged_in(&code(&made_it)).await.unwrap();
+    let me = seen(&cookie, "/api/v1/me").await;
+    assert!(
+        me.contains("\"organization\":\"acme\"") && me.contains("admin"),
+        "{me}"
+    );
+    // The admin of a tenant sees its own people, and no other organization.
+    let theirs = seen(&cookie, "/settings").await;
+    assert!(theirs.contains("settings/sessions/") && !theirs.contains("h-orgs"));
+    for (id, says) in [
+        ("acme", "choose another id"),
+        ("Not A Slug!", "Nothing was made"),
+    ] {
+        let refused = post(&world, "/settings/organizations", &[("id", id)]).await;
+        assert_eq!(refused.status, 422, "{}", refused.body);
+        assert!(refused.body.contains(says), "{}", refused.body);
+    }
     world.end().await;
 }
 
