@@ -10,7 +10,7 @@ const RECONNECT_MAX_MS = 15_000;
 const AGO_EVERY_MS = 10_000;
 
 const live = {
-  source: null, wait: RECONNECT_MIN_MS, busy: false, dirty: false, lost: false, boot: null, timer: 0,
+  source: null, wait: RECONNECT_MIN_MS, busy: false, dirty: false, lost: false, timer: 0,
 };
 
 const path = () => document.body.dataset.live;
@@ -24,10 +24,10 @@ function connect() {
   live.source = source;
   source.addEventListener("hello", (event) => {
     live.wait = RECONNECT_MIN_MS;
-    // Another boot may bring another version of these files.
-    if (live.boot && live.boot !== event.data) return location.reload();
-    live.boot = event.data;
     const back = live.lost;
+    // Another boot may bring another version of these files. Only after a break: of several servers behind one
+    // address one may make the page and another one tell of changes.
+    if (back && document.body.dataset.boot !== event.data) return location.reload();
     offline(false);
     if (back) refresh();
   });

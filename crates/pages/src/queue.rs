@@ -1,6 +1,6 @@
 //! The queue of builds that start by themselves: every item with its answer, and what can be done about it.
 
-use agentwright_api::{Heartbeat, QueueItem, QueuePriority};
+use agentwright_api::{ConnectedTable, Heartbeat, QueueItem, QueuePriority, TableRow};
 use askama::Template;
 
 use crate::parts::{Chip, Tone, When};
@@ -29,6 +29,24 @@ struct Line {
     up: Option<String>,
     /// The item that it would stand before, one place down; empty for the end.
     down: Option<String>,
+}
+
+/// A table of a person's own, with its rows.
+struct Table {
+    name: String,
+    table: String,
+    looked: Option<When>,
+    error: Option<String>,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    id: i64,
+    name: String,
+    chip: Chip,
+    build: Option<String>,
+    why: Option<String>,
+    to_write: bool,
 }
 
 struct Far {
@@ -61,6 +79,8 @@ pub struct QueueTyped {
 pub struct QueueGiven {
     /// The items, in their order.
     pub items: Vec<QueueItem>,
+    /// The connected tables with their rows.
+    pub tables: Vec<ConnectedTable>,
     /// The heartbeat.
     pub heartbeat: Heartbeat,
     /// What was typed.
@@ -80,6 +100,7 @@ pub struct Queue {
     live: Live,
     lines: Vec<Line>,
     done: Vec<Line>,
+    tables: Vec<Table>,
     heartbeat: String,
     looked: Option<When>,
     late: bool,
@@ -109,6 +130,7 @@ impl Queue {
             live: Live::All,
             lines,
             done: done.into_iter().rev().map(|item| line(item, now)).collect(),
+            tables: given.tables.into_iter().map(|it| table(it, now)).collect(),
             heartbeat: format!(
                 "Looked at every {} min, and whenever something changes. High starts at any time, medium from {from} to {to} ({zone}), low after your yes. At once by itself: {}.",
                 given.heartbeat.every_s / 60,
@@ -125,6 +147,36 @@ impl Queue {
             problem: given.problem,
             shell,
         }
+    }
+}
+
+fn table(it: ConnectedTable, now_ms: i64) -> Table {
+    Table {
+        name: it.name.to_string(),
+        table: it.table,
+        looked: it.looked_at.map(|at| When::new(at, now_ms)),
+        error: it.error,
+        rows: it.rows.into_iter().map(row).collect(),
+    }
+}
+
+fn row(it: TableRow) -> Row {
+    let ended = ["deployed", "failed"].contains(&it.builder_status.as_str());
+    Row {
+        id: it.id,
+        name: it.name,
+        chip: match it.builder_status.as_str() {
+            "building" => Chip::new(Tone::Busy, "spin", "Building"),
+            "awaiting_approval" => Chip::new(Tone::Wait, "hand", "Waits for your yes"),
+            "approved" => Chip::new(Tone::Busy, "check", "Approved"),
+            "failed" => Chip::new(Tone::Bad, "cross", "Failed"),
+            "deployed" => Chip::new(Tone::Good, "check", "Deployed"),
+            "queued" => Chip::new(Tone::Calm, "clock", "Claimed"),
+            _ => Chip::new(Tone::Calm, "clock", "Waits"),
+        },
+        build: it.build.map(|build| build.as_str().to_owned()),
+        why: it.why.filter(|_| !ended).map(|why| why.words),
+        to_write: it.to_write,
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Shell {
     pub now_ms: i64,
     /// The version of the program.
     pub version: String,
+    /// Which boot of the server made the page: files of another one may be others.
+    pub boot: String,
 }
 
 /// What a page is told about as it changes.

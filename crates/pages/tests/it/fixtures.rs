@@ -2,11 +2,11 @@
 
 use agentwright_api::{
     ActivityNow, Approval, Artifact, BudgetNow, Build, BuildDetail, BuildState, BuildStatus,
-    BuildSummary, Check, CheckStatus, Choice, Cost, Deployed, Deployment, DeploymentDetail,
-    Difference, Digests, Doctor, Event, Execution, ExecutionStatus, Health, Heartbeat,
-    HeartbeatLook, LevelResult, Missing, Plan, PlanVerdict, QueueItem, QueuePriority,
+    BuildSummary, Check, CheckStatus, Choice, ConnectedTable, Cost, Deployed, Deployment,
+    DeploymentDetail, Difference, Digests, Doctor, Event, Execution, ExecutionStatus, Health,
+    Heartbeat, HeartbeatLook, LevelResult, Missing, Plan, PlanVerdict, QueueItem, QueuePriority,
     QueueProgress, Receipt, Report, ReportBuild, ReportCause, ReportDay, ReportTotals, Service,
-    StageResult, Time, Version,
+    StageResult, TableRow, Time, Version,
 };
 use agentwright_domain::approval::{Gate, GateReason, Subject};
 use agentwright_domain::build::{ApprovalMode, FailureClass};
@@ -49,6 +49,7 @@ pub(crate) fn shell(here: &str) -> Shell {
         waiting: 2,
         now_ms: NOW,
         version: "0.1.0".into(),
+        boot: "boot-1".into(),
     }
 }
 
@@ -107,6 +108,7 @@ fn queue(texts: Texts) -> QueueGiven {
             item(texts, "newsletter", "failed", "escalated"),
             item(texts, "notes-zip", "done", "done"),
         ],
+        tables: vec![table(texts)],
         heartbeat: heartbeat(true),
         typed: QueueTyped {
             name: texts.say("Notes"),
@@ -122,9 +124,42 @@ fn queue(texts: Texts) -> QueueGiven {
     }
 }
 
+fn table(texts: Texts) -> ConnectedTable {
+    let row = |at: i64, status: &str| TableRow {
+        id: at,
+        label: slug("ideas"),
+        name: texts.say("Invoice reminder"),
+        kind: "script".into(),
+        builder_status: status.into(),
+        to_write: at == 2,
+        build: (at > 1).then(|| id(4)),
+        why: item(texts, "invoices", "queued", "limit").why,
+    };
+    let all = [
+        "not_started",
+        "building",
+        "awaiting_approval",
+        "failed",
+        "deployed",
+    ];
+    ConnectedTable {
+        name: slug("ideas"),
+        reference: texts.say("env:IDEAS"),
+        table: texts.say("automation_ideas"),
+        results_table: "agent_test_results".into(),
+        connected_by: texts.say("ann"),
+        connected_at: ago(900),
+        looked_at: Some(ago(3)),
+        failures: 1,
+        error: Some(texts.say("the database does not answer")),
+        rows: (1..).zip(all).map(|(at, status)| row(at, status)).collect(),
+    }
+}
+
 fn queue_empty() -> QueueGiven {
     QueueGiven {
         items: Vec::new(),
+        tables: Vec::new(),
         heartbeat: heartbeat(false),
         typed: QueueTyped::default(),
         said: None,

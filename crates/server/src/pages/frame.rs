@@ -80,6 +80,7 @@ impl Place {
             waiting,
             now_ms: app.now_ms(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            boot: app.health().boot_id,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::frame::{Fields, Frame, html, html_as};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{Named, Query};
-use crate::queue::{beat, edit, report, shown};
+use crate::queue::{beat, edit, report, shown, tables};
 use crate::routes::queue as routes;
 use agentwright_api::{BeatMode, QueueAdd, QueueAdds, QueueChange, QueuePriority, ReportQuery};
 use agentwright_domain::ids::Slug;
@@ -56,6 +56,7 @@ async fn given(app: &App, frame: &Frame) -> Result<QueueGiven, ApiError> {
     let scope = &frame.who.scope;
     Ok(QueueGiven {
         items: shown::items(app, scope).await?,
+        tables: tables::list(app, scope).await?,
         heartbeat: shown::heartbeat(app, scope).await?,
         typed: QueueTyped::default(),
         said: None,
