@@ -34,14 +34,21 @@ pub struct Needs {
     pub cores: u32,
 }
 
+/// Why nothing starts on this disk, whoever asks for it; `None` where there is room.
+pub fn disk_full(free: u64, kept: u64) -> Option<String> {
+    (free < kept).then(|| {
+        format!(
+            "{} of disk are free, and {} are kept free",
+            megabytes(free),
+            megabytes(kept)
+        )
+    })
+}
+
 /// What there is no room for, in words; `None` where there is room.
 pub fn no_room(machine: &Machine, promised: &Promised, needs: &Needs) -> Option<String> {
-    if machine.disk_free < needs.disk {
-        return Some(format!(
-            "{} of disk are free, and {} are kept free",
-            megabytes(machine.disk_free),
-            megabytes(needs.disk)
-        ));
+    if let Some(full) = disk_full(machine.disk_free, needs.disk) {
+        return Some(full);
     }
     if machine.memory_free < needs.memory {
         return Some(format!(

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{IdempotencyKey, Who};
 use crate::planned;
+use crate::queue::around;
 use crate::view::{self, Lease};
 use agentwright_api::executor::BuildDroplet;
 use agentwright_api::{Build, CreateBuild, DeployBuild, PlanRequest, RetryBuild, code};
@@ -211,6 +212,14 @@ pub(crate) async fn build(
     // A yes in advance is a yes, also one that a repetition takes over.
     if wish.state.policy.advance.is_some() {
         who.require(Role::Approver)?;
+    }
+    if let Some(full) = around::disk_full(app) {
+        return Err(ApiError::Unavailable(
+            code::STORE_FULL,
+            format!(
+                "nothing is built into a full disk: {full}; free some, or set disk_mb under [queue.room] in config.toml"
+            ),
+        ));
     }
     let id = RunId::new(known_or_new(app, who, key, &wish).await?);
     submitted(app, who, id, wish).await

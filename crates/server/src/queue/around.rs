@@ -9,7 +9,7 @@ use agentwright_domain::spec::AutomationKind;
 use agentwright_domain::spend::{Amount, BudgetScope, fits};
 use agentwright_notify::CalendarSource;
 use agentwright_queue::calendar::{self, Busy};
-use agentwright_queue::room::{Machine, Needs, Promised, no_room};
+use agentwright_queue::room::{self, Machine, Needs, Promised, no_room};
 use agentwright_store::{OrgScope, Told};
 use std::path::Path;
 use tokio::sync::Mutex;
@@ -64,7 +64,7 @@ pub(crate) async fn look(app: &App, scope: &OrgScope) -> Result<Around, ApiError
         calendar_unread,
         quota_until_ms: app.store().quota_until(scope).await?,
         budget_spent: budget_spent(app, scope).await?,
-        no_room: room(app).await?,
+        no_room: room_of(app).await?,
     })
 }
 
@@ -137,8 +137,15 @@ async fn budget_spent(app: &App, scope: &OrgScope) -> Result<Option<String>, Api
     Ok(None)
 }
 
+/// Why the disk is too full to build anything. What cannot be told is left to the first write.
+pub(crate) fn disk_full(app: &App) -> Option<String> {
+    let kept = app.config().settings.queue.room.disk_mb.saturating_mul(MB);
+    let free = disk_free(&app.config().data_dir).ok()?;
+    room::disk_full(free, kept)
+}
+
 /// What the machine has no room for. Of all organizations: they share it.
-async fn room(app: &App) -> Result<Option<String>, ApiError> {
+async fn room_of(app: &App) -> Result<Option<String>, ApiError> {
     let settings = &app.config().settings.queue.room;
     let machine = match machine(&app.config().data_dir) {
         Ok(machine) => machine,
@@ -180,8 +187,12 @@ async fn services_memory(app: &App) -> Result<u64, ApiError> {
     Ok(memory)
 }
 
-fn machine(dir: &Path) -> std::io::Result<Machine> {
+fn disk_free(dir: &Path) -> std::io::Result<u64> {
     let disk = rustix::fs::statvfs(dir)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+fn machine(dir: &Path) -> std::io::Result<Machine> {
     let memory = std::fs::read_to_string("/proc/meminfo")?;
     let of = |name: &str| {
         let line = memory.lines().find_map(|line| line.strip_prefix(name))?;
@@ -191,7 +202,7 @@ fn machine(dir: &Path) -> std::io::Result<Machine> {
     let missing = || std::io::Error::other("/proc/meminfo is not as expected");
     let cores = std::thread::available_parallelism()?;
     Ok(Machine {
-        disk_free: disk.f_bavail.saturating_mul(disk.f_frsize),
+        disk_free: disk_free(dir)?,
         memory: of("MemTotal:").ok_or_else(missing)?,
         memory_free: of("MemAvailable:").ok_or_else(missing)?,
         cores: u32::try_from(cores.get()).unwrap_or(u32::MAX),
