@@ -217,7 +217,7 @@ pub(crate) async fn build(
         return Err(ApiError::Unavailable(
             code::STORE_FULL,
             format!(
-                "nothing is built into a full disk: {full}; free some, or set disk_mb under [queue.room] in config.toml"
+                "no room left on the disk of the data directory: {full}; free some and try again"
             ),
         ));
     }

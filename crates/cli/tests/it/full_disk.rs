@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// Mounts a disk of its own for the data directory, where nobody else sees it; fills it, and frees it again.
 const STORY: &str = r#"
-mount -t tmpfs -o size=16m full "$AGENTWRIGHT_DATA" || exit 90
+mount -t tmpfs -o size=96m full "$AGENTWRIGHT_DATA" || exit 90
 "$0" list >/dev/null || exit 91
 cat /dev/zero >"$AGENTWRIGHT_DATA/filler" 2>/dev/null
 "$0" build --yes "$1"; echo "full: $?"
@@ -40,7 +40,8 @@ fn a_full_disk_is_named_and_the_same_daemon_goes_on_when_there_is_room() {
     let Said { code, out, err } = finished(child, &["the story"]);
     assert_eq!(code, 0, "{out}\n{err}");
     assert!(out.contains("full: 1\n"), "{out}\n{err}");
-    assert!(err.contains("no room left on the disk"), "{out}\n{err}");
+    let says = "no room left on the disk of the data directory: 0 MB of disk are free, and 64 MB are kept free";
+    assert!(err.contains(says), "{out}\n{err}");
     assert!(out.contains("list: 0\n"), "{out}\n{err}");
     assert!(out.contains("freed: 0\n"), "{out}\n{err}");
     assert_eq!(

@@ -14,6 +14,8 @@ use agentwright_store::{OrgScope, Told};
 use std::path::Path;
 use tokio::sync::Mutex;
 
+/// What a build by hand needs of the disk, MB: its repository, its logs, what the database writes meanwhile.
+const LEAST_DISK_MB: u64 = 64;
 /// How long a calendar that was read is good, ms.
 const CALENDAR_GOOD_MS: i64 = 5 * 60_000;
 /// How far ahead it is read, ms: far beyond the longest pause between two readings.
@@ -137,9 +139,10 @@ async fn budget_spent(app: &App, scope: &OrgScope) -> Result<Option<String>, Api
     Ok(None)
 }
 
-/// Why the disk is too full to build anything. What cannot be told is left to the first write.
+/// Why the disk is too full to build anything, also by hand. What cannot be told is left to the first write.
 pub(crate) fn disk_full(app: &App) -> Option<String> {
-    let kept = app.config().settings.queue.room.disk_mb.saturating_mul(MB);
+    let kept = app.config().settings.queue.room.disk_mb;
+    let kept = kept.min(LEAST_DISK_MB).saturating_mul(MB);
     let free = disk_free(&app.config().data_dir).ok()?;
     room::disk_full(free, kept)
 }

@@ -342,31 +342,3 @@ async fn after_a_restart_a_build_goes_on_where_it_was() {
     assert_eq!(spec.count(), 1, "a recorded stage is not run again");
     world.end().await;
 }
-
-#[tokio::test]
-async fn nothing_is_built_into_a_full_disk_and_what_there_is_can_be_looked_at() {
-    let world = World::new().await;
-    let done = world.settled(&wish("zip the notes")).await;
-    let world = world
-        .changed(|config| config.settings.queue.room.disk_mb = u64::MAX / 2_000_000)
-        .await;
-    let full = (503, code::STORE_FULL.to_owned());
-    let new = world.client.create_build(&wish("fail"), None).await;
-    let why = new.as_ref().unwrap_err().to_string();
-    assert!(
-        why.contains("MB of disk are free") && why.contains("disk_mb"),
-        "{why}"
-    );
-    assert_eq!(refusal(new), full);
-    let id = done.build.id.as_str();
-    let asked = serde_json::json!({ "architect_intent": "zip" });
-    let droplet = world.ask("POST", "/executor/build-droplet", asked).await;
-    assert_eq!(droplet.refusal(), full);
-    // What waits for a yes is kept, and a no needs no room.
-    let kept = world.client.build(id).await.unwrap().build;
-    assert_eq!(kept.status(), BuildStatus::Waiting);
-    let no = CancelRequest::default();
-    let ended = world.client.cancel(id, &no).await.unwrap();
-    assert_eq!(ended.status(), BuildStatus::Cancelled);
-    world.end().await;
-}

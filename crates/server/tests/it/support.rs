@@ -114,15 +114,10 @@ impl World {
     }
 
     /// Ends the app and starts another one on the same data.
-    pub(crate) async fn restarted(self) -> Self {
-        self.changed(|_| {}).await
-    }
-
-    /// The same with another configuration.
-    pub(crate) async fn changed(mut self, change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn restarted(mut self) -> Self {
         let place = Arc::clone(&self.place);
         self.served.take().unwrap().stop(Duration::ZERO).await;
-        Self::on(place, change).await
+        Self::on(place, |_| {}).await
     }
 
     pub(crate) async fn end(mut self) {
