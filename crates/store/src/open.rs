@@ -225,9 +225,12 @@ async fn open_sqlite(path: &Path) -> Result<Db, OpenError> {
     let of = |error: sqlx::Error| of_sqlx(&place, &error);
     let mut conn = writing.connect().await.map_err(of)?;
     if applied < NEWEST {
-        migrate(&mut conn, Dialect::Sqlite, &place).await?;
+        // All of them or none, and one sync of the disk instead of two for each.
+        let mut all = conn.begin().await.map_err(of)?;
+        migrate(&mut *all, Dialect::Sqlite, &place).await?;
         let mark = format!("PRAGMA application_id = {APPLICATION_ID}");
-        conn.execute(sqlx::AssertSqlSafe(mark)).await.map_err(of)?;
+        all.execute(sqlx::AssertSqlSafe(mark)).await.map_err(of)?;
+        all.commit().await.map_err(of)?;
     }
     // Invariant: the lock file is held, so whoever held a lease is dead.
     void_leases(&mut Conn::Sqlite(&mut conn))
@@ -454,11 +457,13 @@ async fn bring_up(conn: &mut PgConnection, place: &str) -> Result<(), OpenError>
         .await
         .map_err(of)?;
     let done = async {
-        conn.execute("CREATE SCHEMA IF NOT EXISTS agentwright")
+        let mut all = conn.begin().await.map_err(of)?;
+        all.execute("CREATE SCHEMA IF NOT EXISTS agentwright")
             .await
             .map_err(of)?;
-        migrate(conn, Dialect::Postgres, place).await?;
-        tenancy::raise(conn, place).await
+        migrate(&mut *all, Dialect::Postgres, place).await?;
+        tenancy::raise(&mut all, place).await?;
+        all.commit().await.map_err(of)
     }
     .await;
     conn.execute("SELECT pg_advisory_unlock(7020677842031)")
