@@ -423,6 +423,17 @@ pub enum Record {
     Usage(Usage),
     /// A named artifact of the run.
     Artifact(crate::evidence::EvidenceRef),
+    /// No row but a condition of the commit: where it does not hold nothing is written, and the stage is done again.
+    Expects(Expected),
+}
+
+/// What a version that is written was made for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expected {
+    /// The deployment.
+    pub name: Slug,
+    /// Whether there is one of that name.
+    pub deployed: bool,
 }
 
 /// What some work used.

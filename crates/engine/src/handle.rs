@@ -23,7 +23,9 @@ pub enum ReportError {
 impl From<CommitError> for ReportError {
     fn from(error: CommitError) -> Self {
         match error {
-            CommitError::Stale { .. } | CommitError::Unknown => Self::Stale,
+            CommitError::Stale { .. } | CommitError::Unexpected { .. } | CommitError::Unknown => {
+                Self::Stale
+            }
             CommitError::Store(error) => Self::Store(error),
         }
     }

@@ -127,7 +127,7 @@ impl Engine {
                     self.shared.moved(&done.run, told);
                     return Ok(done.run);
                 }
-                Err(CommitError::Stale { .. }) => {}
+                Err(CommitError::Stale { .. } | CommitError::Unexpected { .. }) => {}
                 Err(CommitError::Unknown) => return Err(SignalError::Unknown),
                 Err(CommitError::Store(error)) => return Err(error.into()),
             }

@@ -119,6 +119,10 @@ pub(crate) async fn settle(
             message,
             retryable: false,
         },
+        Err(Unwritten::Unexpected(message)) => Signal::Fault {
+            message,
+            retryable: true,
+        },
     };
     tracing::warn!(run = %run.id, ?fault, "the outcome cannot be written");
     commit(shared, run, &fault, token).await.ok()
@@ -129,6 +133,8 @@ enum Unwritten {
     Gone,
     /// It cannot be written.
     Refused(String),
+    /// The world has changed while it was worked out: it is to be worked out again.
+    Unexpected(String),
 }
 
 async fn commit(
@@ -150,6 +156,9 @@ async fn commit(
         match shared.store.commit(commit.clone()).await {
             Ok(done) => return Ok(committed(shared, &commit, done)),
             Err(CommitError::Stale { .. } | CommitError::Unknown) => return Ok(Step::Left),
+            Err(error @ CommitError::Unexpected { .. }) => {
+                return Err(Unwritten::Unexpected(error.to_string()));
+            }
             Err(CommitError::Store(error)) if error.passing() => {
                 tracing::warn!(run = %run.id, %error, "the commit is tried again");
                 tokio::select! {

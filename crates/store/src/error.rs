@@ -146,6 +146,14 @@ pub enum CommitError {
         /// The epoch that was expected.
         expected: i64,
     },
+    /// A deployment is not as the commit expects it ([`agentwright_domain::run::Record::Expects`]): nothing is written.
+    #[error("{name} {}", if *.deployed { "is deployed meanwhile" } else { "was removed meanwhile" })]
+    Unexpected {
+        /// The deployment.
+        name: Slug,
+        /// Whether there is one.
+        deployed: bool,
+    },
     /// There is no such run.
     #[error("no such run")]
     Unknown,

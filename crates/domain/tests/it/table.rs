@@ -226,6 +226,7 @@ fn records(transition: &Transition) -> String {
             | Record::Grant(_)
             | Record::Version(_)
             | Record::Service(_)
+            | Record::Expects(_)
             | Record::Artifact(_) => "row".to_owned(),
         })
         .collect();

@@ -12,7 +12,7 @@ use agentwright_domain::deployment::DeployedVersion;
 use agentwright_domain::digest::Digest;
 use agentwright_domain::evidence::TestResult;
 use agentwright_domain::ids::{GrantId, RunId};
-use agentwright_domain::run::Record;
+use agentwright_domain::run::{Expected, Record};
 use agentwright_domain::spec::{Spec, Trigger};
 use agentwright_proof::of_json;
 use agentwright_runtime::Error as RuntimeError;
@@ -26,7 +26,7 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     if approved && work.state.facts.approval.is_none() {
         return Err(Stop::fault("nobody has approved this, and somebody must"));
     }
-    replaces_as_meant(work, &spec).await?;
+    let expected = replaces_as_meant(work, &spec).await?;
     let ready = spec.clone();
     let programs = work.builds.runtime().programs().clone();
     blocking(move || {
@@ -63,7 +63,9 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
         }
         return Err(stop);
     }
-    done(work, spec, code, environment, installed.version)
+    let mut done = done(work, spec, code, environment, installed.version)?;
+    done.records.push(Record::Expects(expected));
+    Ok(done)
 }
 
 fn failed(why: impl Into<String>) -> Stop {
@@ -122,8 +124,9 @@ async fn unchanged(work: &Work<'_>, spec: &Spec) -> Result<Digest, Stop> {
 }
 
 /// A yes to something new replaces nothing, and a yes to a change revives nothing: another build may
-/// have taken the name, or a person removed it, while this one was made or waited.
-async fn replaces_as_meant(work: &Work<'_>, spec: &Spec) -> Result<(), Stop> {
+/// have taken the name, or a person removed it, while this one was made or waited. Answers what must still hold
+/// when the version is written.
+async fn replaces_as_meant(work: &Work<'_>, spec: &Spec) -> Result<Expected, Stop> {
     let (runtime, name) = (work.builds.runtime(), &spec.name);
     let there = match runtime.status(work.handle.scope(), name).await {
         Ok(status) => Some(status.versions),
@@ -135,6 +138,10 @@ async fn replaces_as_meant(work: &Work<'_>, spec: &Spec) -> Result<(), Stop> {
             || work.request.deploys.as_ref() == Some(build)
             || work.run.repeats.as_ref() == Some(build)
     };
+    let expected = Expected {
+        name: name.clone(),
+        deployed: there.is_some(),
+    };
     match (&work.request.changes, there) {
         (None, Some(versions)) if !versions.iter().any(|version| own(&version.build)) => {
             Err(failed(format!(
@@ -145,7 +152,7 @@ async fn replaces_as_meant(work: &Work<'_>, spec: &Spec) -> Result<(), Stop> {
         (Some(_), None) => Err(failed(format!(
             "{name} was to be changed, but it was removed meanwhile; nothing was deployed, build it again"
         ))),
-        (None, _) | (Some(_), Some(_)) => Ok(()),
+        (None, _) | (Some(_), Some(_)) => Ok(expected),
     }
 }
 

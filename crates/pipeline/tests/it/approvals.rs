@@ -229,6 +229,25 @@ async fn of_two_builds_of_one_new_name_the_second_replaces_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_builds_of_one_new_name_that_are_approved_at_once_one_is_deployed() {
+    let world = World::new().await;
+    let (first, second) = (waiting(&world).await, waiting(&world).await);
+    let (first, second) = tokio::join!(approved(&world, &first.id), approved(&world, &second.id));
+    let (done, lost) = match phase(&first) {
+        Phase::Completed { .. } => (first, second),
+        _ => (second, first),
+    };
+    assert_eq!(phase(&done), &Phase::Completed { deployed: true });
+    let (class, reason) = failure(&lost);
+    assert_eq!(class, FailureClass::Deploy);
+    assert!(reason.contains("nothing was replaced"), "{reason}");
+    let name = facts(&done).name.clone().unwrap();
+    let active = world.runtime.active(&scope(), &name).await.unwrap();
+    assert_eq!(active.build, done.id);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_what_was_removed_meanwhile_revives_nothing() {
     let world = World::new().await;
     let first = waiting(&world).await;

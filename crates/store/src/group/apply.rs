@@ -4,16 +4,16 @@
 //! there. What is left is worked out in memory ([`Plan`]) and written set by set.
 
 use super::plan::{Locked, Plan};
-use super::records::write_record;
-use super::{Key, Op, Submitted, claim};
+use super::records::{holds, write_record};
+use super::{Commit, Key, Op, Submitted, claim};
 use crate::audit::append_each;
 use crate::db::{Arg, Conn, Statement, json_rows, json_text};
-use crate::error::{Error, SubmitError};
+use crate::error::{CommitError, Error, SubmitError};
 use crate::secret::Secret;
 use crate::watch::News;
 use agentwright_domain::build;
 use agentwright_domain::ids::{OrganizationId, RunId};
-use agentwright_domain::run::NewRun;
+use agentwright_domain::run::{NewRun, Record};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -118,7 +118,13 @@ pub(super) async fn apply(
     let mut locked = lock(conn, group).await?;
     for op in group.iter_mut() {
         match op {
-            Op::Commit(commit, slot) => slot.set(plan.commit(&mut locked, commit)?),
+            Op::Commit(commit, slot) => {
+                let done = match unexpected(conn, now_ms, &locked, commit).await? {
+                    Some(error) => Err(error),
+                    None => plan.commit(&mut locked, commit)?,
+                };
+                slot.set(done);
+            }
             Op::Report(said, slot) => slot.set(plan.report(&mut locked, &said.0, &said.1)),
             Op::Audit(said, slot) => {
                 plan.audits.push(said.clone());
@@ -144,6 +150,32 @@ pub(super) async fn apply(
     // The head of a trail is one row for a whole organization: it is locked last, for the shortest time.
     append_each(conn, secret, now_ms, &audits).await?;
     Ok(news)
+}
+
+/// What a commit expects and does not find. A stale one expects nothing: it is refused for that.
+async fn unexpected(
+    conn: &mut Conn<'_>,
+    now_ms: i64,
+    locked: &BTreeMap<Key, Locked>,
+    commit: &Commit,
+) -> Result<Option<CommitError>, Error> {
+    let organization = &commit.run.organization;
+    let key = (organization.clone(), commit.run.id.clone());
+    let stale = locked
+        .get(&key)
+        .is_none_or(|at| at.epoch != commit.run.epoch);
+    for record in &commit.to.records {
+        let Record::Expects(expected) = record else {
+            continue;
+        };
+        if !stale && !holds(conn, now_ms, organization, expected).await? {
+            return Ok(Some(CommitError::Unexpected {
+                name: expected.name.clone(),
+                deployed: !expected.deployed,
+            }));
+        }
+    }
+    Ok(None)
 }
 
 #[derive(Serialize)]

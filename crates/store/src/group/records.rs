@@ -6,7 +6,8 @@ use crate::error::Error;
 use agentwright_domain::approval::{Approval, Grant};
 use agentwright_domain::deployment::{Activity, DeployedVersion, Health, ServiceEntry};
 use agentwright_domain::evidence::{EvidenceRef, TestResult, Verdict};
-use agentwright_domain::run::{Record, Usage};
+use agentwright_domain::ids::OrganizationId;
+use agentwright_domain::run::{Expected, Record, Usage};
 
 crate::db::statements! {
     TEST_RESULT = "writing a test result":
@@ -29,6 +30,13 @@ crate::db::statements! {
          ON CONFLICT (organization_id, name) DO UPDATE SET active_version = excluded.active_version,
            activity = excluded.activity, failures_in_a_row = 0, next_due_at_ms = NULL,
            revision = deployments.revision + 1, changed_at_ms = excluded.changed_at_ms";
+    RESERVE = "taking the name of a new deployment":
+        "INSERT INTO deployments (organization_id, name, active_version, activity, failures_in_a_row,
+           revision, created_at_ms, changed_at_ms)
+         VALUES ($1, $2, 0, $3, 0, 0, $4, $4)
+         ON CONFLICT (organization_id, name) DO NOTHING";
+    DEPLOYED = "looking whether a deployment is still there":
+        "SELECT name FROM deployments WHERE organization_id = $1 AND name = $2" lock " FOR UPDATE";
     VERSION = "writing a version":
         "INSERT INTO versions (organization_id, name, version, build_id, grant_id, deployed_at_ms, body)
          VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -84,7 +92,30 @@ pub(super) async fn write_record(
         Record::Service(entry) => of.service(conn, entry).await,
         Record::Usage(usage) => of.usage(conn, usage).await,
         Record::Artifact(artifact) => of.artifact(conn, artifact).await,
+        // It was looked at before anything was written.
+        Record::Expects(_) => Ok(()),
     }
+}
+
+/// Whether a deployment is as a commit expects it, until the end of the transaction. Where there is to be none its
+/// row is made, so that nobody else makes it meanwhile: the version of the same commit fills it.
+pub(super) async fn holds(
+    conn: &mut Conn<'_>,
+    now_ms: i64,
+    organization: &OrganizationId,
+    expected: &Expected,
+) -> Result<bool, Error> {
+    let (organization, name) = (
+        Arg::Text(organization.as_str()),
+        Arg::Text(expected.name.as_str()),
+    );
+    if expected.deployed {
+        let rows = conn.fetch(&DEPLOYED, &[organization, name]).await?;
+        return Ok(!rows.is_empty());
+    }
+    let active = json_text(&Activity::Active)?;
+    let args = [organization, name, Arg::Text(&active), Arg::Int(now_ms)];
+    Ok(conn.execute(&RESERVE, &args).await? == 1)
 }
 
 /// Whose row, of which run, when.

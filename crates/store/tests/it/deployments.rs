@@ -1,13 +1,13 @@
 //! Deployments.
 
-use crate::bed::{Bed, cancel, digest, done_with};
+use crate::bed::{Bed, cancel, digest, done_with, transition};
 use agentwright_domain::approval::Grant;
 use agentwright_domain::deployment::{Activity, DeployedVersion, ServiceEntry};
 use agentwright_domain::execution::ExecutionOutcome;
 use agentwright_domain::ids::{GrantId, RunId};
-use agentwright_domain::run::{Record, Run, RunStatus, Signal, Usage};
+use agentwright_domain::run::{Expected, Record, Run, RunStatus, Signal, Usage};
 use agentwright_domain::spec::{AutomationKind, Trigger};
-use agentwright_store::{DeploymentRow, OrgScope, Writer};
+use agentwright_store::{CommitError, DeploymentRow, OrgScope, Writer};
 use agentwright_testkit::{execution_run, slug, spec};
 
 pub(crate) fn version(build: &RunId, name: &str, number: u32) -> Vec<Record> {
@@ -135,6 +135,73 @@ pub(crate) async fn a_version_makes_a_deployment_and_the_next_one_switches_it(be
     );
     let all = bed.store.all_deployments().await.unwrap();
     assert_eq!(all, [(OrgScope::local(), two)]);
+}
+
+/// The rows of a version that is written only where a deployment is there, or is not.
+fn expecting(build: &RunId, number: u32, deployed: bool) -> Vec<Record> {
+    let name = slug("backup");
+    let expected = Record::Expects(Expected { name, deployed });
+    let mut records = version(build, "backup", number);
+    records.push(expected);
+    records
+}
+
+pub(crate) async fn of_two_versions_for_one_new_name_one_is_written(bed: Bed) {
+    let (one, two) = (bed.held("one").await, bed.held("two").await);
+    let commit = |run: &Run, number: u32| {
+        let signal = done_with(run, expecting(&run.id, number, false));
+        transition(run, &signal, Writer::Holder)
+    };
+    // Two processes on PostgreSQL; in one group on SQLite.
+    let (first, second) = tokio::join!(
+        bed.store.commit(commit(&one, 1)),
+        bed.other.commit(commit(&two, 2))
+    );
+    let (lost, lost_run, won) = match (first, second) {
+        (Ok(_), Err(error)) => (error, &two, 1),
+        (Err(error), Ok(_)) => (error, &one, 2),
+        both => panic!("{both:?}"),
+    };
+    assert!(
+        matches!(lost, CommitError::Unexpected { deployed: true, .. }),
+        "{lost}"
+    );
+    assert_eq!(row(&bed).await.active_version, won);
+    let versions = bed.store.versions(&bed.scope, &slug("backup")).await;
+    assert_eq!(versions.unwrap().len(), 1);
+    // Nothing of the other one was written: it can still end, and one that is late is stale before anything else.
+    let same = bed.run(&lost_run.id).await;
+    assert_eq!(
+        (same.epoch, same.status),
+        (lost_run.epoch, RunStatus::Leased)
+    );
+    let signal = done_with(lost_run, Vec::new());
+    bed.commit(lost_run, &signal, Writer::Holder).await.unwrap();
+    let late = bed.store.commit(commit(lost_run, 3)).await;
+    assert!(matches!(late, Err(CommitError::Stale { .. })), "{late:?}");
+}
+
+pub(crate) async fn a_version_for_what_was_removed_writes_nothing(bed: Bed) {
+    deployed(&bed, 1..=1).await;
+    let run = bed.held("change").await;
+    let name = slug("backup");
+    let removed = bed.store.remove_deployment(&bed.scope, &name).await;
+    assert!(removed.unwrap());
+    let signal = done_with(&run, expecting(&run.id, 2, true));
+    let lost = bed.commit(&run, &signal, Writer::Holder).await.unwrap_err();
+    assert!(
+        matches!(
+            lost,
+            CommitError::Unexpected {
+                deployed: false,
+                ..
+            }
+        ),
+        "{lost}"
+    );
+    assert_eq!(lost.to_string(), "backup was removed meanwhile");
+    assert_eq!(bed.store.deployment(&bed.scope, &name).await.unwrap(), None);
+    assert_eq!(bed.run(&run.id).await.epoch, run.epoch);
 }
 
 pub(crate) async fn a_write_on_an_old_revision_changes_nothing(bed: Bed) {
