@@ -99,8 +99,7 @@ pub(crate) fn permissions(permissions: &Permissions) -> Vec<String> {
         lines.push(field("program", &safe_line(program)));
     }
     for secret in &permissions.secrets {
-        let text = format!("{} from {}", secret.variable, secret.reference);
-        lines.push(field("secret", &safe_line(&text)));
+        lines.push(field("secret", &safe_line(&secret.in_words())));
     }
     if lines.is_empty() {
         lines.push(field("touches", "nothing beyond its own directory"));

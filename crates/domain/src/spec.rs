@@ -187,14 +187,72 @@ impl std::fmt::Display for HostPort {
     }
 }
 
-/// A secret handed in as an environment variable; only the reference is ever stored.
+/// A secret handed in when it runs; only the reference is ever stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretPermission {
-    /// The variable that holds it inside.
+    /// Its name inside: the variable that holds it, or the name of its file.
     pub variable: String,
     /// `env:NAME`, `file:/PATH` or `vault:MOUNT/PATH#FIELD`.
     pub reference: String,
+    /// Whether a variable holds it or a file.
+    #[serde(
+        rename = "as",
+        default,
+        skip_serializing_if = "SecretForm::is_variable"
+    )]
+    pub form: SecretForm,
+}
+
+/// How a secret comes into the sandbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretForm {
+    /// In the environment variable of its name.
+    #[default]
+    Variable,
+    /// In the file `/run/secrets/NAME`, read-only and in memory only, to which the variable `NAME_FILE` points.
+    File,
+}
+
+impl SecretForm {
+    fn is_variable(&self) -> bool {
+        *self == Self::Variable
+    }
+}
+
+/// Where secrets that come as files are, inside.
+pub const SECRET_FILES: &str = "/run/secrets";
+/// The most secrets that come as files. What is exported hands them over by the descriptors 3 to 9.
+pub const SECRET_FILES_MAX: usize = 7;
+
+impl SecretPermission {
+    /// The file that holds it inside, where one does.
+    pub fn file(&self) -> Option<String> {
+        match self.form {
+            SecretForm::Variable => None,
+            SecretForm::File => Some(format!("{SECRET_FILES}/{}", self.variable)),
+        }
+    }
+
+    /// The variable that is set for it inside: with the secret, or with the path of its file.
+    pub fn is_set_as(&self) -> String {
+        match self.form {
+            SecretForm::Variable => self.variable.clone(),
+            SecretForm::File => format!("{}_FILE", self.variable),
+        }
+    }
+
+    /// For people: `TOKEN from env:TOKEN`, and where it is when it comes as a file.
+    pub fn in_words(&self) -> String {
+        match self.file() {
+            None => format!("{} from {}", self.variable, self.reference),
+            Some(path) => format!(
+                "{} from {}, as the file {path}",
+                self.variable, self.reference
+            ),
+        }
+    }
 }
 
 /// When an automation runs.
@@ -413,6 +471,20 @@ impl Permissions {
                 );
             }
         }
+        self.check_secrets(found);
+        for name in self.environment.keys() {
+            if !is_variable(name) {
+                found.add(
+                    "/permissions/environment",
+                    format!("{name:?} is not a variable name"),
+                );
+            }
+        }
+    }
+
+    fn check_secrets(&self, found: &mut Problems) {
+        let mut set: std::collections::BTreeSet<String> =
+            self.environment.keys().cloned().collect();
         for (i, secret) in self.secrets.iter().enumerate() {
             let at = format!("/permissions/secrets/{i}");
             if !is_variable(&secret.variable) {
@@ -421,19 +493,25 @@ impl Permissions {
                     "must be a name of A-Z, 0-9 and _".into(),
                 );
             }
+            let sets = secret.is_set_as();
+            if !set.insert(sets.clone()) {
+                found.add(
+                    &format!("{at}/variable"),
+                    format!("the variable {sets} is set twice: give it another name"),
+                );
+            }
             // What is exported writes it into a shell script.
             let known = secret.reference.parse::<Reference>().is_ok();
             if !known {
                 found.add(&format!("{at}/reference"), NotAReference.to_string());
             }
         }
-        for name in self.environment.keys() {
-            if !is_variable(name) {
-                found.add(
-                    "/permissions/environment",
-                    format!("{name:?} is not a variable name"),
-                );
-            }
+        let files = self.secrets.iter().filter_map(SecretPermission::file);
+        if files.count() > SECRET_FILES_MAX {
+            found.add(
+                "/permissions/secrets",
+                format!("at most {SECRET_FILES_MAX} secrets can come as files"),
+            );
         }
     }
 

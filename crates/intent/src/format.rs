@@ -322,6 +322,9 @@ pub struct PermissionTemplates {
     /// Variable → template of the reference.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
+    /// The same of those that come as a file: its name below `/run/secrets` → template of the reference.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub secret_files: BTreeMap<String, String>,
     /// Variable → template of the value.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,

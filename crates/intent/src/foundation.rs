@@ -206,6 +206,7 @@ impl Foundation {
         templates.extend(
             p.secrets
                 .values()
+                .chain(p.secret_files.values())
                 .map(|t| ("permissions.secrets".into(), t.as_str())),
         );
         templates.extend(

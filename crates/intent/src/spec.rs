@@ -15,8 +15,8 @@ use crate::values;
 use crate::vocabulary::Vocabulary;
 use agentwright_domain::ids::Slug;
 use agentwright_domain::spec::{
-    FolderPermission, FoundationRef, HostPort, Permissions, SPEC_FORMAT, SecretPermission, Spec,
-    SpecProblem, Trigger,
+    FolderPermission, FoundationRef, HostPort, Permissions, SPEC_FORMAT, SecretForm,
+    SecretPermission, Spec, SpecProblem, Trigger,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -367,13 +367,19 @@ fn permissions(foundation: &Foundation, scope: &Scope) -> Result<Permissions, St
                 .map(str::to_owned),
         );
     }
-    for (variable, template) in &templates.secrets {
-        let reference = render::text(template, scope)?;
-        if !reference.is_empty() {
-            permissions.secrets.push(SecretPermission {
-                variable: variable.clone(),
-                reference,
-            });
+    for (form, of) in [
+        (SecretForm::Variable, &templates.secrets),
+        (SecretForm::File, &templates.secret_files),
+    ] {
+        for (variable, template) in of {
+            let reference = render::text(template, scope)?;
+            if !reference.is_empty() {
+                permissions.secrets.push(SecretPermission {
+                    variable: variable.clone(),
+                    reference,
+                    form,
+                });
+            }
         }
     }
     for (variable, template) in &templates.environment {

@@ -230,8 +230,7 @@ pub(crate) fn permits(permissions: &Permissions) -> Vec<Permit> {
         all.push(permit("terminal", "Program", program.clone()));
     }
     for secret in &permissions.secrets {
-        let text = format!("{} from {}", secret.variable, secret.reference);
-        all.push(permit("key", "Secret", text));
+        all.push(permit("key", "Secret", secret.in_words()));
     }
     for (name, value) in &permissions.environment {
         all.push(permit("terminal", "Variable", format!("{name}={value}")));

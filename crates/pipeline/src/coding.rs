@@ -257,7 +257,9 @@ fn brief(job: &Job<'_>) -> String {
          It is started with the command {command:?}. Your files are in /app (here: the workspace), which is read-only \
          when it runs; its own directory is /state, declared folders are /data/<name>, /tmp is scratch. Python 3 with its \
          standard library and sh are there; nothing can be installed. Only the hosts, folders and programs of the \
-         permissions can be reached. Secrets come as environment variables of the declared names, never in the code.\n\
+         permissions can be reached. Secrets come as the spec's permissions say, never in the code: each in the environment variable of its name or, \
+         declared as a file, in /run/secrets/NAME (read-only, to which NAME_FILE points). Role-id and secret-id files of Vault's \
+         AppRole are for `POST /v1/auth/approle/login` of the declared Vault host; the token stays in memory.\n\
          Handle errors: say what failed on standard error and end with a code other than 0; log to standard output; \
          change nothing beyond what is asked. Where there is a preview command it changes nothing.\n{begun}{help}{conventions}\n\
          The whole spec, with the acceptance that it will be tested by (its values are drawn anew at each test):\n\

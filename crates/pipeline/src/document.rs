@@ -1,7 +1,7 @@
 //! The pages of a build's repository, for people and for whoever works on the code later.
 
 use agentwright_domain::acceptance::{Case, Holds};
-use agentwright_domain::spec::{Access, Spec};
+use agentwright_domain::spec::{Access, SecretPermission, Spec};
 use agentwright_intent::describe;
 use std::fmt::Write as _;
 
@@ -86,10 +86,36 @@ pub(crate) fn agents(spec: &Spec) -> String {
     page.push_str(
         "- Nothing else can be reached: no other folder, no other host, no program that is not part of the system.\n\
          - Errors end with an exit code other than 0 and one clear line on standard error.\n\
-         - A line `{\"title\": …, \"body\": …}` in `/state/notices.jsonl` tells the person something.\n\
-         - No secret stands in the code; secrets come as variables.\n",
+         - A line `{\"title\": …, \"body\": …}` in `/state/notices.jsonl` tells the person something.\n",
     );
+    page.push_str(&secrets(spec));
     page
+}
+
+/// How each secret is found.
+fn secrets(spec: &Spec) -> String {
+    let mut text = "- No secret stands in the code.".to_owned();
+    for secret in &spec.permissions.secrets {
+        let _ = match secret.file() {
+            None => write!(
+                text,
+                " `{}` is in the variable of that name.",
+                secret.variable
+            ),
+            Some(path) => write!(
+                text,
+                " `{}` is in the file `{path}`, to which the variable `{}` points.",
+                secret.variable,
+                secret.is_set_as()
+            ),
+        };
+    }
+    text + "\n"
+}
+
+fn as_file(secret: &SecretPermission) -> String {
+    let path = secret.file();
+    path.map_or_else(String::new, |path| format!(", as the file `{path}`"))
 }
 
 fn line(page: &mut String, what: &str, text: &str) {
@@ -119,8 +145,10 @@ fn permissions(spec: &Spec) -> String {
     for secret in &p.secrets {
         let _ = writeln!(
             page,
-            "- the secret `{}` from `{}`",
-            secret.variable, secret.reference
+            "- the secret `{}` from `{}`{}",
+            secret.variable,
+            secret.reference,
+            as_file(secret)
         );
     }
     page.push_str("- its own state\n");

@@ -250,7 +250,7 @@ impl Runtime {
         let mut policy = real_policy(spec, app, state, &Routes::Production)
             .map_err(|error| Failure::last(error.to_string()))?;
         spec_policy::add_programs(&mut policy, spec, &programs);
-        policy.env.extend(secrets.values().clone());
+        secrets.hand_in(&mut policy);
         Ok((policy, secrets))
     }
 

@@ -9,7 +9,7 @@ use crate::layout::Layout;
 use crate::tree::{self, TreeError, io_error, write_file};
 use agentwright_domain::digest::Digest;
 use agentwright_domain::ids::{RunId, Slug};
-use agentwright_domain::spec::{Spec, Trigger};
+use agentwright_domain::spec::{SecretForm, SecretPermission, Spec, Trigger};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -230,16 +230,16 @@ fn run_script(spec: &Spec) -> String {
     for (name, value) in &spec.permissions.environment {
         lines.push(format!("export {name}={}", shell_quote(value)));
     }
-    for secret in &spec.permissions.secrets {
-        let variable = &secret.variable;
-        let value = match secret.reference.split_once(':') {
-            Some(("file", path)) => format!("$(cat {})", shell_quote(path)),
-            Some(("env", name)) => format!("${{{name}?set {name} first}}"),
-            // Nobody here asks Vault: whoever starts it hands the value in.
-            Some(_) | None => format!("${{{variable}?set {variable} first}}"),
-        };
+    let (files, variables): (Vec<_>, Vec<_>) = spec
+        .permissions
+        .secrets
+        .iter()
+        .partition(|secret| secret.form == SecretForm::File);
+    for secret in variables {
+        let (variable, value) = (&secret.variable, shell_value(secret));
         lines.push(format!("{variable}=\"{value}\"; export {variable}"));
     }
+    lines.extend(open_secrets(&files));
     let mut bwrap = vec![
         "exec bwrap --die-with-parent --unshare-user --unshare-pid --unshare-ipc --ro-bind /usr /usr --ro-bind /etc /etc".to_owned(),
         "  --symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64 --symlink usr/sbin /sbin".to_owned(),
@@ -257,6 +257,14 @@ fn run_script(spec: &Spec) -> String {
             folder.name
         ));
     }
+    for (i, secret) in files.iter().enumerate() {
+        let path = secret.file().unwrap_or_default();
+        bwrap.push(format!(
+            "  --perms 0400 --file {} {path} --setenv {} {path}",
+            FIRST_DESCRIPTOR + i,
+            secret.is_set_as()
+        ));
+    }
     let command: Vec<String> = spec.command.iter().map(|word| shell_quote(word)).collect();
     bwrap.push(format!(
         "  --setenv HOME /state --chdir /state -- {} \"$@\"",
@@ -264,6 +272,42 @@ fn run_script(spec: &Spec) -> String {
     ));
     lines.push(bwrap.join(" \\\n"));
     lines.join("\n") + "\n"
+}
+
+/// The first descriptor by which an exported script hands over a file.
+const FIRST_DESCRIPTOR: usize = 3;
+
+/// What the shell reads as the secret's value, between double quotes.
+fn shell_value(secret: &SecretPermission) -> String {
+    let variable = &secret.variable;
+    match secret.reference.split_once(':') {
+        Some(("file", path)) => format!("$(cat {})", shell_quote(path)),
+        Some(("env", name)) => format!("${{{name}?set {name} first}}"),
+        // Nobody here asks Vault: whoever starts it hands the value in.
+        Some(_) | None => format!("${{{variable}?set {variable} first}}"),
+    }
+}
+
+/// Opens each secret that comes as a file, and leaves no file of it behind.
+fn open_secrets(files: &[&SecretPermission]) -> Vec<String> {
+    if files.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![
+        "umask 077".to_owned(),
+        "secrets=$(mktemp -d \"${XDG_RUNTIME_DIR:-/dev/shm}/secrets.XXXXXX\")".to_owned(),
+        "trap 'rm -rf \"$secrets\"' EXIT".to_owned(),
+    ];
+    for (i, secret) in files.iter().enumerate() {
+        let value = shell_value(secret);
+        let (name, descriptor) = (&secret.variable, FIRST_DESCRIPTOR + i);
+        lines.push(format!(
+            "printf %s \"{value}\" >\"$secrets/{name}\"; exec {descriptor}<\"$secrets/{name}\""
+        ));
+    }
+    // The open descriptors keep what is in them.
+    lines.push("rm -rf \"$secrets\"; trap - EXIT".to_owned());
+    lines
 }
 
 fn readme(spec: &Spec, directory: &Path) -> String {
@@ -430,6 +474,44 @@ mod tests {
             ),
             Err(InstallError::Occupied(_))
         ));
+    }
+
+    #[test]
+    fn an_export_hands_in_files_of_secrets_and_leaves_none() {
+        let (repo, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (to, memory) = (out.path().join("x"), out.path().join("memory"));
+        fs::create_dir(&memory).unwrap();
+        fs::write(out.path().join("b"), "of a file\n").unwrap();
+        fs::write(
+            repo.path().join("main.sh"),
+            "for f in \"$ONE_FILE\" \"$TWO_FILE\"; do echo \"$(cat \"$f\")\"; done; ls /run/secrets; cat\n",
+        )
+        .unwrap();
+        let mut spec = spec(&json!({"type": "manual"}), out.path());
+        let file = format!("file:{}", out.path().join("b").display());
+        spec.permissions.secrets = serde_json::from_value(json!([
+            {"variable": "ONE", "reference": "vault:secret/a#b", "as": "file"},
+            {"variable": "TWO", "reference": file, "as": "file"},
+        ]))
+        .unwrap();
+        export(repo.path(), &spec, &to).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "what a person does with it")]
+        let run = |given: Option<&str>| {
+            let mut command = std::process::Command::new(to.join("run"));
+            command.env("XDG_RUNTIME_DIR", &memory).env_remove("ONE");
+            command.envs(given.map(|value| ("ONE", value)));
+            command.stdin(std::process::Stdio::null());
+            command.output().unwrap()
+        };
+        let done = run(Some("with \"quotes\" $HOME `id`"));
+        assert!(done.status.success(), "{done:?}");
+        assert_eq!(
+            String::from_utf8_lossy(&done.stdout),
+            "with \"quotes\" $HOME `id`\nof a file\nONE\nTWO\n"
+        );
+        let refused = run(None);
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("set ONE first"));
+        assert_eq!(fs::read_dir(&memory).unwrap().count(), 0);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Secrets: references become values here, at the edge, just before a run; and their values are taken
 //! out of everything that is kept afterwards.
 
-use agentwright_domain::spec::Permissions;
-use std::collections::BTreeMap;
+use agentwright_domain::spec::{Permissions, SecretPermission};
+use agentwright_sandbox::{Policy, spec_policy};
 use std::sync::Arc;
 
 /// Turns a reference (`env:NAME`, `file:/PATH`, `vault:MOUNT/PATH#FIELD`) into its value, or says in words why there is
@@ -27,12 +27,13 @@ pub struct NoSecret {
 /// Resolved secrets of one run. Its `Debug` shows names only.
 #[derive(Clone, Default)]
 pub struct Secrets {
-    values: BTreeMap<String, String>,
+    values: Vec<(SecretPermission, String)>,
 }
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.values.keys()).finish()
+        let names = self.values.iter().map(|(secret, _)| &secret.variable);
+        f.debug_set().entries(names).finish()
     }
 }
 
@@ -42,31 +43,33 @@ impl Secrets {
     /// # Errors
     /// [`NoSecret`] for the first that cannot be read.
     pub fn resolve(permissions: &Permissions, resolve: &Resolve) -> Result<Self, NoSecret> {
-        let mut values = BTreeMap::new();
+        let mut values = Vec::new();
         for secret in &permissions.secrets {
             let value = resolve(&secret.reference).map_err(|why| NoSecret {
                 variable: secret.variable.clone(),
                 reference: secret.reference.clone(),
                 why,
             })?;
-            values.insert(secret.variable.clone(), value);
+            values.push((secret.clone(), value));
         }
         Ok(Self { values })
     }
 
-    /// Variable → value, for the sandbox only.
-    pub fn values(&self) -> &BTreeMap<String, String> {
-        &self.values
+    /// Hands each to the sandbox as it was declared, and to nobody else.
+    pub fn hand_in(&self, policy: &mut Policy) {
+        for (secret, value) in &self.values {
+            spec_policy::add_secret(policy, secret, value);
+        }
     }
 
     /// The text without the secrets, also where one is written over several lines.
     pub fn redact(&self, text: &str) -> String {
         let mut parts: Vec<(&str, &str)> = Vec::new();
-        for (variable, value) in &self.values {
+        for (secret, value) in &self.values {
             let whole = std::iter::once(value.as_str());
             let lines = whole.chain(value.lines()).map(str::trim);
             let long = lines.filter(|part| part.len() >= REDACT_MIN);
-            parts.extend(long.map(|part| (part, variable.as_str())));
+            parts.extend(long.map(|part| (part, secret.variable.as_str())));
         }
         // The longest first: a secret inside another one must not leave the rest of it standing.
         parts.sort_by_key(|(part, _)| std::cmp::Reverse(part.len()));
@@ -81,7 +84,7 @@ impl Secrets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use agentwright_domain::spec::SecretPermission;
+    use agentwright_domain::spec::SecretForm;
 
     fn permissions(references: &[(&str, String)]) -> Permissions {
         Permissions {
@@ -90,6 +93,7 @@ mod tests {
                 .map(|(variable, reference)| SecretPermission {
                     variable: (*variable).to_owned(),
                     reference: reference.clone(),
+                    form: SecretForm::Variable,
                 })
                 .collect(),
             ..Permissions::default()
@@ -109,7 +113,9 @@ mod tests {
     fn references_are_resolved_and_redacted_and_never_debugged() {
         let declared = permissions(&[("A", "env:TOKEN".into()), ("B", "file:/lines".into())]);
         let secrets = Secrets::resolve(&declared, &resolve()).unwrap();
-        assert_eq!(secrets.values()["A"], "s3cret-token");
+        let mut policy = Policy::default();
+        secrets.hand_in(&mut policy);
+        assert_eq!(policy.env["A"], "s3cret-token");
         let text = secrets.redact("got s3cret-token and line-two here");
         assert_eq!(text, "got [A] and [B] here");
         assert!(!format!("{secrets:?}").contains("s3cret"));

@@ -8,7 +8,7 @@
 use crate::policy::{
     Access as Bound, HostRule, Limits, Mount, Network, Policy, Publish, Route, SyntheticFile, Tier,
 };
-use agentwright_domain::spec::{Access, HostPort, Spec, Trigger};
+use agentwright_domain::spec::{Access, HostPort, SecretPermission, Spec, Trigger};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ pub fn limits(spec: &Spec) -> Limits {
 }
 
 /// Makes the policy. `folders` maps each declared folder's name to the directory of the host that is
-/// bound for it; `app` is bound read-only, `state` writable. Secrets are added by the caller, as variables.
+/// bound for it; `app` is bound read-only, `state` writable. Secrets are added by the caller ([`add_secret`]).
 ///
 /// # Errors
 /// When a declared folder has no directory: the spec's own path is never taken silently.
@@ -143,6 +143,27 @@ pub fn add_programs(policy: &mut Policy, spec: &Spec, programs: &BTreeMap<String
                 .push(mount(host, format!("{PROGRAMS}/{name}"), Bound::Read));
         }
     }
+}
+
+/// Hands in a secret as it was declared: as a variable, or as a file that lies in memory only and that nobody but the
+/// automation reads, with the variable that points there. A value of several lines ends as a file of lines does; keys
+/// in PEM are refused by programs without it.
+pub fn add_secret(policy: &mut Policy, secret: &SecretPermission, value: &str) {
+    let Some(path) = secret.file() else {
+        policy.env.insert(secret.is_set_as(), value.to_owned());
+        return;
+    };
+    let end = if value.contains('\n') && !value.ends_with('\n') {
+        "\n"
+    } else {
+        ""
+    };
+    policy.env.insert(secret.is_set_as(), path.clone());
+    policy.files.push(SyntheticFile {
+        inside: path.into(),
+        content: format!("{value}{end}").into_bytes(),
+        mode: 0o400,
+    });
 }
 
 /// Takes writing from all declared folders: for a look at real data. `/state` stays writable.
@@ -362,6 +383,28 @@ mod tests {
             shown.map(|m| m.inside.clone()).collect::<Vec<_>>(),
             [PathBuf::from("/run/bin/claude")]
         );
+    }
+
+    #[test]
+    fn a_secret_comes_as_the_variable_or_the_file_that_was_declared() {
+        let secret = |form: &str| -> SecretPermission {
+            serde_json::from_value(json!({"variable": "KEY", "reference": "env:TOKEN", "as": form}))
+                .unwrap()
+        };
+        let mut policy = Policy::default();
+        add_secret(&mut policy, &secret("variable"), "a\nb");
+        assert_eq!(policy.env["KEY"], "a\nb");
+        assert!(policy.files.is_empty());
+
+        let mut policy = Policy::default();
+        add_secret(&mut policy, &secret("file"), "a\nb");
+        add_secret(&mut policy, &secret("file"), "one");
+        assert_eq!(policy.env.len(), 1);
+        assert_eq!(policy.env["KEY_FILE"], "/run/secrets/KEY");
+        let files = policy.files.iter();
+        let files: Vec<_> = files.map(|f| (f.content.as_slice(), f.mode)).collect();
+        assert_eq!(files, [(&b"a\nb\n"[..], 0o400), (&b"one"[..], 0o400)]);
+        assert_eq!(policy.files[0].inside, Path::new("/run/secrets/KEY"));
     }
 
     #[test]

@@ -208,13 +208,17 @@ impl Player<'_, '_> {
             .map(|(name, path)| (name.clone(), path.clone()))
             .collect();
         spec_policy::add_programs(&mut policy, spec, &real);
+        // What the case says a secret is comes the way of the secret; else a value is made up.
+        let mut given = self.world.variables().clone();
         for secret in &spec.permissions.secrets {
-            let made = digest::of(&[secret.variable.as_bytes(), &self.stage.seed].concat());
-            policy
-                .env
-                .insert(secret.variable.clone(), made.hex().to_owned());
+            let made = || {
+                let seed = [secret.variable.as_bytes(), &self.stage.seed].concat();
+                digest::of(&seed).hex().to_owned()
+            };
+            let value = given.remove(&secret.variable).unwrap_or_else(made);
+            spec_policy::add_secret(&mut policy, secret, &value);
         }
-        policy.env.extend(self.world.variables().clone());
+        policy.env.extend(given);
         for (name, script) in self.world.programs() {
             policy.files.push(SyntheticFile {
                 inside: Path::new(spec_policy::PROGRAMS).join(name),

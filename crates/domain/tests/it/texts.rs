@@ -1,7 +1,7 @@
 //! Texts with a shape: names, digests, hosts, and specs that are wrong.
 use agentwright_domain::digest::Digest;
 use agentwright_domain::ids::Slug;
-use agentwright_domain::spec::{HostPort, Spec};
+use agentwright_domain::spec::{HostPort, SecretForm, SecretPermission, Spec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -108,6 +108,62 @@ fn permissions_are_checked_one_by_one() {
                 .any(|line| line.starts_with(&format!("/permissions/{place}"))),
             "{place}: {found:?}"
         );
+    }
+}
+
+#[test]
+fn a_secret_is_a_variable_unless_it_says_file_and_what_is_stored_stays_as_it_was() {
+    let before = json!({ "variable": "TOKEN", "reference": "env:TOKEN" });
+    let secret: SecretPermission = serde_json::from_value(before.clone()).unwrap();
+    assert_eq!(secret.form, SecretForm::Variable);
+    assert_eq!(secret.is_set_as(), "TOKEN");
+    assert_eq!(serde_json::to_value(&secret).unwrap(), before);
+
+    let file = json!({ "variable": "TOKEN", "reference": "env:TOKEN", "as": "file" });
+    let secret: SecretPermission = serde_json::from_value(file.clone()).unwrap();
+    assert_eq!(secret.file().as_deref(), Some("/run/secrets/TOKEN"));
+    assert_eq!(secret.is_set_as(), "TOKEN_FILE");
+    assert_eq!(
+        secret.in_words(),
+        "TOKEN from env:TOKEN, as the file /run/secrets/TOKEN"
+    );
+    assert_eq!(serde_json::to_value(&secret).unwrap(), file);
+}
+
+#[test]
+fn secrets_that_would_set_one_variable_twice_and_too_many_files_are_named() {
+    let of = |secrets: Value| {
+        problems(|spec| {
+            spec["permissions"] =
+                json!({ "secrets": secrets, "environment": { "A_FILE": "/etc/hosts" } });
+        })
+    };
+    let one =
+        |name: &str, form: &str| json!({ "variable": name, "reference": "env:X", "as": form });
+    assert_eq!(
+        of(json!([
+            one("A", "variable"),
+            one("B", "file"),
+            one("B", "variable")
+        ])),
+        Vec::<String>::new()
+    );
+    for (secrets, at) in [
+        (
+            json!([one("B", "variable"), one("B", "variable")]),
+            "/permissions/secrets/1/variable: the variable B ",
+        ),
+        (
+            json!([one("A", "file")]),
+            "/permissions/secrets/0/variable: the variable A_FILE ",
+        ),
+        (
+            (0..8).map(|i| one(&format!("F{i}"), "file")).collect(),
+            "/permissions/secrets: at most 7",
+        ),
+    ] {
+        let found = of(secrets);
+        assert!(found.len() == 1 && found[0].starts_with(at), "{found:?}");
     }
 }
 

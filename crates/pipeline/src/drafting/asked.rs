@@ -50,9 +50,10 @@ pub(super) fn unasked(spec: &Spec, wish: &Wish<'_>) -> Vec<String> {
         }
     }
     for secret in &spec.permissions.secrets {
+        let place = secret.file().unwrap_or_else(|| secret.variable.clone());
         found.push(format!(
-            "it is given the secret {} as {}",
-            secret.reference, secret.variable
+            "it is given the secret {} as {place}",
+            secret.reference
         ));
     }
     if let (Trigger::Service { .. }, None) = (&spec.trigger, wish.existing)

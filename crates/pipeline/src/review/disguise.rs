@@ -8,7 +8,7 @@
 use super::source::{Language, Source, literals, pattern, without_literals};
 use super::{Finding, Rule};
 use agentwright_domain::acceptance::Fixture;
-use agentwright_domain::spec::Spec;
+use agentwright_domain::spec::{SecretPermission, Spec};
 use regex::Regex;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -386,26 +386,21 @@ fn part(line: &str) -> bool {
 }
 
 /// Variables that the spec or its acceptance sets.
-pub(super) fn declared(spec: &Spec) -> BTreeSet<&str> {
+pub(super) fn declared(spec: &Spec) -> BTreeSet<String> {
     let permissions = &spec.permissions;
     let acceptance = &spec.acceptance;
     let cases = std::iter::once(&acceptance.smoke).chain(&acceptance.cases);
     let set = cases
         .flat_map(|case| &case.fixtures)
         .filter_map(|fixture| match fixture {
-            Fixture::Environment { name, .. } => Some(name.as_str()),
+            Fixture::Environment { name, .. } => Some(name.clone()),
             _ => None,
         });
     permissions
         .environment
         .keys()
-        .map(String::as_str)
-        .chain(
-            permissions
-                .secrets
-                .iter()
-                .map(|secret| secret.variable.as_str()),
-        )
+        .cloned()
+        .chain(permissions.secrets.iter().map(SecretPermission::is_set_as))
         .chain(set)
         .collect()
 }

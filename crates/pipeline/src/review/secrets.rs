@@ -4,7 +4,7 @@
 use super::disguise::declared;
 use super::source::{Language, Source, literals, pattern};
 use super::{Finding, Rule};
-use agentwright_domain::spec::Spec;
+use agentwright_domain::spec::{SECRET_FILES, SecretForm, Spec};
 use regex::Regex;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -85,9 +85,10 @@ pattern!(
 pattern!(SHELL_GIVEN, r"\b(?:read|for)\b([^;|&]*)");
 pattern!(OPTIONAL, r#"^(?:["']\s*,\s*(?:""|'')\s*\)|:?-\})"#);
 pattern!(NAME, r"\b[A-Z][A-Z0-9_]{2,}\b");
+pattern!(HANDED, r"/run/secrets(?:/+([\w.-]*))?");
 pattern!(
     STORE,
-    r"/run/secrets/|\.aws/credentials\b|\.netrc\b|\.pgpass\b|\.ssh/id_\w+|\.docker/config\.json\b|\.kube/config\b"
+    r"\.aws/credentials\b|\.netrc\b|\.pgpass\b|\.ssh/id_\w+|\.docker/config\.json\b|\.kube/config\b"
 );
 /// Words of a name that make its value a secret.
 const TELLING_WORDS: [&str; 8] = [
@@ -112,6 +113,7 @@ const TELLING_PAIRS: [&str; 5] = [
 /// Secrets that the code reads and the spec does not declare.
 pub(super) fn check_reads(source: &Source<'_>, spec: &Spec, found: &mut Vec<Finding>) {
     let declared = declared(spec);
+    let files = files(spec);
     let set = match source.language {
         Language::Shell => set_in_shell(source),
         Language::Python | Language::Other | Language::Prose => BTreeSet::new(),
@@ -127,14 +129,28 @@ pub(super) fn check_reads(source: &Source<'_>, spec: &Spec, found: &mut Vec<Find
             .filter_map(|found| found.get(1))
             .filter(|name| !OPTIONAL.is_match(&line[name.end()..]));
         let names = needed.map(|name| name.as_str().to_owned());
-        let undeclared = names.filter(|name| {
-            is_secret(name) && !declared.contains(name.as_str()) && !set.contains(name)
+        let reads = names
+            .filter(|name| is_secret(name) && !set.contains(name))
+            .filter_map(|name| match files.contains(name.as_str()) {
+                true => Some(format!(
+                    "the secret {name} comes as the file {SECRET_FILES}/{name}, not as a variable"
+                )),
+                false if declared.contains(name.as_str()) => None,
+                false => Some(format!(
+                    "it reads the secret {name}, which the spec does not declare"
+                )),
+            });
+        let stores = STORE.find_iter(line).map(|store| store.as_str());
+        let handed = HANDED.captures_iter(line).filter_map(|at| {
+            let whole = at.get(0).map_or("", |at| at.as_str());
+            match at.get(1).map_or("", |name| name.as_str()) {
+                // A name that is put together: nothing but what was declared is there.
+                "" => files.is_empty().then_some(whole),
+                name => (!files.contains(name)).then_some(whole),
+            }
         });
-        let stores = STORE
-            .find_iter(line)
-            .map(|store| format!("it reads {}, where secrets of others are", store.as_str()));
-        let reads = undeclared
-            .map(|name| format!("it reads the secret {name}, which the spec does not declare"));
+        let stores = stores.chain(handed);
+        let stores = stores.map(|at| format!("it reads {at}, where secrets of others are"));
         for what in reads.chain(stores) {
             found.push(Finding {
                 rule: Rule::Undeclared,
@@ -144,6 +160,13 @@ pub(super) fn check_reads(source: &Source<'_>, spec: &Spec, found: &mut Vec<Find
             });
         }
     }
+}
+
+/// Names of the secrets that come as files.
+fn files(spec: &Spec) -> BTreeSet<&str> {
+    let secrets = spec.permissions.secrets.iter();
+    let files = secrets.filter(|secret| secret.form == SecretForm::File);
+    files.map(|secret| secret.variable.as_str()).collect()
 }
 
 /// Variables that a script gives a value of its own.
@@ -167,10 +190,11 @@ fn set_in_shell(source: &Source<'_>) -> BTreeSet<String> {
     set
 }
 
-/// Whether a variable of that name holds a secret, and not the place of one.
+/// Whether a variable of that name holds a secret, or points to the file of one; other places of them are none.
 fn is_secret(name: &str) -> bool {
+    let name = name.strip_suffix("_FILE").unwrap_or(name);
     let mut words = name.split('_');
-    let place = ["_FILE", "_PATH", "_DIR", "_URL"]
+    let place = ["_PATH", "_DIR", "_URL"]
         .iter()
         .any(|end| name.ends_with(end));
     let told = words.any(|word| TELLING_WORDS.contains(&word))

@@ -17,6 +17,7 @@ fn spec(hosts: &[&str]) -> Spec {
                 {"variable": "PASSWORD", "reference": "env:PASSWORD"},
                 {"variable": "API_TOKEN", "reference": "env:API_TOKEN"},
                 {"variable": "API_KEY", "reference": "env:API_KEY"},
+                {"variable": "ROLE_SECRET", "reference": "file:/etc/x/role", "as": "file"},
             ],
         },
         "acceptance": {"smoke": {"name": "s", "steps": []}, "cases": []},
@@ -204,6 +205,22 @@ const BAD: &[(Rule, &str, &str)] = &[
     (
         Rule::Undeclared,
         "a.py",
+        "open('/run/secrets/API_TOKEN').read()\n",
+    ),
+    (
+        Rule::Undeclared,
+        "a.py",
+        "open(os.environ['GITHUB_TOKEN_FILE']).read()\n",
+    ),
+    (
+        Rule::Undeclared,
+        "a.sh",
+        "password=$(cat \"$DB_PASSWORD_FILE\")\n",
+    ),
+    (Rule::Undeclared, "a.py", "os.environ['ROLE_SECRET']\n"),
+    (
+        Rule::Undeclared,
+        "a.py",
         "Path.home().joinpath('.aws/credentials')\n",
     ),
     (Rule::File, ".env", "A=1\n"),
@@ -235,7 +252,10 @@ const GOOD: &[(&str, &str)] = &[
     ),
     ("a.py", "tokens = line.split()\n"),
     ("a.py", "most = int(os.environ.get('MAX_TOKENS', '500'))\n"),
-    ("a.py", "where = os.environ['TOKEN_FILE']\n"),
+    ("a.py", "where = os.environ['ROLE_SECRET_FILE']\n"),
+    ("a.py", "Path('/run/secrets/ROLE_SECRET').read_text()\n"),
+    ("a.py", "Path('/run/secrets', name).read_text()\n"),
+    ("a.sh", "role=$(cat \"$ROLE_SECRET_FILE\")\n"),
     (
         "a.py",
         "self.secret = os.environ.get(\"SIGNING_SECRET\", \"\")\n",
@@ -266,7 +286,6 @@ const GOOD: &[(&str, &str)] = &[
         "url = f'postgresql://{user}:{password}@{host}/{name}'\n",
     ),
     ("a.sh", "API_KEY=${API_KEY:?set it}\n"),
-    ("a.sh", "password=$(cat \"$PASSWORD_FILE\")\n"),
     ("c.toml", "password = \"changeme-please\"\n"),
     (
         "README.md",

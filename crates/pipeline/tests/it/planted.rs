@@ -13,6 +13,7 @@ use agentwright_pipeline::Builds;
 use agentwright_runtime::Runtime;
 use agentwright_runtime::install::code_digest;
 use agentwright_store::RunFilter;
+use agentwright_testkit::FakeVault;
 use agentwright_testkit::eventually;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -151,6 +152,98 @@ async fn a_secret_reaches_the_program_and_nothing_that_is_kept() {
         "{story}\n{log}"
     );
     assert!(story.contains("exit code 1: [KEY]"), "{story}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_comes_as_a_file_is_there_for_the_program_only_and_in_memory() {
+    let more = json!({"permissions": {"secrets": [
+        {"variable": "KEY", "reference": "env:TOKEN", "as": "file"}]}});
+    let script = "import os, sys\npath = os.environ['KEY_FILE']\nkey = open(path).read()\n\
+        print(path, len(key), key, oct(os.stat(path).st_mode & 0o777), 'KEY' in os.environ)\n\
+        for wrong in [lambda: open(path, 'w'), lambda: os.remove(path), lambda: open('/run/secrets/other', 'w')]:\n\
+        \x20   try:\n        wrong()\n        print('writable')\n    except OSError as error:\n        print('kept')\n\
+        at = max((line.split()[4] for line in open('/proc/self/mountinfo') if path.startswith(line.split()[4])), key=len)\n\
+        print([line.split(' - ')[1].split()[0] for line in open('/proc/self/mountinfo') if line.split()[4] == at])\n\
+        sys.exit(key)\n";
+    let world = planted(&more, script).await;
+    let (_, story, log) = ran(&world).await;
+    assert!(
+        log.contains("/run/secrets/KEY 16 [KEY] 0o400 False"),
+        "{log}"
+    );
+    assert_eq!(log.matches("kept").count(), 3, "{log}");
+    assert!(log.contains("['tmpfs']"), "{log}");
+    assert!(
+        !log.contains("t0p-secret") && !story.contains("t0p-secret"),
+        "{story}\n{log}"
+    );
+    // Neither the daemon's directory nor the installed code has it.
+    let everything = world.home().parent().unwrap().to_owned();
+    assert!(!holds(&everything, b"t0p-secret-value"));
+    world.end().await;
+}
+
+/// Whether any file below the directory has these bytes in it.
+fn holds(dir: &std::path::Path, what: &[u8]) -> bool {
+    std::fs::read_dir(dir).unwrap().any(|entry| {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        let read = || std::fs::read(entry.path()).unwrap_or_default();
+        (kind.is_dir() && holds(&entry.path(), what))
+            || (kind.is_file() && read().windows(what.len()).any(|part| part == what))
+    })
+}
+
+/// Logs in with a role of its own and reads one secret; standard library only.
+const ASKS_VAULT: &str = r#"
+import json, os, urllib.request
+vault = os.environ["VAULT_ADDR"]
+
+def ask(path, token=None, body=None):
+    headers = {"X-Vault-Token": token} if token else {}
+    data = json.dumps(body).encode() if body else None
+    request = urllib.request.Request(f"{vault}/v1/{path}", data, headers)
+    return json.load(urllib.request.urlopen(request, timeout=10))
+
+def read(name):
+    with open(os.environ[name]) as file:
+        return file.read().strip()
+
+login = {"role_id": read("VAULT_ROLE_ID_FILE"), "secret_id": read("VAULT_SECRET_ID_FILE")}
+token = ask("auth/approle/login", body=login)["auth"]["client_token"]
+secret = ask("secret/data/team/db", token)["data"]["data"]
+print("got", len(secret["password"]), login["secret_id"])
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_with_a_role_of_its_own_asks_vault_itself() {
+    let vault = FakeVault::start().await;
+    vault.put("secret/team/db", json!({"password": "s3cret-of-the-team"}));
+    let host = vault.url().replace("http://", "");
+    let permissions = |hosts: Value| {
+        json!({"permissions": {
+        "allow_private": hosts, "environment": {"VAULT_ADDR": vault.url()},
+        "secrets": [
+            {"variable": "VAULT_ROLE_ID", "reference": "file:/etc/vault/role-id", "as": "file"},
+            {"variable": "VAULT_SECRET_ID", "reference": "file:/etc/vault/secret-id", "as": "file"},
+        ]}})
+    };
+    let world = planted(&permissions(json!([host])), ASKS_VAULT).await;
+    let (run, story, log) = ran(&world).await;
+    assert_eq!(run.status, RunStatus::Completed, "{story}\n{log}");
+    assert!(log.contains("got 18 [VAULT_SECRET_ID]"), "{log}");
+    assert_eq!(
+        vault.asked(),
+        ["POST auth/approle/login", "GET secret/data/team/db"]
+    );
+    world.end().await;
+
+    // Without the declared host there is no way to it.
+    let world = planted(&permissions(json!([])), ASKS_VAULT).await;
+    let (run, _, _) = ran(&world).await;
+    assert_eq!(run.status, RunStatus::Failed);
+    assert_eq!(vault.asked().len(), 2);
     world.end().await;
 }
 

@@ -14,6 +14,7 @@ use agentwright_runtime::{Executions, OrgScope, Runtime};
 use agentwright_sandbox::{Sandbox, Settings as SandboxSettings};
 use agentwright_store::Store;
 use agentwright_store::{Location, Options};
+use agentwright_testkit::FakeVault;
 use agentwright_testkit::{TestClock, eventually};
 use agentwright_verify::{Settings as VerifySettings, Verifier};
 use std::path::{Path, PathBuf};
@@ -117,6 +118,8 @@ impl World {
             programs: Programs::new(vec![dir.path().join("bin")]),
             secrets: Arc::new(|reference| match reference {
                 "env:TOKEN" => Ok("t0p-secret-value".to_owned()),
+                "file:/etc/vault/role-id" => Ok(FakeVault::ROLE_ID.to_owned()),
+                "file:/etc/vault/secret-id" => Ok(FakeVault::SECRET_ID.to_owned()),
                 other => Err(format!("there is no {other}")),
             }),
         });

@@ -75,6 +75,27 @@ async fn tls_and_plain_hosts_are_answered_through_the_declared_routes() {
 }
 
 #[tokio::test]
+async fn a_secret_that_comes_as_a_file_does_so_in_tests_too_with_the_value_of_the_case() {
+    let mut spec = watch_spec();
+    spec["permissions"]["secrets"][0]["as"] = json!("file");
+    let case = &mut spec["acceptance"]["cases"][0];
+    let fixtures = case["fixtures"].as_array_mut().unwrap();
+    fixtures.push(json!({"type": "environment", "name": "TOKEN", "value": "{{ draw.one }}"}));
+    let said = &mut case["probes"][1]["check"]["content"]["json"];
+    said["/token"] = json!("\"{{ draw.one }}\"");
+    let read = "open(os.environ[\"TOKEN_FILE\"]).read()";
+    let code = WATCH.replace("os.environ[\"TOKEN\"]", "\"x\"").replace(
+        "{\"now\": now}",
+        &format!("{{\"now\": now, \"token\": {read}}}"),
+    );
+    verify(&spec, &[("main.py", &code)]).await.assert_passed();
+    let code = code.replace(read, "os.environ[\"TOKEN\"]");
+    verify(&spec, &[("main.py", &code)])
+        .await
+        .assert_stopped(Level::Assertion, "KeyError");
+}
+
+#[tokio::test]
 async fn telling_too_often_is_stopped() {
     let code = WATCH.replace("last.exists() and last.read_text() != now", "True");
     verify(&watch_spec(), &[("main.py", &code)])
