@@ -122,20 +122,20 @@ impl Item {
 /// The label of a name: letters and digits, never a path; `item` where it has none. `taken` says which labels are
 /// used: then `-2`, `-3`, … is put behind it.
 pub fn label(name: &str, taken: impl Fn(&str) -> bool) -> Slug {
-    numbered(name, 1, taken).0
-}
-
-/// The same, counting on from a number; answers the number that it came to.
-pub(crate) fn numbered(name: &str, from: usize, taken: impl Fn(&str) -> bool) -> (Slug, usize) {
     let base = Slug::from_words(name).or_else(|| Slug::from_words("item"));
     // Invariant: "item" is a slug.
     let base = base.unwrap_or_else(|| unreachable!("item is a slug"));
+    numbered(&base, 1, taken).0
+}
+
+/// The same from the name's own label, counting on from a number; answers the number that it came to.
+pub(crate) fn numbered(base: &Slug, from: usize, taken: impl Fn(&str) -> bool) -> (Slug, usize) {
     let mut number = from.max(1);
     loop {
         let label = if number == 1 {
             base.clone()
         } else {
-            ending_in(&base, number)
+            ending_in(base, number)
         };
         if !taken(label.as_str()) {
             return (label, number);

@@ -41,22 +41,44 @@ enum Key {
     Other,
 }
 
+/// The words for each key, whatever their case.
+const WORDS: [(Key, &[&str]); 9] = [
+    (Key::Label, &["label"]),
+    (Key::Priority, &["priority"]),
+    (Key::Start, &["start", "at", "starts", "not before"]),
+    (Key::Description, &["description", "desc"]),
+    (
+        Key::Criteria,
+        &[
+            "completion criteria",
+            "criteria",
+            "acceptance criteria",
+            "done when",
+        ],
+    ),
+    (Key::Tech, &["tech stack", "tech", "stack"]),
+    (
+        Key::Estimate,
+        &["estimated time", "estimate", "time", "time estimate"],
+    ),
+    (
+        Key::Blockers,
+        &[
+            "blockers",
+            "blocker",
+            "blocked by",
+            "depends on",
+            "dependencies",
+        ],
+    ),
+    (Key::Touches, &["touches", "files", "service", "target"]),
+];
+
 impl Key {
     fn of(word: &str) -> Option<Self> {
-        Some(match word {
-            "label" => Self::Label,
-            "priority" => Self::Priority,
-            "start" | "at" | "starts" | "not before" => Self::Start,
-            "description" | "desc" => Self::Description,
-            "completion criteria" | "criteria" | "acceptance criteria" | "done when" => {
-                Self::Criteria
-            }
-            "tech stack" | "tech" | "stack" => Self::Tech,
-            "estimated time" | "estimate" | "time" | "time estimate" => Self::Estimate,
-            "blockers" | "blocker" | "blocked by" | "depends on" | "dependencies" => Self::Blockers,
-            "touches" | "files" | "service" | "target" => Self::Touches,
-            _ => return None,
-        })
+        let says = |known: &&str| known.eq_ignore_ascii_case(word);
+        let found = WORDS.iter().find(|(_, words)| words.iter().any(says));
+        found.map(|(key, _)| *key)
     }
 }
 
@@ -191,9 +213,9 @@ fn key(line: &str, deeper: bool) -> Option<(Key, &str)> {
     let text = bare(line);
     let bold = text.starts_with("**");
     let (word, value) = text.split_once(':')?;
-    let word = word.trim_matches(['*', '_', ' ']).to_ascii_lowercase();
+    let word = word.trim_matches(['*', '_', ' ']);
     let value = &value[trimmed(value, 0..value.len())];
-    match Key::of(&word) {
+    match Key::of(word) {
         Some(key) if bold || !deeper => Some((key, value)),
         None if bold && word.len() <= 30 => Some((Key::Other, value)),
         Some(_) | None => None,

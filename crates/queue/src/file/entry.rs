@@ -58,7 +58,8 @@ pub(super) fn entry(line: &str) -> Option<Entry> {
     let mut cuts = vec![from];
     let mut ends = Vec::new();
     for at in from..end {
-        if !line.is_char_boundary(at) || cuts.last().is_some_and(|cut| at < *cut) {
+        // Every separator begins with one.
+        if line.as_bytes()[at] != b' ' || cuts.last().is_some_and(|cut| at < *cut) {
             continue;
         }
         let separator = SEPARATORS

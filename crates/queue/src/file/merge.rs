@@ -93,6 +93,11 @@ fn fields<'a>(plan: &mut Plan<'a>, at: usize, file: &Item, (old, new): (&Item, &
 
 /// The store's order of the active items, where the person left theirs as it was and it differs.
 fn order<'a>(scan: &Scan<'_>, plan: &Plan<'a>, base: &[Item], store: &'a [Item]) -> Vec<&'a Slug> {
+    // Most often nobody moved anything.
+    let labels = store.iter().map(|item| &item.label);
+    if plan.add.is_empty() && labels.eq(base.iter().map(|item| &item.label)) {
+        return Vec::new();
+    }
     let gone: HashSet<usize> = plan.remove.iter().chain(&plan.complete).copied().collect();
     let stays = |(at, placed): &(usize, &Placed)| {
         !gone.contains(at) && (placed.section == Section::Active || plan.reopen.contains(at))

@@ -22,13 +22,15 @@ pub struct Parsed {
 /// Reads a file. Never fails: what cannot be read is a problem, and everything else is there.
 pub fn parse(text: &str) -> Parsed {
     let scan = Scan::new(text);
-    let active = |placed: &Placed| placed.section == Section::Active;
-    let (active, completed): (Vec<Placed>, Vec<Placed>) = scan.placed.into_iter().partition(active);
-    let items = active
-        .into_iter()
-        .chain(completed)
-        .map(|placed| placed.item)
-        .collect();
+    let mut items = Vec::with_capacity(scan.placed.len());
+    let mut completed = Vec::new();
+    for placed in scan.placed {
+        match placed.section {
+            Section::Active => items.push(placed.item),
+            Section::Details | Section::Completed | Section::Other => completed.push(placed.item),
+        }
+    }
+    items.append(&mut completed);
     Parsed {
         items,
         problems: scan.problems,
@@ -62,9 +64,9 @@ pub(super) struct Scan<'a> {
     pub(super) placed: Vec<Placed>,
     pub(super) problems: Vec<Problem>,
     /// The lines of the three headings.
-    pub(super) headings: BTreeMap<&'static str, usize>,
+    pub(super) headings: BTreeMap<Section, usize>,
     /// After the last line of each section that is not empty.
-    pub(super) ends: BTreeMap<&'static str, usize>,
+    pub(super) ends: BTreeMap<Section, usize>,
 }
 
 /// What is found on the way through the lines.
@@ -233,43 +235,47 @@ impl<'a> Scan<'a> {
     }
 
     fn fill(&mut self, section: Section, at: usize) {
-        self.ends.insert(word(section), at + 1);
+        self.ends.insert(section, at + 1);
     }
 
     fn headed(&mut self, section: Section, at: usize, byte: usize) {
         if section == Section::Other {
             return;
         }
-        if self.headings.contains_key(word(section)) {
+        if self.headings.contains_key(&section) {
             self.problem(
                 at,
                 byte,
                 "this heading is here twice: what stands below both is read",
             );
         } else {
-            self.headings.insert(word(section), at);
+            self.headings.insert(section, at);
         }
         self.fill(section, at);
     }
 
     fn items(&mut self, entries: Vec<(Section, Range<usize>, Entry)>, blocks: Vec<Range<usize>>) {
-        let mut by_slug: HashMap<Slug, Vec<Details>> = HashMap::new();
-        for block in blocks.into_iter().rev() {
-            let found = details(&self.lines, block);
-            by_slug
-                .entry(label(&found.name, |_| false))
-                .or_default()
-                .push(found);
+        let mut blocks: Vec<Option<Details>> = blocks
+            .into_iter()
+            .map(|block| Some(details(&self.lines, block)))
+            .collect();
+        // Of several with one name the first comes last.
+        let mut by_slug: HashMap<Slug, Vec<usize>> = HashMap::with_capacity(blocks.len());
+        for (at, found) in blocks.iter().enumerate().rev() {
+            let name = found.as_ref().map_or("", |found| &found.name);
+            by_slug.entry(label(name, |_| false)).or_default().push(at);
         }
+        self.placed.reserve(entries.len());
         let (mut taken, chosen) = self.chosen(&entries);
         let mut counted: HashMap<Slug, usize> = HashMap::new();
         for ((section, block, entry), chosen) in entries.into_iter().zip(chosen) {
             let name = self.lines[block.start].text[entry.name.clone()].to_owned();
             let slug = label(&name, |_| false);
             let found = by_slug.get_mut(&slug).and_then(Vec::pop);
+            let mut found = found.and_then(|at| blocks[at].take());
             let label = chosen.unwrap_or_else(|| {
                 let from = counted.entry(slug.clone()).or_insert(1);
-                let (label, number) = numbered(&name, *from, |label| taken.contains(label));
+                let (label, number) = numbered(&slug, *from, |label| taken.contains(label));
                 *from = number;
                 label
             });
@@ -278,7 +284,7 @@ impl<'a> Scan<'a> {
                 let message = format!("another item has this name: this one is called {label}");
                 self.problem(block.start, entry.name.start, message);
             }
-            let item = self.item(label, name, &block, &entry, found.as_ref());
+            let item = self.item(label, name, &block, &entry, found.as_mut());
             let done = item.done || section == Section::Completed;
             self.placed.push(Placed {
                 item: Item { done, ..item },
@@ -288,7 +294,7 @@ impl<'a> Scan<'a> {
                 details: found,
             });
         }
-        self.left_over(by_slug.into_values().flatten().collect());
+        self.left_over(blocks.into_iter().flatten());
     }
 
     /// Labels that somebody chose are theirs, wherever they stand.
@@ -318,8 +324,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Details that no item has.
-    fn left_over(&mut self, mut left: Vec<Details>) {
-        left.sort_by_key(|details| details.lines.start);
+    fn left_over(&mut self, left: impl Iterator<Item = Details>) {
         for details in left {
             let at = details.lines.start;
             let text = self.lines[at].text;
@@ -338,7 +343,7 @@ impl<'a> Scan<'a> {
         name: String,
         block: &Range<usize>,
         entry: &Entry,
-        details: Option<&Details>,
+        details: Option<&mut Details>,
     ) -> Item {
         let at = block.start;
         let text = self.lines[at].text;
@@ -349,14 +354,15 @@ impl<'a> Scan<'a> {
         };
         let mut item = Item::new(label, name);
         item.done = entry.done;
-        if let Some(details) = details {
-            item.description.clone_from(&details.description);
-            item.criteria.clone_from(&details.criteria);
-            item.tech.clone_from(&details.tech);
-            item.estimate.clone_from(&details.estimate);
-            item.blockers.clone_from(&details.blockers);
-            item.touches.clone_from(&details.touches);
-        }
+        let details = details.map(|details| {
+            item.description = details.description.take();
+            item.criteria = std::mem::take(&mut details.criteria);
+            item.tech = details.tech.take();
+            item.estimate = details.estimate.take();
+            item.blockers = std::mem::take(&mut details.blockers);
+            item.touches = std::mem::take(&mut details.touches);
+            &*details
+        });
         let below = |said: Option<&String>| said.map(|said| (said.clone(), 0));
         let priority = of(Field::Priority).or_else(|| below(details?.priority.as_ref()));
         if let Some((said, byte)) = priority {
@@ -394,15 +400,6 @@ impl<'a> Scan<'a> {
             item.start = Some(said);
         }
         item
-    }
-}
-
-pub(super) fn word(section: Section) -> &'static str {
-    match section {
-        Section::Active => "active",
-        Section::Details => "details",
-        Section::Completed => "completed",
-        Section::Other => "other",
     }
 }
 

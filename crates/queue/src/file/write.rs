@@ -2,7 +2,7 @@
 
 use super::entry::{Field, entry};
 use super::lines::usual_ending;
-use super::read::{Placed, Scan, Section, word};
+use super::read::{Placed, Scan, Section};
 use crate::item::{Item, Priority, label};
 use agentwright_domain::ids::Slug;
 use std::borrow::Cow;
@@ -92,9 +92,10 @@ impl<'s, 'a> Draft<'s, 'a> {
     }
 
     pub(super) fn write(mut self, plan: &Plan<'_>) -> String {
-        for at in plan.complete.iter().chain(&plan.reopen) {
-            let tick = if plan.complete.contains(at) { "x" } else { " " };
-            self.tick(*at, tick);
+        for (tick, of) in [("x", &plan.complete), (" ", &plan.reopen)] {
+            for at in of {
+                self.tick(*at, tick);
+            }
         }
         self.values(plan);
         for (at, blockers) in &plan.blockers {
@@ -328,17 +329,14 @@ impl<'s, 'a> Draft<'s, 'a> {
             return;
         }
         let lines = &self.scan.lines;
-        let heading = self.scan.headings.get(word(section));
+        let heading = self.scan.headings.get(&section);
         let placed = self
             .scan
             .placed
             .iter()
             .filter(|placed| placed.section == section);
         let after = placed.map(|placed| placed.block.end).max();
-        let (at, lead) = match (
-            after.as_ref().or(self.scan.ends.get(word(section))),
-            heading,
-        ) {
+        let (at, lead) = match (after.as_ref().or(self.scan.ends.get(&section)), heading) {
             // After the last item, wherever else words of a person's stand.
             (Some(end), _) if after.is_some() => (*end, Lead::None),
             (Some(end), Some(heading)) if *end == heading + 1 => {
@@ -352,7 +350,7 @@ impl<'s, 'a> Draft<'s, 'a> {
                 }
             }
             (Some(end), _) => (*end, Lead::None),
-            (None, _) => match (section, self.scan.headings.get("completed")) {
+            (None, _) => match (section, self.scan.headings.get(&Section::Completed)) {
                 (Section::Details, Some(completed)) => (*completed, Lead::Heading),
                 _ => (lines.len(), Lead::Heading),
             },
