@@ -1,11 +1,11 @@
 //! Builds that start by themselves: the backlog in the store, read and written through the crate `queue`.
 //!
 //! Not here: whether an item may start (`agentwright_queue::start`). `edit.rs` is what people do to the queue,
-//! `beat.rs` one look at it, `heart.rs` when it is looked at, `files.rs` its file and what is written about it,
-//! `shown.rs` how it is shown. `table.rs` is the same for rows of people's own tables, `visit.rs` and `desk.rs` one look at
-//! them, `rows.rs` what their builds mean for them, `tables.rs` how they are connected and shown.
-//! `shown.rs` how it is shown, `around.rs` what keeps everything back, `watch.rs` whether builds get on, `tell.rs` what
-//! people are told, `report.rs` what was done, `push.rs` where it is pushed.
+//! `beat.rs` one look at it, `heart.rs` when it is looked at, `files.rs` its file, `written.rs` what is written about
+//! builds. `table.rs` is the same for rows of people's own tables, `visit.rs` and `desk.rs` one look at them, `rows.rs`
+//! what their builds mean for them, `tables.rs` how they are connected and shown. `shown.rs` how it is shown,
+//! `around.rs` what keeps everything back, `watch.rs` whether builds get on, `tell.rs` what people are told,
+//! `report.rs` what was done, `push.rs` where it is pushed.
 
 mod active;
 pub(crate) mod around;
@@ -24,6 +24,7 @@ pub(crate) mod tables;
 mod tell;
 mod visit;
 pub(crate) mod watch;
+mod written;
 
 use crate::error::ApiError;
 use agentwright_domain::ids::Slug;

@@ -242,14 +242,12 @@ impl<'a> Scan<'a> {
         if section == Section::Other {
             return;
         }
-        if self.headings.contains_key(&section) {
+        if *self.headings.entry(section).or_insert(at) != at {
             self.problem(
                 at,
                 byte,
                 "this heading is here twice: what stands below both is read",
             );
-        } else {
-            self.headings.insert(section, at);
         }
         self.fill(section, at);
     }

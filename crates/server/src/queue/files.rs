@@ -1,22 +1,19 @@
-//! `BUILD_QUEUE.md`, brought together with the store whenever it changes, and what is written about builds beside
-//! it: `BUILD_STATUS.md`, `HEARTBEAT.md`, `progress.html`, `subagents/active.json`, `subagents/{label}-progress.md`.
+//! `BUILD_QUEUE.md`, brought together with the store whenever it changes. What is written about builds beside it is
+//! in `written.rs`.
 //!
 //! The directory is looked at every second, not watched: editors replace files, and network file systems tell
-//! nobody. A file that is still being written is left until it rests. What is written about builds is never read.
+//! nobody. A file that is still being written is left until it rests.
 
 use super::edit::{append, write};
-use super::{Entry, From, active, progress, shown};
+use super::{Entry, From};
 use crate::app::App;
 use crate::error::ApiError;
-use agentwright_api::{Beat, QueueItem, Time};
 use agentwright_domain::ids::Slug;
 use agentwright_queue::Item;
 use agentwright_queue::file::{self, Problem, merge};
 use agentwright_queue::start::Standing;
 use agentwright_store::OrgScope;
-use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash as _, Hasher as _};
+use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -27,10 +24,6 @@ const QUEUE: &str = "BUILD_QUEUE.md";
 const LOGGED: usize = 10;
 /// Tries of a merge whose file changes under its hands.
 const TRIES: u32 = 5;
-/// Looks at the heartbeat's page.
-const LOOKS: usize = 10;
-/// Items that are not being built and whose progress is written all the same: the last ones.
-const ENDED: usize = 20;
 
 /// What the file looked like when it was last read.
 #[derive(Default)]
@@ -41,8 +34,6 @@ pub(crate) struct Watch {
     last: Option<Stamp>,
     told: Option<String>,
     revision: Option<i64>,
-    /// What was last written of each build, so that only what changed is written again.
-    written: HashMap<Slug, u64>,
 }
 
 /// What tells one state of a file from another.
@@ -213,8 +204,9 @@ fn take(entries: &mut Vec<Entry>, items: &[Item], of: &From<'_>) -> bool {
     let mut changed = false;
     // A removed one that the file does not have any more is gone; one that a person deleted from the file is,
     // too, unless it is being built.
+    let agreed: HashSet<&Slug> = items.iter().map(|item| &item.label).collect();
     entries.retain_mut(|entry| {
-        let stays = items.iter().any(|item| item.label == *entry.label());
+        let stays = agreed.contains(entry.label());
         let building = entry.standing() == Standing::Building && !entry.is_removed();
         if !stays && building {
             entry.idea.agreed = None;
@@ -222,11 +214,12 @@ fn take(entries: &mut Vec<Entry>, items: &[Item], of: &From<'_>) -> bool {
         changed |= !stays && !building && !entry.is_removed();
         stays || building
     });
+    let there = entries.iter().enumerate();
+    let there: HashMap<Slug, usize> = there
+        .map(|(at, entry)| (entry.label().clone(), at))
+        .collect();
     for (position, item) in items.iter().enumerate() {
-        let at = entries
-            .iter()
-            .position(|entry| *entry.label() == item.label);
-        let at = at.unwrap_or_else(|| {
+        let at = there.get(&item.label).copied().unwrap_or_else(|| {
             changed = true;
             append(entries, item.clone(), of);
             entries.len() - 1
@@ -267,94 +260,4 @@ pub(super) fn put(path: &Path, text: &str) -> io::Result<Stamp> {
     let written = stamp(&beside)?;
     std::fs::rename(&beside, path)?;
     Ok(written)
-}
-
-/// Writes what is to be known about builds. A disk that is full stops no build.
-pub(crate) async fn report(app: &App, watch: &mut Watch) -> Result<(), ApiError> {
-    let Some(dir) = app.config().settings.queue.dir.clone() else {
-        return Ok(());
-    };
-    let scope = OrgScope::local();
-    let heartbeat = shown::heartbeat(app, &scope).await?;
-    let now = Beat {
-        at: Time::from_ms(app.now_ms()),
-        started: Vec::new(),
-        items: shown::items(app, &scope).await?,
-    };
-    write_one(
-        &dir.join("BUILD_STATUS.md"),
-        &active::status(&now, &heartbeat),
-    );
-    let looks = active::heartbeat(&now, &heartbeat, LOOKS);
-    write_one(&dir.join("HEARTBEAT.md"), &looks);
-    write_one(&dir.join("subagents/active.json"), &active::json(&now));
-    builds(app, &scope, &dir, watch, &now).await?;
-    let page = agentwright_pages::Progress::new(&now, &heartbeat).text();
-    match page {
-        Ok(text) => write_one(&dir.join("progress.html"), &text),
-        Err(error) => tracing::warn!(%error, "cannot make progress.html"),
-    }
-    Ok(())
-}
-
-/// `subagents/{label}-progress.md` of what is being built, and of what has just ended. A label is no path.
-async fn builds(
-    app: &App,
-    scope: &OrgScope,
-    dir: &Path,
-    watch: &mut Watch,
-    now: &Beat,
-) -> Result<(), ApiError> {
-    let built = |item: &&QueueItem| item.build.is_some();
-    let under_way = |item: &&QueueItem| item.progress.is_some();
-    let mut of: Vec<&QueueItem> = now.items.iter().filter(built).filter(under_way).collect();
-    let ended = now.items.iter().rev().filter(built);
-    of.extend(ended.filter(|item| item.progress.is_none()).take(ENDED));
-    let mut changed = Vec::new();
-    for item in of {
-        let mut hasher = DefaultHasher::new();
-        (&item.status, &item.build, &item.failures).hash(&mut hasher);
-        item.progress
-            .as_ref()
-            .map(|it| {
-                (
-                    &it.phase,
-                    it.percent,
-                    &it.verdict,
-                    &it.because,
-                    it.last.as_ms(),
-                )
-            })
-            .hash(&mut hasher);
-        let state = hasher.finish();
-        if watch.written.insert(item.label.clone(), state) != Some(state) {
-            changed.push(item);
-        }
-    }
-    let ids = changed
-        .iter()
-        .filter_map(|item| item.build.clone())
-        .collect();
-    let stand = progress::of(app, scope, ids).await?;
-    for item in changed {
-        let Some(stands) = item.build.as_ref().and_then(|run| stand.get(run)) else {
-            continue;
-        };
-        let entry = shown::entry(app, scope, &item.label).await?;
-        let made = active::Made {
-            repository: app.layout().build(&stands.job.build_id).join("repo"),
-            artifacts: app.store().artifacts(scope, &stands.job.build_id).await?,
-        };
-        let text = active::progress(item, entry.as_ref().map(|entry| &entry.item), stands, &made);
-        let name = format!("{}-progress.md", item.label);
-        write_one(&dir.join("subagents").join(name), &text);
-    }
-    Ok(())
-}
-
-fn write_one(path: &Path, text: &str) {
-    let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-    if let Err(error) = made.and_then(|()| put(path, text)) {
-        tracing::warn!(%error, path = %path.display(), "cannot write about builds");
-    }
 }

@@ -1,6 +1,6 @@
 //! When the queue is looked at: every so often, when something was asked for, when a build ended, when a time came.
 
-use super::{beat, files, report};
+use super::{beat, files, report, written};
 use crate::app::App;
 use agentwright_api::BeatMode;
 use agentwright_domain::ids::RunId;
@@ -56,6 +56,7 @@ struct Pulse {
     /// When the next look is due, ms.
     next_ms: i64,
     files: files::Watch,
+    written: written::Written,
     nights: report::Nights,
 }
 
@@ -73,7 +74,7 @@ pub(crate) async fn run(app: App) {
         }
         // What builds do is written about as they do it, not only when the queue is looked at.
         if moved(&mut commits)
-            && let Err(error) = files::report(&app, &mut pulse.files).await
+            && let Err(error) = written::report(&app, &mut pulse.written).await
         {
             tracing::warn!(?error, "cannot write about builds");
         }
@@ -127,7 +128,7 @@ async fn round(
             .min();
         if scope == OrgScope::local() {
             files::sync(app, &mut pulse.files).await?;
-            files::report(app, &mut pulse.files).await?;
+            written::report(app, &mut pulse.written).await?;
         }
     }
     if looked {

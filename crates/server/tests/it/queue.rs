@@ -1,6 +1,6 @@
 //! Builds that start by themselves, as a client sees them.
 
-use crate::support::World;
+use crate::support::{World, wish};
 use agentwright_api::{
     BeatMode, BeatRequest, ClientError, QueueAdd, QueueAdds, QueueChange, QueueImport, QueueItem,
     QueuePriority,
@@ -424,6 +424,59 @@ async fn a_file_that_cannot_be_read_is_left_alone_and_the_queue_goes_on() {
     eventually("it is written anew", async || {
         let text = std::fs::read_to_string(&path).ok()?;
         text.contains("- [x] goes on too").then_some(())
+    })
+    .await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_is_written_about_builds_is_written_again_only_when_it_changed() {
+    let dir = TempDir::new().unwrap();
+    let world = World::with(with_files(dir.path())).await;
+    let mut low = item("waits");
+    low.priority = QueuePriority::Low;
+    world.client.queue_add(&adds(vec![low])).await.unwrap();
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap_or_default();
+    let names = [
+        "BUILD_STATUS.md",
+        "HEARTBEAT.md",
+        "subagents/active.json",
+        "progress.html",
+    ];
+    eventually("all of them tell of it", async || {
+        names
+            .iter()
+            .all(|name| read(name).contains("waits"))
+            .then_some(())
+    })
+    .await;
+    let inode = |name: &str| {
+        use std::os::unix::fs::MetadataExt as _;
+        dir.path().join(name).metadata().map(|it| it.ino()).ok()
+    };
+    let written = names.map(inode);
+    // Builds that are none of the queue's say nothing there, however much they commit. That it was looked at shows a
+    // file that somebody deleted: it alone comes back.
+    std::fs::remove_file(dir.path().join("progress.html")).unwrap();
+    let mut round = 0;
+    eventually("it is there again", async || {
+        round += 1;
+        world.settled(&wish(&format!("other {round}"))).await;
+        inode("progress.html")
+    })
+    .await;
+    assert_eq!(names.map(inode)[..3], written[..3]);
+    // And what the queue does is there at once.
+    world
+        .client
+        .queue_change("waits", &QueueChange::Approve {})
+        .await
+        .unwrap();
+    eventually("it is done everywhere", async || {
+        let done = read("subagents/active.json");
+        let done: serde_json::Value = serde_json::from_str(&done).ok()?;
+        (done["completed"][0]["label"] == "waits" && read("BUILD_STATUS.md").contains("- waits"))
+            .then_some(())
     })
     .await;
     world.end().await;
