@@ -2,7 +2,7 @@
 
 use crate::Engine;
 use anyhow::Result;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Executor};
 use std::path::Path;
@@ -38,6 +38,19 @@ pub(crate) async fn rows_per_s(engine: Engine, dir: &Path, url: &str) -> Result<
     }
 }
 
+/// Durable commits of one row each, so many at a time; on SQLite one at a time.
+pub(crate) async fn commits_per_s(
+    engine: Engine,
+    dir: &Path,
+    url: &str,
+    at_a_time: u32,
+) -> Result<f64> {
+    match engine {
+        Engine::Sqlite => Ok(1_000.0 / sqlite(dir).await?.commit_ms),
+        Engine::Postgres => commits(&pool(url).await?, 1, at_a_time).await,
+    }
+}
+
 async fn sqlite(dir: &Path) -> Result<Disk> {
     let mut conn = SqliteConnectOptions::new()
         .filename(dir.join("limit.db"))
@@ -66,39 +79,46 @@ async fn sqlite(dir: &Path) -> Result<Disk> {
     })
 }
 
-async fn postgres(url: &str) -> Result<Disk> {
+async fn pool(url: &str) -> Result<PgPool> {
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .connect(url)
         .await?;
-    pool.execute("CREATE TABLE public.commit_limit (n BIGINT, line TEXT)")
+    pool.execute("CREATE TABLE IF NOT EXISTS public.commit_limit (n BIGINT, line TEXT)")
         .await?;
-    let measure = async |rows, connections: u32| {
-        let sql = insert(rows).replace("commit_limit", "public.commit_limit");
-        let since = Instant::now();
-        let tasks: Vec<_> = (0..connections)
-            .map(|_| {
-                let (pool, sql) = (pool.clone(), sql.clone());
-                tokio::spawn(async move {
-                    let mut commits = 0_u32;
-                    while since.elapsed() < MEASURED {
-                        sqlx::query(sqlx::AssertSqlSafe(sql.as_str()))
-                            .execute(&pool)
-                            .await?;
-                        commits += 1;
-                    }
-                    Ok::<_, sqlx::Error>(commits)
-                })
-            })
-            .collect();
-        let mut commits = 0;
-        for task in tasks {
-            commits += task.await??;
-        }
-        anyhow::Ok(f64::from(commits) / since.elapsed().as_secs_f64())
-    };
+    Ok(pool)
+}
+
+async fn postgres(url: &str) -> Result<Disk> {
+    let pool = pool(url).await?;
     Ok(Disk {
-        commit_ms: 1_000.0 / measure(1, 1).await?,
-        rows_per_s: measure(ROWS, CONNECTIONS).await? * f64::from(ROWS),
+        commit_ms: 1_000.0 / commits(&pool, 1, 1).await?,
+        rows_per_s: commits(&pool, ROWS, CONNECTIONS).await? * f64::from(ROWS),
     })
+}
+
+/// Commits per second of so many rows each, so many at a time.
+async fn commits(pool: &PgPool, rows: u32, connections: u32) -> Result<f64> {
+    let sql = insert(rows).replace("commit_limit", "public.commit_limit");
+    let since = Instant::now();
+    let tasks: Vec<_> = (0..connections)
+        .map(|_| {
+            let (pool, sql) = (pool.clone(), sql.clone());
+            tokio::spawn(async move {
+                let mut commits = 0_u32;
+                while since.elapsed() < MEASURED {
+                    sqlx::query(sqlx::AssertSqlSafe(sql.as_str()))
+                        .execute(&pool)
+                        .await?;
+                    commits += 1;
+                }
+                Ok::<_, sqlx::Error>(commits)
+            })
+        })
+        .collect();
+    let mut commits = 0;
+    for task in tasks {
+        commits += task.await??;
+    }
+    Ok(f64::from(commits) / since.elapsed().as_secs_f64())
 }

@@ -11,11 +11,13 @@
 )]
 
 mod cheats;
+mod claims;
 mod front;
 mod limit;
 mod llm;
 mod load;
 mod served;
+mod year;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -44,6 +46,10 @@ enum What {
     Idle(Load),
     /// Cold start, and memory at rest without and with builds (`--n 10000`).
     Start(Load),
+    /// Claims of the queue and of a connected table beside bare commits (`--n 1000`).
+    Claims(Load),
+    /// A year of heartbeats by a clock that is moved, and the memory at the end of each month.
+    Year(year::Options),
     /// A call of a model beside a bare HTTP round trip.
     Llm(llm::Options),
     /// Programs that lie and programs that do not, judged by review and verify.
@@ -119,6 +125,8 @@ fn main() -> anyhow::Result<ExitCode> {
                 front::bare(&socket, &page).await?;
                 return Ok(ExitCode::SUCCESS);
             }
+            What::Claims(load) => claims::run(&load).await?,
+            What::Year(options) => year::run(&options).await?,
             What::Llm(options) => llm::run(&options).await?,
             What::Cheats(options) => {
                 let (line, reached) = cheats::run(&options).await?;

@@ -22,8 +22,8 @@ const GATHERING: Duration = Duration::from_secs(5);
 const START: Duration = Duration::from_secs(30);
 
 /// Works every stage at once and well.
-struct Empty {
-    stage: Duration,
+pub(crate) struct Empty {
+    pub(crate) stage: Duration,
 }
 
 #[async_trait::async_trait]

@@ -11,8 +11,8 @@ use crate::error::ApiError;
 use agentwright_api::{Beat, Heartbeat, QueueItem, Time};
 use agentwright_domain::ids::Slug;
 use agentwright_store::OrgScope;
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash as _, Hasher as _};
 use std::path::Path;
 
@@ -22,8 +22,10 @@ const LOOKS: usize = 10;
 const ENDED: usize = 20;
 /// Items are read again after so long, whatever seems unchanged.
 const READ_AGAIN_MS: i64 = 60_000;
-/// The written files beside those of single builds, and what they say.
-const FILES: [(&str, fn(&Beat, &Heartbeat) -> String); 4] = [
+/// What a file says.
+type Made = fn(&Beat, &Heartbeat) -> String;
+/// The written files beside those of single builds.
+const FILES: [(&str, Made); 4] = [
     ("BUILD_STATUS.md", active::status),
     ("HEARTBEAT.md", |now, heartbeat| {
         active::heartbeat(now, heartbeat, LOOKS)
@@ -165,6 +167,8 @@ async fn builds(
     let mut of: Vec<&QueueItem> = now.items.iter().filter(built).filter(under_way).collect();
     let ended = now.items.iter().rev().filter(built);
     of.extend(ended.filter(|item| item.progress.is_none()).take(ENDED));
+    let listed: HashSet<&Slug> = of.iter().map(|item| &item.label).collect();
+    written.builds.retain(|label, _| listed.contains(label));
     let mut changed = Vec::new();
     for item in of {
         let mut hasher = DefaultHasher::new();
