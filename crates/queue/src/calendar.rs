@@ -1,21 +1,25 @@
 //! When a person is busy, from an iCalendar file (RFC 5545): medium items do not start then (requirements E11).
 //!
 //! Wall-clock times are counted on as such and brought into the person's zone afterwards, so that a weekly meeting
-//! stays at its hour when clocks change. A zone that the machine does not know counts as the person's own. What is
-//! transparent or cancelled keeps nobody busy; a whole day does only where the calendar says so.
+//! stays at its hour when clocks change. A zone that the machine does not know is the one that the calendar defines;
+//! where it defines none, the person's own. What is transparent or cancelled keeps nobody busy; a whole day does only
+//! where the calendar says so.
+
+mod wall;
 
 use icalendar::parser::{Component, Property, read_calendar_simple, unfold};
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use std::collections::HashSet;
+use wall::{Wall, Walls};
 
 /// The largest calendar that is read, bytes.
 pub const CALENDAR_MAX_BYTES: usize = 10 << 20;
 /// Occurrences that are counted through in one reading: a calendar beyond it is refused, not read in part.
 const OCCURRENCES_MAX: usize = 500_000;
-/// The longest event, days: longer ones are taken as this long.
-const EVENT_MAX_DAYS: i64 = 366;
+/// The longest event, ms: longer ones are taken as this long.
+const EVENT_MAX_MS: i64 = 366 * 86_400_000;
 
 /// Why a text is no calendar.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +34,14 @@ pub enum NotACalendar {
     #[error("the event {name:?} cannot be read: {why}")]
     Event {
         /// Its title or id.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// A zone that the calendar defines cannot be understood.
+    #[error("the zone {name:?} cannot be read: {why}")]
+    Zone {
+        /// Its name.
         name: String,
         /// Why.
         why: String,
@@ -53,6 +65,11 @@ impl Busy {
             .iter()
             .find(|(from, to)| *from <= now_ms && now_ms < *to);
         now.map(|(_, to)| *to)
+    }
+
+    /// Busy wherever one of them is.
+    pub fn together(all: impl IntoIterator<Item = Self>) -> Self {
+        Self::of(all.into_iter().flat_map(|busy| busy.spans).collect())
     }
 
     fn of(mut spans: Vec<(i64, i64)>) -> Self {
@@ -84,39 +101,56 @@ pub fn read(text: &str, zone: &TimeZone, from_ms: i64, to_ms: i64) -> Result<Bus
         .filter(|root| root.name.as_ref().eq_ignore_ascii_case("VCALENDAR"))
         .collect();
     let inside = calendars.iter().flat_map(|root| &root.components);
-    let events: Vec<&Component<'_>> = inside
-        .filter(|part| part.name.as_ref().eq_ignore_ascii_case("VEVENT"))
-        .collect();
-    if calendars.is_empty() || events.len() != text.matches("BEGIN:VEVENT").count() {
+    let (mut events, mut periods, mut zones) = (Vec::new(), Vec::new(), Vec::new());
+    for part in inside {
+        match part.name.as_ref().to_ascii_uppercase().as_str() {
+            "VEVENT" => events.push(part),
+            "VFREEBUSY" => periods.push(part),
+            "VTIMEZONE" => zones.push(part),
+            _ => {}
+        }
+    }
+    let whole = |begin: &str, found: usize| text.matches(begin).count() == found;
+    if calendars.is_empty()
+        || !whole("BEGIN:VEVENT", events.len())
+        || !whole("BEGIN:VFREEBUSY", periods.len())
+    {
         let why = "it does not begin with BEGIN:VCALENDAR, or breaks off";
         return Err(NotACalendar::Format(why.to_owned()));
     }
+    let walls = Walls::of(&zones, zone, to_ms).map_err(|(name, why)| NotACalendar::Zone {
+        name,
+        why: why.to_owned(),
+    })?;
     let mut reading = Reading {
-        zone,
+        walls: &walls,
         from_ms,
         to_ms,
         left: OCCURRENCES_MAX,
         moved: events
             .iter()
-            .filter_map(|event| moved(event, zone))
+            .filter_map(|event| moved(event, &walls))
             .collect(),
         spans: Vec::new(),
     };
     for event in events {
         reading.event(event)?;
     }
+    for part in periods {
+        reading.free_busy(part)?;
+    }
     Ok(Busy::of(reading.spans))
 }
 
 /// An occurrence that an event of its own stands for: its id and when it would have been, ms.
-fn moved(event: &Component<'_>, zone: &TimeZone) -> Option<(String, i64)> {
+fn moved(event: &Component<'_>, walls: &Walls) -> Option<(String, i64)> {
     let uid = value(event, "UID")?;
-    let was = start(event.find_prop("RECURRENCE-ID")?, zone)?;
+    let was = start(event.find_prop("RECURRENCE-ID")?, walls)?;
     Some((uid.to_owned(), was.ms()?))
 }
 
 struct Reading<'a> {
-    zone: &'a TimeZone,
+    walls: &'a Walls,
     from_ms: i64,
     to_ms: i64,
     left: usize,
@@ -143,7 +177,7 @@ impl Reading<'_> {
         };
         let begin = event
             .find_prop("DTSTART")
-            .and_then(|property| start(property, self.zone))
+            .and_then(|property| start(property, self.walls))
             .ok_or_else(|| wrong("its DTSTART is no time"))?;
         if begin.whole_day && !is("TRANSP", "OPAQUE") {
             return Ok(());
@@ -151,19 +185,13 @@ impl Reading<'_> {
         let long_ms = self.length(event, &begin).map_err(wrong)?;
         let uid = value(event, "UID").unwrap_or_default().to_owned();
         let own = event.find_prop("RECURRENCE-ID").is_some();
-        let excluded = excluded(event, &begin);
+        let excluded: HashSet<DateTime> = self.times(event, "EXDATE", &begin).into_iter().collect();
         for at in self.occurrences(event, &begin).map_err(wrong)? {
-            let at_ms = At {
-                civil: at,
-                ..begin.clone()
-            }
-            .ms()
-            .ok_or_else(|| wrong("it is at no time that there is"))?;
+            let at_ms = begin.wall.ms(at);
+            let at_ms = at_ms.ok_or_else(|| wrong("it is at no time that there is"))?;
             let replaced = !own && self.moved.contains(&(uid.clone(), at_ms));
-            let end_ms = at_ms.saturating_add(long_ms);
-            let seen = end_ms > self.from_ms && at_ms < self.to_ms;
-            if seen && !replaced && !excluded.contains(&at) {
-                self.spans.push((at_ms, end_ms));
+            if !replaced && !excluded.contains(&at) {
+                self.busy(at_ms, at_ms.saturating_add(long_ms));
             }
         }
         if self.left == 0 {
@@ -172,25 +200,65 @@ impl Reading<'_> {
         Ok(())
     }
 
+    fn busy(&mut self, from_ms: i64, to_ms: i64) {
+        if to_ms > self.from_ms && from_ms < self.to_ms {
+            self.spans.push((from_ms, to_ms));
+        }
+    }
+
+    /// Times that others worked out: `FREEBUSY;FBTYPE=BUSY:20260206T210000Z/PT1H,…`.
+    fn free_busy(&mut self, part: &Component<'_>) -> Result<(), NotACalendar> {
+        let properties = part.properties.iter();
+        for property in properties.filter(|it| it.name.as_ref().eq_ignore_ascii_case("FREEBUSY")) {
+            let mut params = property.params.iter();
+            let free = params.any(|param| {
+                let says = param
+                    .val
+                    .as_ref()
+                    .is_some_and(|val| val.as_ref().eq_ignore_ascii_case("FREE"));
+                param.key.as_ref().eq_ignore_ascii_case("FBTYPE") && says
+            });
+            let periods = property.val.as_ref().split(',').filter(|_| !free);
+            for text in periods {
+                let (from_ms, to_ms) =
+                    self.period(text.trim())
+                        .ok_or_else(|| NotACalendar::Event {
+                            name: "FREEBUSY".to_owned(),
+                            why: format!(
+                                "{:?} is no period",
+                                text.chars().take(80).collect::<String>()
+                            ),
+                        })?;
+                self.busy(from_ms, to_ms);
+            }
+        }
+        Ok(())
+    }
+
+    fn period(&self, text: &str) -> Option<(i64, i64)> {
+        let (from, to) = text.split_once('/')?;
+        let home = self.walls.home();
+        let from_ms = time(from, home, home)?.ms()?;
+        let to_ms = match time(to, home, home) {
+            Some(to) => to.ms()?,
+            None => from_ms.saturating_add(length(to)?),
+        };
+        (from_ms <= to_ms).then_some((from_ms, to_ms))
+    }
+
     /// How long it is, ms.
     fn length(&self, event: &Component<'_>, begin: &At) -> Result<i64, &'static str> {
-        let most_ms = EVENT_MAX_DAYS * 86_400_000;
         if let Some(end) = event.find_prop("DTEND") {
-            let end = start(end, self.zone).and_then(|end| end.ms());
+            let end = start(end, self.walls).and_then(|end| end.ms());
             let begin = begin.ms();
             let long = end.zip(begin).map(|(end, begin)| end - begin);
             return match long.ok_or("its DTEND is no time")? {
                 long_ms if long_ms < 0 => Err("it ends before it begins"),
-                long_ms => Ok(long_ms.min(most_ms)),
+                long_ms => Ok(long_ms.min(EVENT_MAX_MS)),
             };
         }
         if let Some(long) = value(event, "DURATION") {
-            let span: Span = long.parse().map_err(|_| "its DURATION is no length")?;
-            let long = span
-                .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
-                .map_err(|_| "its DURATION is no length")?;
-            let long_ms = i64::try_from(long.as_millis()).unwrap_or(most_ms);
-            return Ok(long_ms.clamp(0, most_ms));
+            return length(long).ok_or("its DURATION is no length");
         }
         Ok(if begin.whole_day { 86_400_000 } else { 0 })
     }
@@ -201,46 +269,52 @@ impl Reading<'_> {
         event: &Component<'_>,
         begin: &At,
     ) -> Result<Vec<DateTime>, &'static str> {
-        let mut times = added(event, begin);
-        let Some(rule) = value(event, "RRULE") else {
-            times.push(begin.civil);
-            return Ok(times);
-        };
-        let zone = &begin.zone;
-        let rule = on_the_wall(rule, zone).ok_or("its RRULE is no rule")?;
-        let text = format!("DTSTART:{}\nRRULE:{rule}", plain(begin.civil));
-        let set: rrule::RRuleSet = text.parse().map_err(|_| "its RRULE is no rule")?;
-        let last = Timestamp::from_millisecond(self.to_ms).map_err(|_| "beyond all time")?;
-        let last = last.to_zoned(zone.clone()).datetime();
-        // What ended before it is read may still go on: it is kept for the longest event's time.
-        for at in &set {
-            if self.left == 0 {
-                break;
+        let mut times = self.times(event, "RDATE", begin);
+        match value(event, "RRULE") {
+            // What ended before it is read may still go on: it is kept for the longest event's time.
+            Some(rule) => {
+                let wall = &begin.wall;
+                let more = expand(rule, begin.civil, wall, self.to_ms, &mut self.left);
+                times.extend(more.map_err(|_| "its RRULE is no rule")?);
             }
-            self.left -= 1;
-            let at = Timestamp::from_second(at.timestamp()).map_err(|_| "beyond all time")?;
-            let at = at.to_zoned(TimeZone::UTC).datetime();
-            if at > last {
-                break;
-            }
-            times.push(at);
+            None => times.push(begin.civil),
         }
         Ok(times)
     }
+
+    /// The times of a property that may hold several, on the wall of the beginning.
+    fn times(&self, event: &Component<'_>, name: &str, begin: &At) -> Vec<DateTime> {
+        let mut times = Vec::new();
+        for property in properties(event, name) {
+            let wall = self.walls.named(property, &begin.wall);
+            for text in property.val.as_ref().split(',') {
+                // A period names its beginning first.
+                let text = text.trim().split('/').next().unwrap_or_default();
+                let Some(at) = time(text, &wall, &begin.wall) else {
+                    continue;
+                };
+                if at.whole_day {
+                    times.push(at.civil);
+                } else {
+                    times.extend(at.ms().and_then(|ms| begin.wall.civil(ms)));
+                }
+            }
+        }
+        times
+    }
 }
 
-/// A beginning as a wall clock shows it, with the wall's zone.
+/// A beginning as a wall clock shows it.
 #[derive(Clone, Debug)]
 struct At {
     civil: DateTime,
-    zone: TimeZone,
+    wall: Wall,
     whole_day: bool,
 }
 
 impl At {
     fn ms(&self) -> Option<i64> {
-        let at = self.civil.to_zoned(self.zone.clone()).ok()?;
-        Some(at.timestamp().as_millisecond())
+        self.wall.ms(self.civil)
     }
 }
 
@@ -249,78 +323,88 @@ fn value<'a>(of: &'a Component<'_>, name: &str) -> Option<&'a str> {
         .map(|property| property.val.as_ref().trim())
 }
 
-fn start(property: &Property<'_>, zone: &TimeZone) -> Option<At> {
-    time(property.val.as_ref().trim(), &zone_of(property, zone), zone)
+fn properties<'a, 't>(
+    of: &'a Component<'t>,
+    name: &'a str,
+) -> impl Iterator<Item = &'a Property<'t>> {
+    let all = of.properties.iter();
+    all.filter(move |property| property.name.as_ref().eq_ignore_ascii_case(name))
 }
 
-/// The zone that a property names; the person's where there is none, or none that is known.
-fn zone_of(property: &Property<'_>, zone: &TimeZone) -> TimeZone {
-    let named = property
-        .params
-        .iter()
-        .find(|param| param.key.as_ref().eq_ignore_ascii_case("TZID"));
-    let named = named.and_then(|param| param.val.as_ref());
-    named
-        .and_then(|name| TimeZone::get(name.as_ref().trim_matches('"')).ok())
-        .unwrap_or_else(|| zone.clone())
+/// All values of a property that may hold several.
+fn values<'a>(of: &'a Component<'_>, name: &'a str) -> impl Iterator<Item = &'a str> {
+    properties(of, name).flat_map(|property| property.val.as_ref().split(',').map(str::trim))
+}
+
+fn start(property: &Property<'_>, walls: &Walls) -> Option<At> {
+    let wall = walls.named(property, walls.home());
+    time(property.val.as_ref().trim(), &wall, walls.home())
 }
 
 /// `20260206`, `20260206T150000` or `20260206T150000Z`.
-fn time(text: &str, zone: &TimeZone, home: &TimeZone) -> Option<At> {
+fn time(text: &str, wall: &Wall, home: &Wall) -> Option<At> {
     if text.len() == 8 {
         let day = Date::strptime("%Y%m%d", text).ok()?;
         return Some(At {
             civil: day.to_datetime(jiff::civil::Time::midnight()),
-            zone: home.clone(),
+            wall: home.clone(),
             whole_day: true,
         });
     }
-    let (text, zone) = match text.strip_suffix(['Z', 'z']) {
-        Some(text) => (text, TimeZone::UTC),
-        None => (text, zone.clone()),
+    let (text, wall) = match text.strip_suffix(['Z', 'z']) {
+        Some(text) => (text, Wall::Known(TimeZone::UTC)),
+        None => (text, wall.clone()),
     };
     Some(At {
-        civil: DateTime::strptime("%Y%m%dT%H%M%S", text).ok()?,
-        zone,
+        civil: plain_time(text)?,
+        wall,
         whole_day: false,
     })
 }
 
-/// The times of a property that may hold several, on the wall of the beginning.
-fn times(event: &Component<'_>, name: &str, begin: &At) -> Vec<DateTime> {
-    let properties = event
-        .properties
-        .iter()
-        .filter(|property| property.name.as_ref().eq_ignore_ascii_case(name));
+/// `20260206T150000`, on whatever wall.
+fn plain_time(text: &str) -> Option<DateTime> {
+    DateTime::strptime("%Y%m%dT%H%M%S", text).ok()
+}
+
+/// `PT1H`, ms, at most as long as an event is.
+fn length(text: &str) -> Option<i64> {
+    let span: Span = text.parse().ok()?;
+    let long = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours());
+    let long_ms = i64::try_from(long.ok()?.as_millis()).unwrap_or(EVENT_MAX_MS);
+    Some(long_ms.clamp(0, EVENT_MAX_MS))
+}
+
+/// The times of a rule on its wall, the first included, until `to_ms`; `left` counts down with each.
+fn expand(
+    rule: &str,
+    begin: DateTime,
+    wall: &Wall,
+    to_ms: i64,
+    left: &mut usize,
+) -> Result<Vec<DateTime>, &'static str> {
+    let rule = on_the_wall(rule, wall).ok_or("a rule of it is none")?;
+    let text = format!("DTSTART:{}\nRRULE:{rule}", plain(begin));
+    let set: rrule::RRuleSet = text.parse().map_err(|_| "a rule of it is none")?;
+    let last = wall.civil(to_ms).ok_or("beyond all time")?;
     let mut times = Vec::new();
-    for property in properties {
-        let zone = zone_of(property, &begin.zone);
-        for text in property.val.as_ref().split(',') {
-            // A period names its beginning first.
-            let text = text.trim().split('/').next().unwrap_or_default();
-            let Some(at) = time(text, &zone, &begin.zone) else {
-                continue;
-            };
-            let Ok(zoned) = at.civil.to_zoned(at.zone) else {
-                continue;
-            };
-            let wall = zoned.with_time_zone(begin.zone.clone()).datetime();
-            times.push(if at.whole_day { at.civil } else { wall });
+    for at in &set {
+        if *left == 0 {
+            break;
         }
+        *left -= 1;
+        let at = Timestamp::from_second(at.timestamp()).map_err(|_| "beyond all time")?;
+        let at = TimeZone::UTC.to_datetime(at);
+        if at > last {
+            break;
+        }
+        times.push(at);
     }
-    times
-}
-
-fn excluded(event: &Component<'_>, begin: &At) -> HashSet<DateTime> {
-    times(event, "EXDATE", begin).into_iter().collect()
-}
-
-fn added(event: &Component<'_>, begin: &At) -> Vec<DateTime> {
-    times(event, "RDATE", begin)
+    Ok(times)
 }
 
 /// A rule whose end is on the wall, too: all of it is counted as if the wall were UTC.
-fn on_the_wall(rule: &str, zone: &TimeZone) -> Option<String> {
+fn on_the_wall(rule: &str, wall: &Wall) -> Option<String> {
     let mut parts = Vec::new();
     for part in rule.split(';').filter(|part| !part.is_empty()) {
         let (name, value) = part.split_once('=')?;
@@ -328,18 +412,17 @@ fn on_the_wall(rule: &str, zone: &TimeZone) -> Option<String> {
             parts.push(part.to_owned());
             continue;
         }
-        let until = time(value, zone, zone)?;
-        let wall = if until.whole_day {
+        let until = time(value, wall, wall)?;
+        let until = if until.whole_day {
             // The whole of its last day counts.
             until
                 .civil
                 .date()
                 .to_datetime(jiff::civil::time(23, 59, 59, 0))
         } else {
-            let until = until.civil.to_zoned(until.zone).ok()?;
-            until.with_time_zone(zone.clone()).datetime()
+            wall.civil(until.ms()?)?
         };
-        parts.push(format!("UNTIL={}", plain(wall)));
+        parts.push(format!("UNTIL={}", plain(until)));
     }
     Some(parts.join(";"))
 }
@@ -458,6 +541,83 @@ mod tests {
         );
         let at = ms("2026-02-06T22:30[Europe/Berlin]");
         assert!(busy(&odd).unwrap().until(at).is_some());
+    }
+
+    /// As Outlook writes it: rules from 1601 on.
+    const EASTERN: &str = "BEGIN:VTIMEZONE\r\nTZID:Office of Ann\r\n\
+        BEGIN:STANDARD\r\nDTSTART:16011104T020000\r\nRRULE:FREQ=YEARLY;BYDAY=1SU;BYMONTH=11\r\n\
+        TZOFFSETFROM:-0400\r\nTZOFFSETTO:-0500\r\nEND:STANDARD\r\n\
+        BEGIN:DAYLIGHT\r\nDTSTART:16010311T020000\r\nRRULE:FREQ=YEARLY;BYDAY=2SU;BYMONTH=3\r\n\
+        TZOFFSETFROM:-0500\r\nTZOFFSETTO:-0400\r\nEND:DAYLIGHT\r\nEND:VTIMEZONE\r\n";
+
+    #[test]
+    fn a_zone_that_only_the_calendar_defines_is_read_from_it() {
+        let weekly = "DTSTART;TZID=Office of Ann:20260105T160000\r\nDTEND;TZID=\"Office of Ann\":20260105T170000\r\n\
+            RRULE:FREQ=WEEKLY;UNTIL=20260406T200000Z\r\nEXDATE;TZID=Office of Ann:20260309T160000";
+        let busy = busy(&format!("{EASTERN}{}", event(weekly))).unwrap();
+        for (at, until) in [
+            ("2026-03-02T16:30[America/New_York]", true),
+            ("2026-03-09T16:30[America/New_York]", false),
+            // The clocks went forward on the 8th of March there, and on the 29th in Berlin.
+            ("2026-03-16T16:30[America/New_York]", true),
+            ("2026-03-16T15:30[America/New_York]", false),
+            ("2026-04-06T16:30[America/New_York]", true),
+            ("2026-04-13T16:30[America/New_York]", false),
+        ] {
+            assert_eq!(busy.until(ms(at)).is_some(), until, "{at}");
+        }
+        let said = |zone: &str| super::tests::busy(zone).unwrap_err().to_string();
+        let odd = EASTERN.replace("TZOFFSETTO:-0500", "TZOFFSETTO:early");
+        assert!(said(&odd).contains("\"Office of Ann\" cannot be read: it has no TZOFFSETFROM"));
+    }
+
+    #[test]
+    fn every_hour_of_years_in_a_zone_of_the_calendar_is_that_of_the_machine() {
+        let zones = |text: &str| -> (Walls, i64) {
+            let text = calendar(text);
+            let roots = read_calendar_simple(&text).unwrap();
+            let to = ms("2030-01-01T00:00[UTC]");
+            let parts: Vec<&Component<'_>> = roots[0].components.iter().collect();
+            (Walls::of(&parts, &TimeZone::UTC, to).unwrap(), to)
+        };
+        let (walls, to) = zones(EASTERN);
+        let of = "DTSTART;TZID=Office of Ann:20260105T160000";
+        let text = calendar(&event(of));
+        let roots = read_calendar_simple(&text).unwrap();
+        let property = roots[0].components[0].find_prop("DTSTART").unwrap();
+        let own = walls.named(property, walls.home());
+        let known = Wall::Known(TimeZone::get("America/New_York").unwrap());
+        assert!(matches!(own, Wall::Own(_)));
+        // The rule of those years holds there since 2007.
+        let mut at = ms("2008-01-01T00:30[UTC]");
+        while at < to {
+            let civil = own.civil(at).unwrap();
+            assert_eq!(Some(civil), known.civil(at));
+            assert_eq!(own.ms(civil), known.ms(civil), "{civil}");
+            at += 3_600_000;
+        }
+    }
+
+    #[test]
+    fn what_others_worked_out_is_busy_unless_it_is_free() {
+        let periods = "BEGIN:VFREEBUSY\r\nUID:f\r\nFREEBUSY:20260206T210000Z/PT1H,20260207T210000Z/20260207T220000Z\r\n\
+            FREEBUSY;FBTYPE=FREE:20260208T210000Z/PT1H\r\nFREEBUSY;FBTYPE=BUSY-TENTATIVE:20260209T210000Z/PT1H\r\n\
+            END:VFREEBUSY\r\n";
+        let busy = busy(periods).unwrap();
+        for (day, is) in [("06", true), ("07", true), ("08", false), ("09", true)] {
+            let at = ms(&format!("2026-02-{day}T21:30[UTC]"));
+            assert_eq!(busy.until(at).is_some(), is, "{day}");
+        }
+        let odd = periods.replace("/PT1H,", "/soon,");
+        let said = super::tests::busy(&odd).unwrap_err().to_string();
+        assert!(said.contains("20260206T210000Z/soon"), "{said}");
+        let two = Busy::together([
+            busy,
+            super::tests::busy(&event("DTSTART:20260208T210000Z\r\nDTEND:20260208T220000Z"))
+                .unwrap(),
+        ]);
+        assert!(two.until(ms("2026-02-08T21:30[UTC]")).is_some());
+        assert!(two.until(ms("2026-02-06T21:30[UTC]")).is_some());
     }
 
     #[test]

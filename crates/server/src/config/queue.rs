@@ -8,6 +8,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// The most calendars.
+const CALENDARS_MAX: usize = 16;
 /// The most inbound webhooks.
 const HOOKS_MAX: usize = 100;
 
@@ -29,9 +31,10 @@ pub struct QueueSettings {
     pub zone: Option<String>,
     /// When a person is asked by these builds.
     pub mode: ApprovalMode,
-    /// The person's calendar, in iCalendar format: an absolute path, an address, or `env:NAME` that holds one. Medium
-    /// and approved low items do not start while it is busy, nor while it cannot be read.
-    pub calendar: Option<String>,
+    /// The person's calendars, in iCalendar format: each an absolute path, an address, or `env:NAME` that holds one; one
+    /// alone needs no list. Medium and approved low items do not start while one is busy, nor while one cannot be read.
+    #[serde(with = "one_or_many")]
+    pub calendar: Vec<String>,
     /// What the machine keeps free.
     pub room: RoomSettings,
     /// How builds are watched.
@@ -113,7 +116,7 @@ impl Default for QueueSettings {
             off_hours_to: "06:00".into(),
             zone: None,
             mode: ApprovalMode::default(),
-            calendar: None,
+            calendar: Vec::new(),
             room: RoomSettings::default(),
             watch: WatchSettings::default(),
             report: ReportSettings::default(),
@@ -181,10 +184,13 @@ impl QueueSettings {
             let said = "has a watch outside of its bounds: every_s is 1 to 3600, stall_s 60 or more, progress_s 0 or 60 or more";
             return Some(said.into());
         }
-        let calendar = self.calendar.as_deref()?;
-        // Only its form is looked at.
+        if self.calendar.len() > CALENDARS_MAX {
+            return Some(format!("has more than {CALENDARS_MAX} calendars"));
+        }
+        // Only their form is looked at.
         let unread: crate::secrets::Resolve = Arc::new(|_| Err("not read yet".to_owned()));
-        let why = CalendarSource::new(calendar, &unread).err()?;
+        let mut sources = self.calendar.iter();
+        let why = sources.find_map(|calendar| CalendarSource::new(calendar, &unread).err())?;
         Some(format!("has a calendar that cannot be meant: it {why}"))
     }
 
@@ -253,9 +259,49 @@ fn is_remote(text: &str) -> bool {
     plain && (scheme("/") || scheme("file:///") || scheme("ssh://") || scp)
 }
 
+/// `"a"` or `["a", "b"]`.
+mod one_or_many {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(all: &[String], to: S) -> Result<S::Ok, S::Error> {
+        all.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+        Ok(match OneOrMany::deserialize(from)? {
+            OneOrMany::One(one) => vec![one],
+            OneOrMany::Many(all) => all,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_calendar_or_several_are_given_and_too_many_are_refused() {
+        let of = |text: &str| serde_json::from_str::<QueueSettings>(text).unwrap();
+        assert_eq!(of("{}").calendar, Vec::<String>::new());
+        assert_eq!(of(r#"{"calendar": "/a.ics"}"#).calendar, ["/a.ics"]);
+        let two = of(r#"{"calendar": ["/a.ics", "env:WORK"]}"#);
+        assert_eq!(two.calendar, ["/a.ics", "env:WORK"]);
+        assert_eq!(two.problem(), None);
+        let odd = of(r#"{"calendar": ["/a.ics", "b.ics"]}"#);
+        assert!(odd.problem().unwrap().contains("absolute path"));
+        let many = QueueSettings {
+            calendar: vec!["/a.ics".to_owned(); CALENDARS_MAX + 1],
+            ..QueueSettings::default()
+        };
+        assert!(many.problem().unwrap().contains("more than 16 calendars"));
+    }
 
     #[test]
     fn a_remote_is_a_place_and_never_a_command() {

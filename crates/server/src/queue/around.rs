@@ -72,9 +72,10 @@ pub(crate) async fn look(app: &App, scope: &OrgScope) -> Result<Around, ApiError
 
 /// When the person is busy; or why nobody knows.
 async fn busy(app: &App, scope: &OrgScope) -> Result<Result<Busy, String>, ApiError> {
-    let Some(place) = &app.config().settings.queue.calendar else {
+    let places = &app.config().settings.queue.calendar;
+    if places.is_empty() {
         return Ok(Ok(Busy::default()));
-    };
+    }
     let now_ms = app.now_ms();
     let mut kept = app.surroundings().calendar.lock().await;
     if let Some(kept) = &*kept
@@ -82,7 +83,7 @@ async fn busy(app: &App, scope: &OrgScope) -> Result<Result<Busy, String>, ApiEr
     {
         return Ok(kept.busy.clone());
     }
-    let busy = read(app, place, now_ms).await;
+    let busy = read_all(app, places, now_ms).await;
     let since_ms = kept.as_ref().and_then(|kept| kept.failing_since_ms);
     let failing_since_ms = busy.is_err().then(|| since_ms.unwrap_or(now_ms));
     if let (Err(why), Some(since_ms)) = (&busy, failing_since_ms) {
@@ -104,6 +105,21 @@ async fn busy(app: &App, scope: &OrgScope) -> Result<Result<Busy, String>, ApiEr
         failing_since_ms,
     });
     Ok(busy)
+}
+
+/// All calendars together; the first that cannot be read speaks for all, for a meeting may be in it.
+async fn read_all(app: &App, places: &[String], now_ms: i64) -> Result<Busy, String> {
+    let mut all = Vec::with_capacity(places.len());
+    for (at, place) in places.iter().enumerate() {
+        let busy = read(app, place, now_ms).await;
+        // Its place may be a secret: it is told by its number.
+        let of = |why: String| match places.len() {
+            1 => why,
+            many => format!("calendar {} of {many}: {why}", at + 1),
+        };
+        all.push(busy.map_err(of)?);
+    }
+    Ok(Busy::together(all))
 }
 
 async fn read(app: &App, place: &str, now_ms: i64) -> Result<Busy, String> {

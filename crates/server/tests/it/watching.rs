@@ -354,17 +354,19 @@ async fn nights_that_the_machine_slept_through_are_made_up_for_once() {
 #[tokio::test]
 async fn a_calendar_keeps_medium_items_back_while_it_is_busy_and_while_it_cannot_be_read() {
     let dir = TempDir::new().unwrap();
-    let path = dir.path().join("work.ics");
+    let (path, home) = (dir.path().join("work.ics"), dir.path().join("home.ics"));
+    std::fs::write(&home, "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nEND:VCALENDAR\r\n").unwrap();
     let clock = clock("2026-02-06T23:30");
-    let place = path.display().to_string();
+    let places = [&home, &path].map(|path| path.display().to_string());
     let world = World::by(&clock, |config| {
         watched(config);
-        config.settings.queue.calendar = Some(place);
+        config.settings.queue.calendar = places.to_vec();
     })
     .await;
     let wish = "Count the words of each note and append them to a table";
     add(&world, item("Medium", wish, QueuePriority::Medium)).await;
     let words = answered(&world, "medium", "calendar_unread").await;
+    assert!(words.contains("calendar 2 of 2"), "{words}");
     assert!(words.contains("work.ics"), "{words}");
     let asked = told(&world, "queue.calendar", 1).await;
     assert!(asked[0].notice.body.contains("work.ics"), "{asked:?}");
