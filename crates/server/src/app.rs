@@ -18,7 +18,7 @@ use agentwright_runtime::layout::Layout;
 use agentwright_runtime::{Executions, Parts, Runtime};
 use agentwright_sandbox::Sandbox;
 use agentwright_store::{Audit, Location, OpenError, Options, OrgScope, Store, Time as StoreTime};
-use agentwright_vault::NotAVault;
+use agentwright_vault::{NotAVault, Vault};
 use axum::Router;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -129,6 +129,7 @@ struct Inner {
     started_at_ms: i64,
     boot_id: String,
     secrets: Resolve,
+    vault: Option<Vault>,
     front: Front,
     requests: AtomicU64,
     kept_steps: crate::pages::Kept,
@@ -157,7 +158,8 @@ impl App {
     pub async fn start_by(config: Config, work: Work, clocks: Clocks) -> Result<Self, StartError> {
         let Clocks { clock, store: time } = clocks;
         let layout = Layout::new(&config.data_dir);
-        let secrets = crate::config::secrets(&config.settings)?;
+        let vault = crate::config::vault(&config.settings)?;
+        let secrets = crate::config::secrets(vault.clone());
         let channels = agentwright_notify::open(&config.settings.notify, &secrets)?;
         let window = config.settings.queue.window()?;
         let store = open(&config, time).await?;
@@ -205,6 +207,7 @@ impl App {
                 heart: Heart::default(),
                 window,
                 secrets,
+                vault,
                 front: Front::default(),
                 requests: AtomicU64::new(0),
                 kept_steps: crate::pages::Kept::default(),
@@ -281,6 +284,11 @@ impl App {
 
     pub(crate) fn layout(&self) -> &Layout {
         &self.inner.layout
+    }
+
+    /// The Vault of the configuration. It blocks.
+    pub(crate) fn vault(&self) -> Option<&Vault> {
+        self.inner.vault.as_ref()
     }
 
     /// What reads references. It blocks.

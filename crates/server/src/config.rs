@@ -430,10 +430,14 @@ pub(crate) fn home() -> Option<PathBuf> {
     variable("HOME").map(PathBuf::from)
 }
 
-/// The resolver of references, with the Vault of the configuration.
-pub(crate) fn secrets(settings: &Settings) -> Result<Resolve, NotAVault> {
-    let vault = settings.vault.clone().map(Vault::new).transpose()?;
-    Ok(crate::secrets::resolver(variable, vault))
+/// The Vault of the configuration.
+pub(crate) fn vault(settings: &Settings) -> Result<Option<Vault>, NotAVault> {
+    settings.vault.clone().map(Vault::new).transpose()
+}
+
+/// The resolver of references.
+pub(crate) fn secrets(vault: Option<Vault>) -> Resolve {
+    crate::secrets::resolver(variable, vault)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the home of the environment")]

@@ -54,6 +54,7 @@ pub(crate) async fn examine(app: &App) -> Doctor {
     checks.push(directory(&app.config().data_dir));
     checks.push(daemon(app));
     checks.push(store(app).await);
+    checks.extend(vault(app).await);
     checks.push(boot().await);
     let status = checks.iter().map(|check| check.status).max();
     Doctor {
@@ -225,6 +226,27 @@ async fn store(app: &App) -> Check {
             check("store", CheckStatus::Failed, detail, None)
         }
     }
+}
+
+/// Whether Vault is there, unsealed and lets us in; nothing where none is configured.
+async fn vault(app: &App) -> Option<Check> {
+    let vault = app.vault()?.clone();
+    let address = vault.address().to_owned();
+    let asked = tokio::task::spawn_blocking(move || vault.check()).await;
+    Some(match asked {
+        Ok(Ok(version)) => {
+            let detail = format!("{address} lets the AppRole in ({version})");
+            check("vault", CheckStatus::Ok, detail, None)
+        }
+        // What is wrong says what to do.
+        Ok(Err(fault)) => check(
+            "vault",
+            CheckStatus::Failed,
+            format!("{address}: {fault}"),
+            None,
+        ),
+        Err(error) => check("vault", CheckStatus::Failed, error.to_string(), None),
+    })
 }
 
 async fn boot() -> Check {

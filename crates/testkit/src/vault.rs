@@ -8,6 +8,7 @@
 //! | `X-Vault-Token` that was given out, is not revoked and not expired | 403 |
 //! | a path that the role may read | 403 |
 //! | `GET /v1/MOUNT/data/PATH` of a secret that is there | 404, `errors: []` |
+//! | `GET /v1/sys/seal-status`, whoever asks, sealed or not | – |
 
 use crate::model_server::connection::{Asked, header, read};
 use serde_json::{Value, json};
@@ -173,6 +174,14 @@ fn answer(asked: &Asked, state: &mut State) -> (u16, Value) {
     if state.redirects {
         return (307, Value::Null);
     }
+    if (asked.method.as_str(), path.as_str()) == ("GET", "sys/seal-status") {
+        let status = json!({
+            "type": "shamir", "initialized": true, "sealed": state.sealed, "t": 3, "n": 5, "progress": 0, "nonce": "",
+            "version": "1.19.0", "build_date": "2026-03-04T12:40:40Z", "migration": false, "recovery_seal": false,
+            "storage_type": "raft", "cluster_name": "vault-cluster", "cluster_id": "",
+        });
+        return (200, status);
+    }
     if state.sealed {
         return errors(503, "Vault is sealed");
     }
@@ -197,6 +206,10 @@ fn answer(asked: &Asked, state: &mut State) -> (u16, Value) {
     match (asked.method.as_str(), path.as_str()) {
         ("POST", "auth/token/renew-self") if state.renewable => (200, logged_in(&shown, state)),
         ("POST", "auth/token/renew-self") => errors(400, "lease is not renewable"),
+        ("GET", "auth/token/lookup-self") => (
+            200,
+            json!({"data": {"policies": ["default"], "ttl": state.lease_s}}),
+        ),
         ("GET", path) => secret(&path.replacen("/data/", "/", 1), state),
         _ => errors(405, "unsupported operation"),
     }

@@ -3,7 +3,7 @@
 
 use crate::{Config, Fault, Secret};
 use agentwright_domain::secret::VaultPath;
-use reqwest::{Method, Response, StatusCode, redirect};
+use reqwest::{Certificate, Method, Response, StatusCode, redirect};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -50,6 +50,14 @@ struct Auth {
 }
 
 #[derive(Deserialize)]
+struct Seal {
+    #[serde(default)]
+    sealed: bool,
+    #[serde(default)]
+    version: String,
+}
+
+#[derive(Deserialize)]
 struct Read {
     #[serde(default)]
     lease_duration: u64,
@@ -63,15 +71,21 @@ struct Version {
 }
 
 impl Client {
-    pub(crate) fn new(config: &Config) -> Result<Self, Fault> {
+    /// Of authorities that are given no others are believed.
+    pub(crate) fn new(
+        config: &Config,
+        authorities: Option<Vec<Certificate>>,
+    ) -> Result<Self, Fault> {
         // Fails only when another part of the process was first: the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .timeout(ANSWER_MAX)
             .redirect(redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|error| Fault::Away(error.without_url().to_string()))?;
+            .no_proxy();
+        if let Some(authorities) = authorities {
+            http = http.tls_certs_only(authorities);
+        }
+        let http = http.build().map_err(away)?;
         Ok(Self {
             config: config.clone(),
             http,
@@ -92,6 +106,31 @@ impl Client {
             }
             got => got,
         }
+    }
+
+    /// Whether it is unsealed and lets us in; answers its version.
+    pub(crate) async fn check(&mut self) -> Result<String, Fault> {
+        let answer = self.ask(Method::GET, "sys/seal-status", None).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(meant(answer.status()));
+        }
+        let seal: Seal = json_of(answer).await?;
+        if seal.sealed {
+            return Err(Fault::Sealed);
+        }
+        let fresh = self.token.is_none();
+        self.hold().await?;
+        if !fresh {
+            // It may have been taken back meanwhile.
+            let token = self
+                .ask(Method::GET, "auth/token/lookup-self", None)
+                .await?;
+            if token.status() == StatusCode::FORBIDDEN {
+                self.token = None;
+                self.hold().await?;
+            }
+        }
+        Ok(seal.version)
     }
 
     async fn field(&self, path: &VaultPath) -> Result<Got, Fault> {
@@ -204,7 +243,7 @@ impl Client {
             request = request.json(&body);
         }
         let answer = request.send().await;
-        answer.map_err(|error| Fault::Away(error.without_url().to_string()))
+        answer.map_err(away)
     }
 }
 
@@ -223,6 +262,18 @@ fn meant(status: StatusCode) -> Fault {
     }
 }
 
+/// With what it is caused by (a refused connection, a certificate), without the address. No cause holds what was said.
+fn away(error: reqwest::Error) -> Fault {
+    let error = error.without_url();
+    let mut said = error.to_string();
+    let mut next = std::error::Error::source(&error);
+    while let Some(cause) = next {
+        said = format!("{said}: {cause}");
+        next = cause.source();
+    }
+    Fault::Away(said)
+}
+
 fn strange() -> Fault {
     Fault::Strange("not in its form".to_owned())
 }
@@ -236,7 +287,7 @@ async fn json_of<T: DeserializeOwned>(mut answer: Response) -> Result<T, Fault> 
             }
             Ok(Some(_)) => return Err(Fault::Strange("too large".to_owned())),
             Ok(None) => break,
-            Err(error) => return Err(Fault::Away(error.without_url().to_string())),
+            Err(error) => return Err(away(error)),
         }
     }
     // The parser's error would repeat parts of the body.

@@ -1,7 +1,9 @@
 //! Where Vault is and as whom it is asked.
 
 use crate::Fault;
+use reqwest::Certificate;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +32,13 @@ pub struct Config {
     /// The namespace, where Vault has some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
+    /// A file with the authorities, in PEM, that alone are believed about its certificate; the system's where there is
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// Whether an `http://` address beyond this machine is meant: everybody on the way reads ids, tokens and secrets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_http: bool,
     /// How long a value is believed, seconds, 0 to 300.
     #[serde(default = "keep_s")]
     pub keep_s: u64,
@@ -65,6 +74,8 @@ impl Config {
             secret_id: secret_id(),
             auth_mount: auth_mount(),
             namespace: None,
+            ca: None,
+            allow_http: false,
             keep_s: keep_s(),
         }
     }
@@ -72,7 +83,7 @@ impl Config {
     pub(crate) fn check(&self) -> Result<(), NotAVault> {
         let wrong = |why: &str| Err(NotAVault(why.to_owned()));
         let url = reqwest::Url::parse(&self.address).ok();
-        let fits = url.is_some_and(|url| {
+        let url = url.filter(|url| {
             matches!(url.scheme(), "http" | "https")
                 && url.has_host()
                 && url.username().is_empty()
@@ -83,8 +94,17 @@ impl Config {
         let whole = |text: &str| {
             text.bytes().all(plain) && text.split('/').all(|part| !matches!(part, "" | "." | ".."))
         };
-        if !fits {
+        let Some(url) = url else {
             return wrong("has an address that is not like https://vault.example.org:8200");
+        };
+        if url.scheme() == "http" && !self.allow_http && !is_here(&url) {
+            return wrong(
+                "has an http:// address beyond this machine, so everybody on the way would read its secrets: \
+                 use https://, or say allow_http = true",
+            );
+        }
+        if url.scheme() == "http" && self.ca.is_some() {
+            return wrong("has a ca, and an http:// address that has no use for it");
         }
         if !self.role_id.is_absolute() || !self.secret_id.is_absolute() {
             return wrong("has a role_id or secret_id that is not the absolute path of a file");
@@ -101,11 +121,37 @@ impl Config {
         Ok(())
     }
 
+    /// The authorities of one's own.
+    pub(crate) fn authorities(&self) -> Result<Option<Vec<Certificate>>, NotAVault> {
+        let Some(path) = &self.ca else {
+            return Ok(None);
+        };
+        let wrong = |why: &str| NotAVault(format!("has a ca, {}, that {why}", path.display()));
+        if !path.is_absolute() {
+            return Err(wrong("is not the absolute path of a file"));
+        }
+        let text =
+            std::fs::read(path).map_err(|error| wrong(&format!("cannot be read: {error}")))?;
+        let found = Certificate::from_pem_bundle(&text).unwrap_or_default();
+        if found.is_empty() {
+            return Err(wrong("holds no certificate in PEM"));
+        }
+        Ok(Some(found))
+    }
+
     /// The role id and the secret id, read anew: a secret id is replaced while we run.
     pub(crate) fn ids(&self) -> Result<(String, String), Fault> {
         // Whoever may write either may say as whom we ask; whoever reads the second is us.
         Ok((id(&self.role_id, 0o022)?, id(&self.secret_id, 0o077)?))
     }
+}
+
+/// Whether an address is of this machine.
+fn is_here(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let loopback = address.parse::<IpAddr>().is_ok_and(|it| it.is_loopback());
+    loopback || host == "localhost"
 }
 
 fn id(path: &Path, forbidden: u32) -> Result<String, Fault> {

@@ -54,13 +54,14 @@ pub struct Vault {
 
 struct Inner {
     config: Config,
+    authorities: Option<Vec<reqwest::Certificate>>,
     desk: OnceLock<Result<mpsc::Sender<Asked>, Fault>>,
     kept: Mutex<HashMap<VaultPath, Kept>>,
 }
 
-struct Asked {
-    path: VaultPath,
-    answer: SyncSender<Result<Got, Fault>>,
+enum Asked {
+    Field(VaultPath, SyncSender<Result<Got, Fault>>),
+    Check(SyncSender<Result<String, Fault>>),
 }
 
 struct Kept {
@@ -77,6 +78,7 @@ impl Vault {
         config.check()?;
         Ok(Self {
             inner: Arc::new(Inner {
+                authorities: config.authorities()?,
                 config,
                 desk: OnceLock::new(),
                 kept: Mutex::default(),
@@ -94,7 +96,7 @@ impl Vault {
         if let Some(kept) = self.kept().get(path).filter(|kept| kept.until > now) {
             return kept.value.clone();
         }
-        let got = self.ask(path);
+        let got = self.ask(|answer| Asked::Field(path.clone(), answer));
         let keep = Duration::from_secs(self.inner.config.keep_s);
         let (value, keep) = match got {
             Ok(Got {
@@ -123,16 +125,29 @@ impl Vault {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask(&self, path: &VaultPath) -> Result<Got, Fault> {
-        let desk = self.inner.desk.get_or_init(|| desk(&self.inner.config));
+    /// Whether it answers, is unsealed and lets us in; answers its version. Blocks, at most for [`READ_MAX`]. Reads no
+    /// secret, and logs in only where no token is held that still counts.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn check(&self) -> Result<String, Fault> {
+        self.ask(Asked::Check)
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &str {
+        &self.inner.config.address
+    }
+
+    fn ask<T>(
+        &self,
+        asked: impl FnOnce(SyncSender<Result<T, Fault>>) -> Asked,
+    ) -> Result<T, Fault> {
+        let desk = self.inner.desk.get_or_init(|| desk(&self.inner));
         let desk = desk.as_ref().map_err(Clone::clone)?;
         let (answer, answered) = sync_channel(1);
-        let asked = Asked {
-            path: path.clone(),
-            answer,
-        };
         let busy = || Fault::Away("too many ask it at once".to_owned());
-        desk.try_send(asked).map_err(|_| busy())?;
+        desk.try_send(asked(answer)).map_err(|_| busy())?;
         match answered.recv_timeout(READ_MAX) {
             Ok(got) => got,
             Err(RecvTimeoutError::Timeout) => Err(Fault::Away("it takes too long".to_owned())),
@@ -150,8 +165,8 @@ impl fmt::Debug for Vault {
 }
 
 /// Starts the thread that talks; it ends when the last [`Vault`] is gone.
-fn desk(config: &Config) -> Result<mpsc::Sender<Asked>, Fault> {
-    let mut client = Client::new(config)?;
+fn desk(vault: &Inner) -> Result<mpsc::Sender<Asked>, Fault> {
+    let mut client = Client::new(&vault.config, vault.authorities.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -159,9 +174,12 @@ fn desk(config: &Config) -> Result<mpsc::Sender<Asked>, Fault> {
     let (desk, mut asked) = mpsc::channel::<Asked>(WAITING_MAX);
     let talk = move || {
         runtime.block_on(async {
-            while let Some(Asked { path, answer }) = asked.recv().await {
+            while let Some(asked) = asked.recv().await {
                 // Whoever asked may have left.
-                let _ = answer.send(client.read(&path).await);
+                match asked {
+                    Asked::Field(path, answer) => _ = answer.send(client.read(&path).await),
+                    Asked::Check(answer) => _ = answer.send(client.check().await),
+                }
             }
         });
     };

@@ -1,7 +1,10 @@
 //! Every bad request is answered as a problem with its own code, and changes nothing.
 
 use crate::support::{World, raw, spec, text, wish};
-use agentwright_api::{BODY_MAX_BYTES, BuildQuery, ClientError, PlanRequest, PlanVerdict, code};
+use agentwright_api::{
+    BODY_MAX_BYTES, BuildQuery, CheckStatus, ClientError, PlanRequest, PlanVerdict, code,
+};
+use agentwright_server::VaultConfig;
 use serde_json::Value;
 
 const JSON: &str = "application/json";
@@ -210,6 +213,39 @@ async fn the_doctor_looks_at_everything_and_says_what_to_do() {
         .iter()
         .filter(|check| check.detail.starts_with("not found"));
     assert!(missing.into_iter().all(|check| check.fix.is_some()));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_doctor_asks_the_vault_that_is_configured() {
+    let vault = agentwright_testkit::FakeVault::start().await;
+    let dir = tempfile::TempDir::new().unwrap();
+    let id = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap();
+        path
+    };
+    let mut of = VaultConfig::new(vault.url());
+    of.role_id = id("role-id", agentwright_testkit::FakeVault::ROLE_ID);
+    of.secret_id = id("secret-id", agentwright_testkit::FakeVault::SECRET_ID);
+    let world = World::with(|config| config.settings.vault = Some(of)).await;
+    let said = async || {
+        let doctor = world.client.doctor().await.unwrap();
+        let mut checks = doctor.checks.into_iter();
+        checks.find(|check| check.name == "vault").unwrap()
+    };
+    let fine = said().await;
+    assert_eq!(fine.status, CheckStatus::Ok, "{fine:?}");
+    assert!(
+        fine.detail.contains("lets the AppRole in (1.19.0)"),
+        "{fine:?}"
+    );
+    vault.seal(true);
+    let sealed = said().await;
+    assert_eq!(sealed.status, CheckStatus::Failed);
+    assert!(sealed.detail.contains("unseal it"), "{sealed:?}");
     world.end().await;
 }
 

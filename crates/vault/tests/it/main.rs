@@ -237,3 +237,129 @@ fn a_configuration_that_cannot_be_meant_is_refused() {
         assert!(said.contains(says) && !said.contains("s3cret"), "{said}");
     }
 }
+
+async fn checked(vault: &Vault) -> Result<String, Fault> {
+    let vault = vault.clone();
+    let asked = tokio::task::spawn_blocking(move || vault.check());
+    asked.await.unwrap()
+}
+
+#[tokio::test]
+async fn a_check_tells_whether_it_is_there_unsealed_and_lets_us_in_and_reads_nothing() {
+    let mut bed = Bed::new().await;
+    let vault = bed.vault();
+    assert_eq!(checked(&vault).await.unwrap(), "1.19.0");
+    assert_eq!(checked(&vault).await.unwrap(), "1.19.0");
+    // One login serves both; a token that was taken back is replaced.
+    assert_eq!(bed.logins(), 1);
+    bed.server.revoke_all();
+    assert_eq!(checked(&vault).await.unwrap(), "1.19.0");
+    assert_eq!(bed.logins(), 2);
+    assert!(bed.server.asked().iter().all(|one| !one.contains("data")));
+
+    bed.server.seal(true);
+    assert_eq!(checked(&vault).await.unwrap_err(), Fault::Sealed);
+    bed.server.seal(false);
+    bed.config.secret_id = file(bed.dir.path(), "secret-id", "wrong");
+    assert_eq!(checked(&bed.vault()).await.unwrap_err(), Fault::Role);
+    let away = Config {
+        address: "http://127.0.0.1:9".into(),
+        ..bed.config.clone()
+    };
+    let away = checked(&Vault::new(away).unwrap()).await.unwrap_err();
+    assert!(matches!(away, Fault::Away(_)), "{away}");
+}
+
+#[test]
+fn plain_http_is_for_this_machine_only_unless_it_is_meant() {
+    let of = |address: &str, allow_http| {
+        let config = Config {
+            allow_http,
+            ..Config::new(address)
+        };
+        Vault::new(config).map(drop).map_err(|why| why.to_string())
+    };
+    for here in [
+        "http://127.0.0.1:8200",
+        "http://localhost:8200",
+        "http://[::1]:8200",
+        "https://vault.example.org:8200",
+    ] {
+        assert_eq!(of(here, false), Ok(()), "{here}");
+    }
+    for beyond in [
+        "http://vault.lan:8200",
+        "http://10.0.0.7:8200",
+        "http://127.0.0.1.example.org",
+    ] {
+        let said = of(beyond, false).unwrap_err();
+        assert!(said.contains("allow_http"), "{said}");
+        assert_eq!(of(beyond, true), Ok(()), "{beyond}");
+    }
+}
+
+/// Speaks TLS with a certificate of its own and passes on what is said to the fake.
+async fn behind_tls(server: &FakeVault) -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls_key(&made.signing_key);
+    // Fails only when another test of the process was first: the same provider.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+    let config = tokio_rustls::rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let to = server.url().replace("http://", "");
+    let serve = async move |stream| {
+        if let Ok(mut stream) = acceptor.accept(stream).await {
+            let mut on = tokio::net::TcpStream::connect(&to).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut on).await;
+        }
+    };
+    let serve = std::sync::Arc::new(serve);
+    #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let serve = std::sync::Arc::clone(&serve);
+            tokio::spawn(async move { serve(stream).await });
+        }
+    });
+    (format!("https://localhost:{port}"), made.cert.pem())
+}
+
+fn rustls_key(key: &rcgen::KeyPair) -> tokio_rustls::rustls::pki_types::PrivateKeyDer<'static> {
+    tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into()
+}
+
+#[tokio::test]
+async fn a_certificate_of_ones_own_authority_is_believed_where_it_is_named_and_nowhere_else() {
+    let bed = Bed::new().await;
+    let (address, ca) = behind_tls(&bed.server).await;
+    let with = |ca: Option<PathBuf>| Config {
+        address: address.clone(),
+        ca,
+        ..bed.config.clone()
+    };
+    let ours = file(bed.dir.path(), "ca.pem", &ca);
+    let vault = Vault::new(with(Some(ours))).unwrap();
+    assert_eq!(checked(&vault).await.unwrap(), "1.19.0");
+
+    let unknown = checked(&Vault::new(with(None)).unwrap()).await.unwrap_err();
+    assert!(matches!(unknown, Fault::Away(_)), "{unknown}");
+    let said = unknown.to_string();
+    assert!(said.contains("certificate"), "{said}");
+    assert_eq!(bed.logins(), 1);
+
+    for (text, why) in [
+        ("no certificate", "no certificate in PEM"),
+        ("", "no certificate in PEM"),
+    ] {
+        let odd = file(bed.dir.path(), "odd.pem", text);
+        let said = Vault::new(with(Some(odd))).unwrap_err().to_string();
+        assert!(said.contains(why) && said.contains("odd.pem"), "{said}");
+    }
+    let gone = Vault::new(with(Some(bed.dir.path().join("gone.pem"))));
+    assert!(gone.unwrap_err().to_string().contains("cannot be read"));
+}
