@@ -1,6 +1,7 @@
 //! `[queue]`: builds that start by themselves, how they are watched, what is reported of them.
 
 use agentwright_domain::build::ApprovalMode;
+use agentwright_domain::secret::{NotAReference, Reference};
 use agentwright_notify::CalendarSource;
 use agentwright_queue::window::{NotAWindow, Window};
 use serde::{Deserialize, Serialize};
@@ -87,9 +88,59 @@ pub struct ReportSettings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PushSettings {
-    /// An absolute path, a `file://` or an `ssh://` address, or `user@host:path`. For ssh the keys of the daemon's
-    /// user are taken.
+    /// An absolute path, a `file://` or an `ssh://` address, or `user@host:path`.
     pub remote: String,
+    /// For ssh: a reference to the private key, which alone is shown there. The keys of the daemon's user where nothing is
+    /// said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// For ssh: the file of host keys that alone are believed; those that the daemon's user and the machine know where
+    /// nothing is said. One that is not there is never believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_hosts: Option<PathBuf>,
+}
+
+impl PushSettings {
+    /// To there, as the daemon's user.
+    pub fn new(remote: impl Into<String>) -> Self {
+        Self {
+            remote: remote.into(),
+            key: None,
+            known_hosts: None,
+        }
+    }
+
+    fn problem(&self) -> Option<String> {
+        let remote = &self.remote;
+        if !is_remote(remote) {
+            return Some(format!(
+                "has push.remote {remote:?}: write an absolute path, a file:// or ssh:// address, or user@host:path"
+            ));
+        }
+        if self
+            .key
+            .as_ref()
+            .is_some_and(|key| key.parse::<Reference>().is_err())
+        {
+            return Some(format!(
+                "has a push.key that cannot be meant: it {NotAReference}"
+            ));
+        }
+        // It stands in an option of ssh.
+        let plain = |path: &PathBuf| {
+            let text = path.to_string_lossy();
+            path.is_absolute()
+                && !text.contains(|c: char| {
+                    c.is_whitespace() || c.is_control() || "'\"\\%$~".contains(c)
+                })
+        };
+        if !self.known_hosts.as_ref().is_none_or(plain) {
+            return Some(
+                "has a push.known_hosts that is not an absolute path of plain characters".into(),
+            );
+        }
+        None
+    }
 }
 
 /// An inbound webhook: `POST /api/v1/hooks/{id}` adds an item.
@@ -201,10 +252,7 @@ impl QueueSettings {
                 "has report.at {at:?}: write a time such as \"23:00\""
             ));
         }
-        let remote = &self.push.as_ref()?.remote;
-        (!is_remote(remote)).then(|| {
-            format!("has push.remote {remote:?}: write an absolute path, a file:// or ssh:// address, or user@host:path")
-        })
+        self.push.as_ref()?.problem()
     }
 
     fn hooked_wrong(&self) -> Option<String> {
@@ -301,6 +349,26 @@ mod tests {
             ..QueueSettings::default()
         };
         assert!(many.problem().unwrap().contains("more than 16 calendars"));
+    }
+
+    #[test]
+    fn a_key_is_a_reference_and_known_hosts_no_option_of_ssh() {
+        let push = |key: &str, hosts: &str| PushSettings {
+            key: Some(key.to_owned()),
+            known_hosts: Some(hosts.into()),
+            ..PushSettings::new("git@host:x")
+        };
+        assert_eq!(push("file:/etc/key", "/etc/known").problem(), None);
+        let said = push("-----BEGIN OPENSSH PRIVATE KEY-----", "/etc/known").problem();
+        let said = said.unwrap();
+        assert!(
+            said.contains("push.key") && !said.contains("BEGIN"),
+            "{said}"
+        );
+        for odd in ["known", "/a b", "/a'$(id)", "/%h"] {
+            let said = push("env:KEY", odd).problem().unwrap();
+            assert!(said.contains("push.known_hosts"), "{said}");
+        }
     }
 
     #[test]

@@ -5,11 +5,14 @@
 //! where it was. Git is told where to push by the configuration only, runs no hook and asks nobody for a password.
 
 use crate::app::App;
+use crate::config::PushSettings;
 use crate::error::ApiError;
 use agentwright_domain::ids::RunId;
 use agentwright_domain::run::Notice;
 use agentwright_store::{BuildFilter, OrgScope, Told};
 use std::collections::{HashMap, HashSet};
+use std::io::Write as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -29,6 +32,29 @@ const BUILDS_MAX: u32 = 200;
 const MARK: &str = "pushed";
 /// Characters of what git said that are told.
 const SAID_MAX: usize = 500;
+/// What git and ssh say, and what a person does about it; the first that fits counts.
+const KNOWN: [(&str, &str); 5] = [
+    (
+        "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "the remote shows another host key than known_hosts has: find out why before you change it there",
+    ),
+    (
+        "Host key verification failed",
+        "the remote's host key is not in known_hosts: add it, after comparing it with the remote's own",
+    ),
+    (
+        "Permission denied (publickey",
+        "the remote does not take the key: add its public half there, or name another one in [queue.push]",
+    ),
+    (
+        "error in libcrypto",
+        "the key cannot be used: it must be a private key without a passphrase",
+    ),
+    (
+        "[remote rejected]",
+        "the remote refuses the branch: its hooks or rights say why",
+    ),
+];
 
 /// A build that may have something to push.
 struct Waiting {
@@ -57,7 +83,7 @@ pub(crate) async fn run(app: App) {
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
-        if let Err(error) = round(&app, &push.remote, moved, &mut waiting).await {
+        if let Err(error) = round(&app, &push, moved, &mut waiting).await {
             tracing::warn!(?error, "cannot push builds");
         }
         tokio::select! {
@@ -93,7 +119,7 @@ fn fresh(scope: &OrgScope, label: String) -> Waiting {
 
 async fn round(
     app: &App,
-    remote: &str,
+    push: &PushSettings,
     moved: HashSet<RunId>,
     waiting: &mut HashMap<RunId, Waiting>,
 ) -> Result<(), ApiError> {
@@ -120,7 +146,8 @@ async fn round(
         let Some(one) = waiting.get_mut(&run) else {
             continue;
         };
-        match build(app, remote, &run, &one.label).await {
+        let remote = &push.remote;
+        match build(app, push, &run, &one.label).await {
             Ok(()) => _ = waiting.remove(&run),
             Err((head, said)) => {
                 one.failures += 1;
@@ -151,7 +178,13 @@ fn told(run: &RunId, label: &str, remote: &str, head: &str, said: &str) -> Told 
 }
 
 /// Pushes a build whose newest commit was not pushed; otherwise the commit and what git said.
-async fn build(app: &App, remote: &str, run: &RunId, label: &str) -> Result<(), (String, String)> {
+async fn build(
+    app: &App,
+    to: &PushSettings,
+    run: &RunId,
+    label: &str,
+) -> Result<(), (String, String)> {
+    let remote = &to.remote;
     let dir = app.layout().build(run);
     let head = std::fs::read_to_string(dir.join("repo/.git/refs/heads/main"));
     // No repository yet, or none any more.
@@ -165,7 +198,8 @@ async fn build(app: &App, remote: &str, run: &RunId, label: &str) -> Result<(), 
     }
     let branch = format!("{head}:refs/heads/builds/{label}/{run}");
     let failed = |said: String| (head.clone(), said);
-    push(&dir.join("repo"), remote, &branch)
+    let ssh = Ssh::new(app, to).await.map_err(failed)?;
+    push(&dir.join("repo"), remote, &branch, &ssh)
         .await
         .map_err(failed)?;
     std::fs::write(&mark, format!("{head} {remote}")).map_err(|error| failed(error.to_string()))
@@ -175,7 +209,7 @@ async fn build(app: &App, remote: &str, run: &RunId, label: &str) -> Result<(), 
     clippy::disallowed_methods,
     reason = "git, a trusted program of the machine, pushes where the configuration says"
 )]
-async fn push(repository: &Path, remote: &str, branch: &str) -> Result<(), String> {
+async fn push(repository: &Path, remote: &str, branch: &str, ssh: &Ssh) -> Result<(), String> {
     let mut command = tokio::process::Command::new("git");
     command
         .current_dir(repository)
@@ -185,10 +219,7 @@ async fn push(repository: &Path, remote: &str, branch: &str) -> Result<(), Strin
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_TERMINAL_PROMPT", "0")
-        .env(
-            "GIT_SSH_COMMAND",
-            "ssh -o BatchMode=yes -o ConnectTimeout=20",
-        )
+        .env("GIT_SSH_COMMAND", &ssh.command)
         .args(["-c", "safe.directory=*", "-c", "core.hooksPath=/dev/null"])
         .args([
             "-c",
@@ -218,7 +249,73 @@ async fn push(repository: &Path, remote: &str, branch: &str) -> Result<(), Strin
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said: Vec<&str> = said.split_whitespace().collect();
-    Err(said.join(" ").chars().take(SAID_MAX).collect())
+    Err(words(&String::from_utf8_lossy(&output.stderr)))
+}
+
+/// What went wrong, first what to do about it where that is known.
+fn words(said: &str) -> String {
+    let todo = KNOWN.iter().find(|(sign, _)| said.contains(sign));
+    let todo = todo.map_or(String::new(), |(_, todo)| format!("{todo}: "));
+    let said: Vec<&str> = said
+        .split_whitespace()
+        // The frame of ssh's warning.
+        .filter(|word| !word.starts_with("@@"))
+        .collect();
+    let said: String = said.join(" ").chars().take(SAID_MAX).collect();
+    format!("{todo}{said}")
+}
+
+/// How ssh is started for git: nobody is asked, and no host key is taken on trust.
+struct Ssh {
+    command: String,
+    /// The private key, in memory as long as this is.
+    _key: Option<OwnedFd>,
+}
+
+impl Ssh {
+    async fn new(app: &App, to: &PushSettings) -> Result<Self, String> {
+        let mut command =
+            "ssh -o BatchMode=yes -o ConnectTimeout=20 -o StrictHostKeyChecking=yes".to_owned();
+        if let Some(known) = &to.known_hosts {
+            // Plain characters only: the configuration was checked.
+            let known = known.display();
+            command += &format!(" -o UserKnownHostsFile={known} -o GlobalKnownHostsFile=/dev/null");
+        }
+        let mut key = None;
+        if let Some(reference) = &to.key {
+            let text = app.secret(reference).await;
+            let text = text.map_err(|why| format!("cannot read the key {reference}: {why}"))?;
+            let held = in_memory(&text).map_err(|error| format!("cannot hold the key: {error}"))?;
+            // Ssh closes what it inherits, so it opens ours.
+            let (process, descriptor) = (std::process::id(), held.as_raw_fd());
+            command += &format!(
+                " -o IdentitiesOnly=yes -o IdentityAgent=none -i /proc/{process}/fd/{descriptor}"
+            );
+            key = Some(held);
+        }
+        Ok(Self { command, _key: key })
+    }
+}
+
+/// A file that only we open, and that is nowhere on a disk.
+fn in_memory(key: &str) -> std::io::Result<OwnedFd> {
+    let file = rustix::fs::memfd_create("key", rustix::fs::MemfdFlags::CLOEXEC)?;
+    rustix::fs::fchmod(&file, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
+    let mut file = std::fs::File::from(file);
+    // A key without its last line break is none to ssh.
+    writeln!(file, "{}", key.trim_end())?;
+    Ok(file.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_git_says_is_one_line_and_begins_with_what_to_do() {
+        let changed = "@@@@@@@@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@@@@@@@@\nHost key verification failed.\n";
+        assert!(words(changed).starts_with("the remote shows another host key"));
+        assert!(!words(changed).contains("@@"));
+        assert_eq!(words("fatal:\n  no such\tplace\n"), "fatal: no such place");
+    }
 }

@@ -17,6 +17,7 @@ mod keyed;
 mod live;
 mod pages;
 mod phone;
+mod pushing;
 mod queue;
 mod real;
 mod requests;

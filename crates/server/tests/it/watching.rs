@@ -609,7 +609,7 @@ async fn a_repository_is_pushed_as_it_grows_and_a_remote_that_is_away_holds_noth
     let place = remote.display().to_string();
     let world = World::by(&clock, |config| {
         watched(config);
-        config.settings.queue.push = Some(PushSettings { remote: place });
+        config.settings.queue.push = Some(PushSettings::new(place));
     })
     .await;
     let held = world.create("hold the notes").await;
