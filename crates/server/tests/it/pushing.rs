@@ -33,8 +33,9 @@ impl Remote {
         }
         let at = |name: &str| dir.path().join(name).display().to_string();
         run("git", &["init", "--quiet", "--bare", &at("all.git")]);
-        let port = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = port.local_addr().unwrap().port();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
         let config = format!(
             "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nPidFile none\nUsePAM no\nStrictModes no\n\
              AuthorizedKeysFile {}\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n",
@@ -234,4 +235,11 @@ async fn a_push_that_is_refused_says_by_whom_and_what_to_do() {
     assert!(body.contains("the remote refuses the branch"), "{body}");
     assert!(body.contains("no builds here, please"), "{body}");
     assert_eq!(remote.branches(), "");
+}
+
+#[expect(clippy::print_stdout, reason = "what is missing is said")]
+fn say_skipped() {
+    println!(
+        "SKIPPED: {SSHD} is not installed, no push went over ssh; apt-get install openssh-server"
+    );
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails by panicking")]
 
+mod real;
+
 use agentwright_domain::secret::{Reference, VaultPath};
 use agentwright_testkit::FakeVault;
 use agentwright_vault::{Config, Fault, Secret, Vault};
