@@ -348,7 +348,10 @@ mod tests {
             "network": ["example.org:443"],
             "allow_private": ["10.0.0.7:5432"],
             "programs": ["psql"],
-            "secrets": [{ "variable": "TOKEN", "reference": "env:TOKEN" }],
+            "secrets": [
+                { "variable": "TOKEN", "reference": "env:TOKEN" },
+                { "variable": "ROLE", "reference": "file:/r", "as": "file" },
+            ],
         }))
         .unwrap();
         let text = plain(&permissions(&given));
@@ -360,6 +363,7 @@ mod tests {
             "10.0.0.7:5432 (private",
             "psql",
             "TOKEN from env:TOKEN",
+            "ROLE from file:/r, as the file /run/secrets/ROLE",
         ] {
             assert!(text.contains(part), "{part} not in\n{text}");
         }

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on panics; which real agents are missing is said"
 )]
 
+mod approle;
 mod approvals;
 mod author;
 mod changes;

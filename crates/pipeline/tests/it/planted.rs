@@ -195,55 +195,19 @@ fn holds(dir: &std::path::Path, what: &[u8]) -> bool {
     })
 }
 
-/// Logs in with a role of its own and reads one secret; standard library only.
-const ASKS_VAULT: &str = r#"
-import json, os, urllib.request
-vault = os.environ["VAULT_ADDR"]
-
-def ask(path, token=None, body=None):
-    headers = {"X-Vault-Token": token} if token else {}
-    data = json.dumps(body).encode() if body else None
-    request = urllib.request.Request(f"{vault}/v1/{path}", data, headers)
-    return json.load(urllib.request.urlopen(request, timeout=10))
-
-def read(name):
-    with open(os.environ[name]) as file:
-        return file.read().strip()
-
-login = {"role_id": read("VAULT_ROLE_ID_FILE"), "secret_id": read("VAULT_SECRET_ID_FILE")}
-token = ask("auth/approle/login", body=login)["auth"]["client_token"]
-secret = ask("secret/data/team/db", token)["data"]["data"]
-print("got", len(secret["password"]), login["secret_id"])
-"#;
-
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_with_a_role_of_its_own_asks_vault_itself() {
+async fn a_vault_that_is_not_declared_is_not_reached_with_whatever_role() {
     let vault = FakeVault::start().await;
-    vault.put("secret/team/db", json!({"password": "s3cret-of-the-team"}));
-    let host = vault.url().replace("http://", "");
-    let permissions = |hosts: Value| {
-        json!({"permissions": {
-        "allow_private": hosts, "environment": {"VAULT_ADDR": vault.url()},
-        "secrets": [
-            {"variable": "VAULT_ROLE_ID", "reference": "file:/etc/vault/role-id", "as": "file"},
-            {"variable": "VAULT_SECRET_ID", "reference": "file:/etc/vault/secret-id", "as": "file"},
-        ]}})
-    };
-    let world = planted(&permissions(json!([host])), ASKS_VAULT).await;
-    let (run, story, log) = ran(&world).await;
-    assert_eq!(run.status, RunStatus::Completed, "{story}\n{log}");
-    assert!(log.contains("got 18 [VAULT_SECRET_ID]"), "{log}");
-    assert_eq!(
-        vault.asked(),
-        ["POST auth/approle/login", "GET secret/data/team/db"]
-    );
-    world.end().await;
-
-    // Without the declared host there is no way to it.
-    let world = planted(&permissions(json!([])), ASKS_VAULT).await;
-    let (run, _, _) = ran(&world).await;
+    let more = json!({"permissions": {
+        "environment": {"VAULT_ADDR": vault.url()},
+        "secrets": [{"variable": "VAULT_ROLE_ID", "reference": "file:/etc/vault/role-id", "as": "file"}]}});
+    let script = "import os, urllib.request\nrole = open(os.environ['VAULT_ROLE_ID_FILE']).read()\n\
+        urllib.request.urlopen(os.environ['VAULT_ADDR'] + '/v1/auth/approle/login', role.encode(), timeout=10)\n";
+    let world = planted(&more, script).await;
+    let (run, _, log) = ran(&world).await;
     assert_eq!(run.status, RunStatus::Failed);
-    assert_eq!(vault.asked().len(), 2);
+    assert!(log.contains("urllib.error"), "{log}");
+    assert_eq!(vault.asked(), [""; 0]);
     world.end().await;
 }
 
