@@ -278,7 +278,7 @@ pub(crate) async fn start(load: &Load) -> Result<Value> {
     }
     let server = Server::start(load.store, load.dir.as_ref(), 0).await?;
     tokio::time::sleep(REST).await;
-    let idle_mb = server.resident_mb()?;
+    let (idle_mb, own_mb) = (server.resident_mb()?, server.own_mb()?);
     run(&server.client(), load.n, load.clients).await?;
     tokio::time::sleep(REST).await;
     let nothing = Bare::start("{}").await?;
@@ -287,7 +287,7 @@ pub(crate) async fn start(load: &Load) -> Result<Value> {
     Ok(json!({
         "bench": "start", "store": load.store.word(),
         "fresh_p50_ms": percentile(&fresh, 50), "existing_p50_ms": percentile(&existing, 50),
-        "bare_p50_ms": percentile(&bare, 50), "idle_mb": idle_mb, "builds": load.n,
+        "bare_p50_ms": percentile(&bare, 50), "idle_mb": idle_mb, "idle_own_mb": own_mb, "builds": load.n,
         "with_builds_mb": server.resident_mb()?, "bare_mb": bare_mb,
         "ratio": round(percentile(&existing, 50) / percentile(&bare, 50)),
         "slowest_ms": existing.last().copied().map(ms),

@@ -155,6 +155,11 @@ impl Server {
         resident_mb(self.process.id())
     }
 
+    /// Of it what is not a page of a file, the program's own among them, MB.
+    pub(crate) fn own_mb(&self) -> Result<f64> {
+        memory_mb(self.process.id(), "RssAnon:")
+    }
+
     /// The most memory that it has held, MB.
     pub(crate) fn rss_mb(&self) -> Result<f64> {
         memory_mb(self.process.id(), "VmHWM:")
