@@ -28,6 +28,8 @@ use tokio::time::Instant;
 
 /// The word on standard output when a detached daemon answers.
 pub(crate) const READY: &str = "ready";
+/// Open files that a daemon takes the right to: each connection is one, runs and the store have some.
+const OPEN_FILES: u64 = 65_536;
 /// What runs is given so long to finish; the rest is handed back and taken up at the next start.
 const GRACE: Duration = Duration::from_secs(2);
 /// After so long the process ends whatever is left.
@@ -119,6 +121,7 @@ fn be(config: Config, attachment: Attachment, opening: Opening<'_>) -> Result<()
         let _ = rustix::process::setsid();
     }
     let held = Held::take(&config.data_dir)?;
+    open_many_files();
     log::start(&config, attachment).map_err(DaemonError::io("write the log"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -127,6 +130,24 @@ fn be(config: Config, attachment: Attachment, opening: Opening<'_>) -> Result<()
     let ended = runtime.block_on(live(config, held, attachment, opening));
     runtime.shutdown_timeout(Duration::from_millis(200));
     ended
+}
+
+/// A terminal allows 1,024 open files, fewer than the connections that the doors let in; as many as the system lets
+/// us have are ours to take.
+fn open_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit
+        .maximum
+        .map_or(OPEN_FILES, |most| most.min(OPEN_FILES));
+    if limit.current.is_some_and(|now| now < most) {
+        let more = Rlimit {
+            current: Some(most),
+            maximum: limit.maximum,
+        };
+        // With fewer it works as well, until there are too many connections.
+        let _ = setrlimit(Resource::Nofile, more);
+    }
 }
 
 async fn live(

@@ -3,6 +3,7 @@
 use crate::home::{Home, alive, eventually, finished, kill};
 use serde_json::Value;
 use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 #[test]
 fn it_is_started_when_needed_and_stops_when_asked() {
@@ -21,6 +22,32 @@ fn it_is_started_when_needed_and_stops_when_asked() {
             .out
             .contains("no daemon runs")
     );
+}
+
+#[test]
+fn it_takes_the_right_to_as_many_open_files_as_it_may_have() {
+    let home = Home::new();
+    let ready = home.command(&[]);
+    let given = ready.get_envs();
+    let mut few = Command::new("sh");
+    few.args(["-c", "ulimit -S -n 256; exec \"$0\" list"])
+        .arg(env!("CARGO_BIN_EXE_agentwright"))
+        .envs(given.filter_map(|(key, value)| Some((key, value?))))
+        .current_dir(home.work())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let said = finished(few.spawn().expect("sh starts"), &["list"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let pid = home.daemon().expect("a daemon");
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("its limits");
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let mut words = line.expect("a limit").split_whitespace().skip(3);
+    let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
+    let (soft, hard) = (number().expect("a number"), number().unwrap_or(u64::MAX));
+    assert_eq!(soft, hard.min(65_536), "{limits}");
 }
 
 #[test]

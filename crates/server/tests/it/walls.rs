@@ -6,6 +6,7 @@ use agentwright_api::{Build, BuildStatus, CreateBuild};
 use agentwright_domain::build::ApprovalMode;
 use agentwright_domain::ids::Slug;
 use proptest::prelude::*;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -170,6 +171,10 @@ struct Heard {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_streams_of_two_organizations_hear_their_own_only() {
+    // Both ends of each are files of this process.
+    let files = getrlimit(Resource::Nofile);
+    let current = files.maximum;
+    setrlimit(Resource::Nofile, Rlimit { current, ..files }).unwrap();
     let tenants = Tenants::new().await;
     let (ready, mut opened) = tokio::sync::mpsc::channel(2 * STREAMS);
     let (mut streams, mut keys) = (JoinSet::new(), Vec::new());
