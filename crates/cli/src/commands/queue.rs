@@ -2,7 +2,7 @@
 
 use agentwright_api::{
     BeatMode, BeatRequest, QueueAdds, QueueChange, QueueImport, QueueItem, QueuePriority,
-    QueueProgress, ReportQuery,
+    QueueProgress, ReportQuery, code,
 };
 use agentwright_domain::ids::Slug;
 
@@ -14,6 +14,14 @@ use crate::output::{safe_line, table, zone};
 
 /// The largest file that is imported, in bytes; the daemon takes no larger request.
 const IMPORT_MAX: u64 = 1 << 20;
+
+/// What is not found here is an item, and no build.
+pub(super) fn of_items(fault: Fault) -> Fault {
+    match fault.code.as_str() {
+        code::NOT_FOUND => fault.hint("see what there is: agentwright queue list"),
+        _ => fault,
+    }
+}
 
 /// `queue`.
 pub(super) async fn queue(app: &App, command: QueueCommand) -> Result<Exit, Fault> {

@@ -15,6 +15,7 @@ mod help;
 mod home;
 mod kill;
 mod money;
+mod queue;
 mod sandbox;
 mod stories;
 mod terminal;
