@@ -342,3 +342,38 @@ async fn after_a_restart_a_build_goes_on_where_it_was() {
     assert_eq!(spec.count(), 1, "a recorded stage is not run again");
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_replay_is_compared_with_what_it_replays_and_each_difference_is_named() {
+    let world = World::new().await;
+    let client = &world.client;
+    // It fails the first two times.
+    let first = world.settled(&wish("stumble over the notes")).await.build;
+    assert_eq!(first.status(), BuildStatus::Failed);
+    let no_replay = client.replayed(first.id.as_str()).await;
+    assert_eq!(refusal(no_replay), (409, code::NOT_A_REPLAY.to_owned()));
+
+    let same = client.replay(first.id.as_str(), None).await.unwrap();
+    world.until_settled(same.id.as_str()).await;
+    let compared = client.replayed(same.id.as_str()).await.unwrap();
+    assert!(compared.identical, "{:?}", compared.differences);
+    assert_eq!((&compared.of, &compared.build), (&first.id, &same.id));
+    let spec = compared.same.iter().any(|line| line.starts_with("spec "));
+    assert!(spec, "{:?}", compared.same);
+
+    // A replay of a replay replays the first one.
+    let other = client.replay(same.id.as_str(), None).await.unwrap();
+    world.until_settled(other.id.as_str()).await;
+    let compared = client.replayed(other.id.as_str()).await.unwrap();
+    assert_eq!((compared.identical, &compared.of), (false, &first.id));
+    let told = compared.differences.join("\n");
+    for part in ["stages", "verify", "verdicts", "level 4"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+
+    let held = world.create("hold it").await;
+    world.script.holding().await;
+    let early = client.replay(held.id.as_str(), None).await;
+    assert_eq!(refusal(early), (409, code::NOT_ENDED.to_owned()));
+    world.end().await;
+}
