@@ -1,11 +1,13 @@
 //! One attempt: what ends it, and what its end means.
 
-use crate::bed::{Bed, cancel, done, scripted, settings};
+use crate::bed::{Bed, cancel, done, done_with, scripted, settings};
 use agentwright_domain::build::{FailureClass, Phase, WORK_MAX_MS};
 use agentwright_domain::execution::ExecutionOutcome;
-use agentwright_domain::run::{NewEvent, Run, RunState, RunStatus, Signal, Usage};
+use agentwright_domain::run::{
+    Expected, NewEvent, Record, Run, RunState, RunStatus, Signal, Usage,
+};
 use agentwright_engine::{Settings, SignalError};
-use agentwright_testkit::{DEADLINE, Empty, build_run};
+use agentwright_testkit::{DEADLINE, Empty, build_run, slug};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -149,6 +151,35 @@ async fn an_answer_that_does_not_fit_is_a_fault_of_ours() {
     let id = bed.submit("odd").await;
     let run = bed.ended(&id).await;
     assert_eq!(failure(&run).0, FailureClass::Fault);
+    engine.stop(DEADLINE).await;
+}
+
+#[tokio::test]
+async fn a_stage_whose_outcome_expects_what_is_no_longer_so_is_done_again() {
+    let bed = Bed::new().await;
+    let tries = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&tries);
+    let engine = bed.engine(
+        scripted(move |run, _| {
+            let expected = Expected {
+                name: slug("backup"),
+                deployed: true,
+            };
+            let records = match counted.fetch_add(1, Ordering::SeqCst) {
+                0 => vec![Record::Expects(expected)],
+                _ => Vec::new(),
+            };
+            async move { done_with(&run, records) }
+        }),
+        settings(),
+    );
+    let id = bed.submit("changes").await;
+    assert_eq!(bed.ended(&id).await.status, RunStatus::Completed);
+    let stages = bed.store.stages(&bed.scope, &id).await.unwrap();
+    let first: Vec<_> = stages.iter().take(2).map(|it| it.status.as_str()).collect();
+    assert_eq!(first, ["retried", "done"]);
+    let why = &stages[0].summary;
+    assert!(why.contains("backup was removed meanwhile"), "{why}");
     engine.stop(DEADLINE).await;
 }
 

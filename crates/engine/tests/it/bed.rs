@@ -2,7 +2,7 @@
 
 use agentwright_domain::build::StageOutcome;
 use agentwright_domain::ids::RunId;
-use agentwright_domain::run::{Run, RunKind, RunState, RunStatus, Signal};
+use agentwright_domain::run::{Record, Run, RunKind, RunState, RunStatus, Signal};
 use agentwright_engine::{Engine, Executor, Handle, Settings};
 use agentwright_store::{Location, Options, OrgScope, Store};
 use agentwright_testkit::{TestClock, build_run, eventually, temp_dir};
@@ -37,6 +37,11 @@ pub(crate) fn scripted<W: Future<Output = Signal> + Send + 'static>(
 }
 
 pub(crate) fn done(run: &Run) -> Signal {
+    done_with(run, Vec::new())
+}
+
+/// Done, with rows or conditions.
+pub(crate) fn done_with(run: &Run, records: Vec<Record>) -> Signal {
     let RunState::Build(state) = &run.state else {
         panic!("no build")
     };
@@ -44,7 +49,7 @@ pub(crate) fn done(run: &Run) -> Signal {
         outcome: Box::new(StageOutcome::Done {
             summary: "done".to_owned(),
             facts: Box::new(state.facts.clone()),
-            records: Vec::new(),
+            records,
         }),
     }
 }
