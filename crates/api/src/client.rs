@@ -40,6 +40,8 @@ use std::time::Duration;
 pub const REPLY_MAX_BYTES: usize = 256 << 20;
 /// How long an answer may take where no wait was asked for.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a copy of the database may take.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// What a long poll may take beyond its own time.
 const WAIT_SLACK: Duration = Duration::from_secs(15);
 
@@ -424,7 +426,11 @@ impl Client {
             ask.headers.push((IDEMPOTENCY_HEADER, key.to_owned()));
         }
         ask.body = body.into();
-        self.json(ask, REPLY_TIMEOUT).await
+        let limit = match path {
+            "/snapshots" => SNAPSHOT_TIMEOUT,
+            _ => REPLY_TIMEOUT,
+        };
+        self.json(ask, limit).await
     }
 
     async fn json<T: DeserializeOwned>(&self, ask: Ask, limit: Duration) -> Result<T, ClientError> {

@@ -76,7 +76,9 @@ impl Engine {
     ) -> Self {
         let shared = Arc::new(Shared::new(store, clock, executors, settings));
         dispatch::start(&shared);
-        outbox::start(&shared);
+        if shared.settings.tells {
+            outbox::start(&shared);
+        }
         Self { shared }
     }
 

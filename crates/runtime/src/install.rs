@@ -235,7 +235,7 @@ fn run_script(spec: &Spec) -> String {
         .secrets
         .iter()
         .partition(|secret| secret.form == SecretForm::File);
-    for secret in variables {
+    for secret in &variables {
         let (variable, value) = (&secret.variable, shell_value(secret));
         lines.push(format!("{variable}=\"{value}\"; export {variable}"));
     }
@@ -257,13 +257,23 @@ fn run_script(spec: &Spec) -> String {
             folder.name
         ));
     }
+    let set: Vec<String> = variables.iter().map(|secret| secret.is_set_as()).collect();
     for (i, secret) in files.iter().enumerate() {
         let path = secret.file().unwrap_or_default();
+        let (descriptor, pointer) = (FIRST_DESCRIPTOR + i, secret.is_set_as());
         bwrap.push(format!(
-            "  --perms 0400 --file {} {path} --setenv {} {path}",
-            FIRST_DESCRIPTOR + i,
-            secret.is_set_as()
+            "  --perms 0400 --file {descriptor} {path} --setenv {pointer} {path}"
         ));
+        // Whoever starts it has it in a variable; inside it is a file only.
+        let source = match secret.reference.split_once(':') {
+            Some(("file", _)) => continue,
+            Some(("env", name)) => name,
+            Some(_) | None => &secret.variable,
+        };
+        let meant = spec.permissions.environment.contains_key(source);
+        if !meant && !set.iter().any(|name| name == source) {
+            bwrap.push(format!("  --unsetenv {source}"));
+        }
     }
     let command: Vec<String> = spec.command.iter().map(|word| shell_quote(word)).collect();
     bwrap.push(format!(
@@ -294,19 +304,24 @@ fn open_secrets(files: &[&SecretPermission]) -> Vec<String> {
         return Vec::new();
     }
     let mut lines = vec![
-        "umask 077".to_owned(),
+        "newline='\n'".to_owned(),
+        "mask=$(umask); umask 077".to_owned(),
         "secrets=$(mktemp -d \"${XDG_RUNTIME_DIR:-/dev/shm}/secrets.XXXXXX\")".to_owned(),
         "trap 'rm -rf \"$secrets\"' EXIT".to_owned(),
     ];
     for (i, secret) in files.iter().enumerate() {
         let value = shell_value(secret);
         let (name, descriptor) = (&secret.variable, FIRST_DESCRIPTOR + i);
+        // On a line of its own, for a command that fails inside of another one's argument stops nothing. A text of
+        // several lines ends with one, as it does where agentwright hands it in.
+        lines.push(format!("value=\"{value}\""));
+        lines.push("case $value in *\"$newline\"*) value=$value$newline ;; esac".to_owned());
         lines.push(format!(
-            "printf %s \"{value}\" >\"$secrets/{name}\"; exec {descriptor}<\"$secrets/{name}\""
+            "printf %s \"$value\" >\"$secrets/{name}\"; exec {descriptor}<\"$secrets/{name}\""
         ));
     }
     // The open descriptors keep what is in them.
-    lines.push("rm -rf \"$secrets\"; trap - EXIT".to_owned());
+    lines.push("rm -rf \"$secrets\"; trap - EXIT; unset value; umask \"$mask\"".to_owned());
     lines
 }
 
@@ -484,7 +499,8 @@ mod tests {
         fs::write(out.path().join("b"), "of a file\n").unwrap();
         fs::write(
             repo.path().join("main.sh"),
-            "for f in \"$ONE_FILE\" \"$TWO_FILE\"; do echo \"$(cat \"$f\")\"; done; ls /run/secrets; cat\n",
+            "for f in \"$ONE_FILE\" \"$TWO_FILE\"; do echo \"$(cat \"$f\")\"; done; ls /run/secrets; cat\n\
+             echo \"${ONE-none} $(umask) $(wc -c <\"$ONE_FILE\")\"\n",
         )
         .unwrap();
         let mut spec = spec(&json!({"type": "manual"}), out.path());
@@ -503,14 +519,30 @@ mod tests {
             command.stdin(std::process::Stdio::null());
             command.output().unwrap()
         };
+        #[expect(clippy::disallowed_methods, reason = "what it is outside")]
+        let mask = std::process::Command::new("sh")
+            .args(["-c", "umask"])
+            .output();
+        let mask = String::from_utf8(mask.unwrap().stdout).unwrap();
+        let mask = mask.trim();
         let done = run(Some("with \"quotes\" $HOME `id`"));
         assert!(done.status.success(), "{done:?}");
         assert_eq!(
             String::from_utf8_lossy(&done.stdout),
-            "with \"quotes\" $HOME `id`\nof a file\nONE\nTWO\n"
+            format!("with \"quotes\" $HOME `id`\nof a file\nONE\nTWO\nnone {mask} 24\n")
         );
+        // What has lines ends with one, as programs want their keys.
+        let lines = run(Some("-----BEGIN\nEND"));
+        let said = String::from_utf8_lossy(&lines.stdout).into_owned();
+        assert!(said.ends_with(&format!("none {mask} 15\n")), "{said}");
         let refused = run(None);
         assert!(String::from_utf8_lossy(&refused.stderr).contains("set ONE first"));
+        fs::remove_file(out.path().join("b")).unwrap();
+        let missing = run(Some("x"));
+        assert!(
+            !missing.status.success() && missing.stdout.is_empty(),
+            "{missing:?}"
+        );
         assert_eq!(fs::read_dir(&memory).unwrap().count(), 0);
     }
 

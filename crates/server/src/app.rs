@@ -189,7 +189,10 @@ impl App {
             );
             channels.clear();
         }
-        let settings = engine_settings(&config, channels);
+        let settings = agentwright_engine::Settings {
+            tells: !fenced,
+            ..engine_settings(&config, channels)
+        };
         let engine = Engine::start(store.clone(), clock.clone(), executors, settings);
         runtime.attach(engine.clone());
         let app = Self {
@@ -226,13 +229,13 @@ impl App {
 
     /// What goes on by itself, until the app stops.
     fn begin(&self, supervised: bool) {
-        self.tasks().spawn(crate::removal::sweep(self.clone()));
         if supervised {
             let (runtime, stop) = (self.runtime().clone(), self.stopping().clone());
             self.tasks()
                 .spawn(async move { runtime.supervise(stop).await });
         }
         if !self.inner.fenced {
+            self.tasks().spawn(crate::removal::sweep(self.clone()));
             self.tasks().spawn(heart::run(self.clone()));
             self.tasks().spawn(table::run(self.clone()));
             self.tasks().spawn(crate::queue::watch::run(self.clone()));
@@ -455,6 +458,7 @@ impl App {
 }
 
 async fn open(config: &Config, time: StoreTime) -> Result<Store, OpenError> {
+    crate::backup::restored_there(&config.data_dir, &config.settings.store)?;
     let location = match config.settings.store.as_str() {
         "sqlite" => Location::Sqlite(config.data_dir.join("agentwright.db")),
         url => Location::Postgres(url.to_owned()),

@@ -20,6 +20,8 @@ use tar::{Archive, Builder, EntryType, Header};
 
 /// While this file is in the data directory nothing is worked, fired or told.
 pub const FENCE: &str = "restored.fence";
+/// How the line of the fence begins that says which database was filled.
+const STORE: &str = "store: ";
 /// The first entry of every backup.
 const MANIFEST: &str = "backup.json";
 /// The form of the archive.
@@ -207,6 +209,8 @@ fn append<W: Write>(tar: &mut Builder<W>, from: &Path, name: &Path) -> io::Resul
 /// # Errors
 /// [`BackupError`]; directory and database are as they were.
 pub async fn restore(file: &Path, data: &Path, store: &str) -> Result<Manifest, BackupError> {
+    // Without a slash at the end, which would lead into it.
+    let data: &Path = &data.components().collect::<PathBuf>();
     let empty = std::fs::read_dir(data).map_or(!data.exists(), |mut all| all.next().is_none());
     if !empty {
         return Err(BackupError::NotEmpty(data.to_owned()));
@@ -240,8 +244,6 @@ async fn restored(
         file: file.to_owned(),
         why,
     };
-    let place = format!("put the backup in its place, {}", data.display());
-    fence(beside).map_err(io(place.clone()))?;
     match (manifest.store, store) {
         (StoreKind::Sqlite, "sqlite") => {}
         (StoreKind::Sqlite, _) => return Err(wrong("its tables are SQLite's (--store sqlite)")),
@@ -250,25 +252,64 @@ async fn restored(
                 "its tables were in PostgreSQL; name an empty database (--store postgres://…)",
             ));
         }
-        (StoreKind::Postgres, url) => {
-            let tables = beside.join(TABLES);
-            agentwright_store::load_postgres(url, &tables).await?;
-            std::fs::remove_file(&tables).map_err(io(place.clone()))?;
-        }
+        (StoreKind::Postgres, _) => {}
     }
+    let place = format!("put the backup in its place, {}", data.display());
+    fence(beside, &named(store)?).map_err(io(place.clone()))?;
+    let was_there = data.exists();
     match std::fs::remove_dir(data) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => std::fs::rename(beside, data),
     }
     .map_err(io(place))?;
+    // Last, for it is what cannot be taken back.
+    let tables = data.join(TABLES);
+    if manifest.store == StoreKind::Postgres
+        && let Err(error) = agentwright_store::load_postgres(store, &tables).await
+    {
+        let _ = std::fs::rename(data, beside);
+        if was_there {
+            let _ = std::fs::create_dir(data);
+        }
+        return Err(error.into());
+    }
+    let _ = std::fs::remove_file(&tables);
     Ok(manifest)
 }
 
-fn fence(dir: &Path) -> io::Result<()> {
+/// A store as a fence remembers it: without a password.
+fn named(store: &str) -> Result<String, OpenError> {
+    match store {
+        "sqlite" => Ok(store.to_owned()),
+        url => agentwright_store::postgres_place(url),
+    }
+}
+
+/// Refuses a restored directory whose configuration names another database than the one that was filled: its
+/// own old one perhaps, which another instance works on.
+///
+/// # Errors
+/// [`OpenError::Elsewhere`].
+pub fn restored_there(data: &Path, store: &str) -> Result<(), OpenError> {
+    let Ok(text) = std::fs::read_to_string(data.join(FENCE)) else {
+        return Ok(());
+    };
+    let Some(restored) = text.lines().find_map(|line| line.strip_prefix(STORE)) else {
+        return Ok(());
+    };
+    let place = named(store)?;
+    if place == restored {
+        return Ok(());
+    }
+    let restored = restored.to_owned();
+    Err(OpenError::Elsewhere { place, restored })
+}
+
+fn fence(dir: &Path, store: &str) -> io::Result<()> {
     let mut file = File::create(dir.join(FENCE))?;
     writeln!(
         file,
-        "Restored from a backup. agentwright restore --confirm takes this away."
+        "Restored from a backup. agentwright restore --confirm takes this away.\n{STORE}{store}"
     )?;
     file.sync_all()
 }

@@ -26,6 +26,8 @@ use tower_http::compression::CompressionLayer;
 
 /// How long one request may take to be answered; a long poll is shorter.
 const REQUEST_MAX: Duration = Duration::from_secs(100);
+/// How long a copy of the database may take.
+const SNAPSHOT_MAX: Duration = Duration::from_secs(3_600);
 /// The longest id that a caller may give, in bytes.
 const REQUEST_ID_MAX: usize = 64;
 /// Carries the id under which the log knows a request.
@@ -170,7 +172,12 @@ async fn watched(State(app): State<App>, mut request: Request, next: Next) -> Re
     let (method, path) = (request.method().clone(), loggable(request.uri().path()));
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or("none", MatchedPath::as_str).to_owned();
-    let answered = tokio::time::timeout(REQUEST_MAX, next.run(request)).await;
+    let most = if route.ends_with("/snapshots") {
+        SNAPSHOT_MAX
+    } else {
+        REQUEST_MAX
+    };
+    let answered = tokio::time::timeout(most, next.run(request)).await;
     let mut response = answered.unwrap_or_else(|_| {
         tracing::error!(request = id, %method, path, "no answer within the time limit");
         ApiError::Unavailable(code::BUSY, "this took too long: try again".into()).into_response()

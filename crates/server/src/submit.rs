@@ -213,7 +213,11 @@ pub(crate) async fn build(
     if wish.state.policy.advance.is_some() {
         who.require(Role::Approver)?;
     }
-    if let Some(full) = around::disk_full(app) {
+    let id = RunId::new(known_or_new(app, who, key, &wish).await?);
+    // What was accepted before is answered with what it became, however full the disk is.
+    if let Some(full) = around::disk_full(app)
+        && app.store().run(&who.scope, &id).await?.is_none()
+    {
         return Err(ApiError::Unavailable(
             code::STORE_FULL,
             format!(
@@ -221,7 +225,6 @@ pub(crate) async fn build(
             ),
         ));
     }
-    let id = RunId::new(known_or_new(app, who, key, &wish).await?);
     submitted(app, who, id, wish).await
 }
 

@@ -59,6 +59,18 @@ async fn rows(conn: &mut PgConnection, place: &str, to: &Path) -> Result<(), Ope
         .await
         .map_err(full)?;
     let mut file = BufWriter::new(file);
+    // Another process may have brought the tables up to a newer version under us.
+    let found: i64 = sqlx::query_scalar("SELECT max(version) FROM agentwright._sqlx_migrations")
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(of)?;
+    if found != NEWEST {
+        return Err(OpenError::Newer {
+            place: place.to_owned(),
+            found,
+            known: NEWEST,
+        });
+    }
     let mut line = format!("{HEAD}{NEWEST}\n");
     let mut count = 0_u64;
     for table in ordered(conn).await.map_err(of)? {
@@ -106,6 +118,15 @@ fn place_of(options: &PgConnectOptions) -> String {
         options.get_host(),
         options.get_database().unwrap_or_default()
     )
+}
+
+/// What a PostgreSQL address is called without its user and password; the same for two addresses of one database on one
+/// host.
+///
+/// # Errors
+/// [`OpenError::Unreachable`] for what is no address.
+pub fn postgres_place(url: &str) -> Result<String, OpenError> {
+    postgres(url).map(|found| found.place)
 }
 
 /// Fills an empty database with what [`write`] wrote, whole or not at all. Leases of the processes that worked there

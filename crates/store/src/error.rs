@@ -79,6 +79,16 @@ pub enum OpenError {
         /// The database.
         place: String,
     },
+    /// A restored data directory belongs to another database.
+    #[error(
+        "this data directory was restored for {restored}, and the configuration names {place}: write store = … of the restored one into config.toml"
+    )]
+    Elsewhere {
+        /// The database of the configuration.
+        place: String,
+        /// The one that was filled.
+        restored: String,
+    },
     /// It cannot be written.
     #[error("{place} cannot be written ({detail}): check owner, mode and mount")]
     ReadOnly {

@@ -41,7 +41,7 @@ pub use audit::{AUDIT_PAGE_MAX, Actor, Audit, AuditRow, AuditVerdict, BrokenRow,
 pub use backlogs::{BacklogSource, KnownRow, SOURCES_MAX};
 pub use db::Statement;
 pub use decision_tokens::DecisionToken;
-pub use dump::load_postgres;
+pub use dump::{load_postgres, postgres_place};
 pub use error::{CommitError, Error, OpenError, SubmitError};
 pub use figures::{EndedRow, Order, Search};
 pub use group::{Claim, Commit, Committed, KindLimit, Report, Submitted, Writer};

@@ -56,10 +56,9 @@ pub(super) async fn restore(app: &App, args: Restore) -> Result<Exit, Fault> {
         data.display(),
         moment(manifest.made_at.as_ms())
     ));
-    // The restored configuration may name the database that the backup was made of.
-    if config(Flags::default())?.settings.store != store {
+    if store != "sqlite" {
         app.out.note(format!(
-            "note: {} names another database: write the new one there (store = …) before you start it",
+            "note: write the new database into {} (store = …): the backup's own may stand there, and is refused",
             data.join("config.toml").display()
         ));
     }
@@ -79,6 +78,11 @@ async fn confirm(app: &App) -> Result<Exit, Fault> {
             data.display()
         )));
     }
+    let store = Config::load(data, Flags::default())
+        .map_err(|error| Fault::failed(error.to_string()))?
+        .settings
+        .store;
+    backup::restored_there(data, &store).map_err(|error| Fault::failed(error.to_string()))?;
     // A daemon that came up behind the fence stays behind it.
     daemon::end(app).await?;
     backup::confirm(data).map_err(|error| failed(&error))?;

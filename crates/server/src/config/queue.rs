@@ -126,13 +126,13 @@ impl PushSettings {
                 "has a push.key that cannot be meant: it {NotAReference}"
             ));
         }
-        // It stands in an option of ssh.
+        // It stands in a command that git gives to a shell.
         let plain = |path: &PathBuf| {
             let text = path.to_string_lossy();
             path.is_absolute()
-                && !text.contains(|c: char| {
-                    c.is_whitespace() || c.is_control() || "'\"\\%$~".contains(c)
-                })
+                && text
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
         };
         if !self.known_hosts.as_ref().is_none_or(plain) {
             return Some(

@@ -252,7 +252,8 @@ async fn organization(
         scope: OrgScope::authenticated(made.id),
         ..who.clone()
     };
-    let admin = format!("admin of {}", made.name);
+    // Of the id, which is short: a name of a person has a length.
+    let admin = format!("admin of {}", there.scope.organization().as_str());
     let mut once = invitation(app, &there, trail, &admin, Role::Admin).await?;
     once.title = format!("The first login to {}", made.name);
     Ok(once)

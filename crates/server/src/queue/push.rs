@@ -284,12 +284,17 @@ impl Ssh {
         let mut key = None;
         if let Some(reference) = &to.key {
             let text = app.secret(reference).await;
-            let text = text.map_err(|why| format!("cannot read the key {reference}: {why}"))?;
+            // The reference is the operator's; the notice goes to the organization of the build.
+            let text = text.map_err(|why| {
+                tracing::warn!(reference, why, "the key of pushes cannot be read");
+                "the key of pushes cannot be read: whoever runs the server finds why in its log"
+                    .to_owned()
+            })?;
             let held = in_memory(&text).map_err(|error| format!("cannot hold the key: {error}"))?;
             // Ssh closes what it inherits, so it opens ours.
             let (process, descriptor) = (std::process::id(), held.as_raw_fd());
             command += &format!(
-                " -o IdentitiesOnly=yes -o IdentityAgent=none -i /proc/{process}/fd/{descriptor}"
+                " -F none -o IdentitiesOnly=yes -o IdentityAgent=none -i /proc/{process}/fd/{descriptor}"
             );
             key = Some(held);
         }

@@ -57,6 +57,17 @@ pub(crate) async fn events(
     live::everything(&app, &who, after)
 }
 
+/// A copy that is not whole yet: taken away when it fails, and when nobody waits for it any more.
+struct Part(Option<std::path::PathBuf>);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.take() {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
 /// A copy of the database for a backup; the rest of the data directory is files.
 pub(crate) async fn snapshot(
     State(app): State<App>,
@@ -66,10 +77,9 @@ pub(crate) async fn snapshot(
     let name = format!("{}{}", crate::backup::SNAPSHOT, app.store().new_id());
     let path = app.config().data_dir.join(name);
     let made_at = Time::from_ms(app.now_ms());
-    if let Err(error) = app.store().snapshot(&path).await {
-        let _ = tokio::fs::remove_file(&path).await;
-        return Err(error.into());
-    }
+    let mut part = Part(Some(path.clone()));
+    app.store().snapshot(&path).await?;
+    part.0 = None;
     let store = match app.store().shared() {
         true => StoreKind::Postgres,
         false => StoreKind::Sqlite,

@@ -196,6 +196,12 @@ async fn restored(store: &str, into: &str) {
         }
     }
     backup::restore(&file, &to, into).await.unwrap();
+    // The backup's own database is another instance's to work on.
+    if store != into {
+        let elsewhere = backup::restored_there(&to, store).unwrap_err();
+        assert!(elsewhere.to_string().contains("config.toml"), "{elsewhere}");
+    }
+    backup::restored_there(&to, into).unwrap();
     let there = |config: &mut Config| {
         on(into)(config);
         config.data_dir.clone_from(&to);
