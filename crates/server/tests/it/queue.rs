@@ -454,7 +454,14 @@ async fn what_is_written_about_builds_is_written_again_only_when_it_changed() {
         use std::os::unix::fs::MetadataExt as _;
         dir.path().join(name).metadata().map(|it| it.ino()).ok()
     };
-    let written = names.map(inode);
+    // What the first looks say of it is still on its way.
+    let mut before = names.map(inode);
+    let written = eventually("they come to rest", async || {
+        world.settled(&wish("rest")).await;
+        let now = names.map(inode);
+        (std::mem::replace(&mut before, now) == now).then_some(now)
+    })
+    .await;
     // Builds that are none of the queue's say nothing there, however much they commit. That it was looked at shows a
     // file that somebody deleted: it alone comes back.
     std::fs::remove_file(dir.path().join("progress.html")).unwrap();
