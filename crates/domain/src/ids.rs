@@ -103,6 +103,13 @@ impl Slug {
         (!slug.is_empty()).then(|| Self(slug.to_owned()))
     }
 
+    /// The name with a number behind it, shortened where both have no room.
+    pub fn numbered(&self, number: usize) -> Self {
+        let ending = format!("-{number}");
+        let short: String = self.0.chars().take(SLUG_MAX - ending.len()).collect();
+        Self(format!("{}{ending}", short.trim_end_matches('-')))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -76,9 +76,7 @@ impl Engine {
     ) -> Self {
         let shared = Arc::new(Shared::new(store, clock, executors, settings));
         dispatch::start(&shared);
-        if shared.settings.tells {
-            outbox::start(&shared);
-        }
+        outbox::start(&shared);
         Self { shared }
     }
 

@@ -28,8 +28,6 @@ pub struct Settings {
     pub wind_down: Duration,
     /// Where notices go.
     pub channels: Vec<Arc<dyn Channel>>,
-    /// Whether notices are told at all; where they are not they wait.
-    pub tells: bool,
 }
 
 impl Default for Settings {
@@ -43,7 +41,6 @@ impl Default for Settings {
             poll: Duration::from_secs(1),
             wind_down: Duration::from_secs(10),
             channels: Vec::new(),
-            tells: true,
         }
     }
 }

@@ -33,8 +33,7 @@ pub fn free_name(base: &Slug, taken: &[String]) -> Option<Slug> {
     if free(base) {
         return Some(base.clone());
     }
-    let mut numbered = (2..10_000).filter_map(|n| Slug::parse(&format!("{base}-{n}")).ok());
-    numbered.find(free)
+    (2..10_000).map(|n| base.numbered(n)).find(free)
 }
 
 /// What would be built.

@@ -307,7 +307,7 @@ fn open_secrets(files: &[&SecretPermission]) -> Vec<String> {
         "newline='\n'".to_owned(),
         "mask=$(umask); umask 077".to_owned(),
         "secrets=$(mktemp -d \"${XDG_RUNTIME_DIR:-/dev/shm}/secrets.XXXXXX\")".to_owned(),
-        "trap 'rm -rf \"$secrets\"' EXIT".to_owned(),
+        "trap 'rm -rf \"$secrets\"' EXIT; trap 'exit 130' HUP INT TERM".to_owned(),
     ];
     for (i, secret) in files.iter().enumerate() {
         let value = shell_value(secret);
@@ -321,7 +321,9 @@ fn open_secrets(files: &[&SecretPermission]) -> Vec<String> {
         ));
     }
     // The open descriptors keep what is in them.
-    lines.push("rm -rf \"$secrets\"; trap - EXIT; unset value; umask \"$mask\"".to_owned());
+    lines.push(
+        "rm -rf \"$secrets\"; trap - EXIT HUP INT TERM; unset value; umask \"$mask\"".to_owned(),
+    );
     lines
 }
 

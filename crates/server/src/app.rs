@@ -187,12 +187,10 @@ impl App {
             tracing::warn!(
                 "restored from a backup: nothing is worked until agentwright restore --confirm"
             );
+            // What waited is settled as told to nobody: it was, or will be, told by the instance before.
             channels.clear();
         }
-        let settings = agentwright_engine::Settings {
-            tells: !fenced,
-            ..engine_settings(&config, channels)
-        };
+        let settings = engine_settings(&config, channels);
         let engine = Engine::start(store.clone(), clock.clone(), executors, settings);
         runtime.attach(engine.clone());
         let app = Self {

@@ -286,10 +286,11 @@ fn named(store: &str) -> Result<String, OpenError> {
 }
 
 /// Refuses a restored directory whose configuration names another database than the one that was filled: its
-/// own old one perhaps, which another instance works on.
+/// own old one perhaps, which another instance works on. And one whose restore was cut short before the tables were in
+/// their database.
 ///
 /// # Errors
-/// [`OpenError::Elsewhere`].
+/// [`OpenError::Elsewhere`], [`OpenError::Corrupt`].
 pub fn restored_there(data: &Path, store: &str) -> Result<(), OpenError> {
     let Ok(text) = std::fs::read_to_string(data.join(FENCE)) else {
         return Ok(());
@@ -297,6 +298,12 @@ pub fn restored_there(data: &Path, store: &str) -> Result<(), OpenError> {
     let Some(restored) = text.lines().find_map(|line| line.strip_prefix(STORE)) else {
         return Ok(());
     };
+    if data.join(TABLES).exists() {
+        return Err(OpenError::Corrupt {
+            place: data.display().to_string(),
+            detail: "its restore was cut short: remove it, drop the schema agentwright of the new database where there is one, and restore again".to_owned(),
+        });
+    }
     let place = named(store)?;
     if place == restored {
         return Ok(());
@@ -451,6 +458,10 @@ mod tests {
         let again = restore(&file, &to, "sqlite").await;
         assert!(matches!(again, Err(BackupError::NotEmpty(_))));
         assert!(to.join(FENCE).exists());
+        restored_there(&to, "sqlite").unwrap();
+        std::fs::write(to.join(TABLES), "half").unwrap();
+        let short = restored_there(&to, "sqlite").unwrap_err().to_string();
+        assert!(short.contains("cut short"), "{short}");
         assert!(confirm(&to).unwrap() && !confirm(&to).unwrap());
     }
 

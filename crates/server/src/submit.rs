@@ -288,7 +288,7 @@ async fn submitted(app: &App, who: &Who, id: RunId, wish: Wish) -> Result<Build,
             },
             (Err(SubmitError::LabelTaken { .. }), Label::Made(base)) if tries < LABEL_TRIES => {
                 tries += 1;
-                label = numbered(base, tries + 1);
+                label = base.numbered(tries + 1);
             }
             (Err(error), _) => return Err(error.into()),
         }
@@ -411,13 +411,4 @@ async fn made_up(app: &App, who: &Who, request: &CreateBuild) -> Slug {
     name.or_else(words)
         .or_else(|| Slug::from_words(LABEL_FALLBACK))
         .unwrap_or_else(|| unreachable!("the fallback is a slug"))
-}
-
-/// The label with a number behind it.
-fn numbered(base: &Slug, number: usize) -> Slug {
-    let ending = format!("-{number}");
-    let room = agentwright_domain::ids::SLUG_MAX - ending.len();
-    let short: String = base.as_str().chars().take(room).collect();
-    Slug::from_words(&format!("{}{ending}", short.trim_end_matches('-')))
-        .unwrap_or_else(|| base.clone())
 }

@@ -8,7 +8,7 @@
 use crate::db::Conn;
 use crate::error::OpenError;
 use crate::migrate::{Dialect, NEWEST};
-use crate::open::{CONNECT_TIMEOUT, Postgres, of_io, of_sqlx, postgres};
+use crate::open::{CONNECT_TIMEOUT, Postgres, of_io, of_sqlx, place_of, postgres};
 use crate::tenancy;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
@@ -112,21 +112,19 @@ fn quoted(table: &str) -> String {
     format!("agentwright.\"{}\"", table.replace('"', "\"\""))
 }
 
-fn place_of(options: &PgConnectOptions) -> String {
-    format!(
-        "postgres://{}/{}",
-        options.get_host(),
-        options.get_database().unwrap_or_default()
-    )
-}
-
-/// What a PostgreSQL address is called without its user and password; the same for two addresses of one database on one
-/// host.
+/// What tells one PostgreSQL database from another, without user and password: host or socket, port and name.
 ///
 /// # Errors
 /// [`OpenError::Unreachable`] for what is no address.
 pub fn postgres_place(url: &str) -> Result<String, OpenError> {
-    postgres(url).map(|found| found.place)
+    let Postgres { options, .. } = postgres(url)?;
+    let socket = options.get_socket().map(|path| path.display().to_string());
+    let host = socket.unwrap_or_else(|| options.get_host().to_owned());
+    let (port, name) = (options.get_port(), options.get_database());
+    Ok(format!(
+        "postgres://{host}:{port}/{}",
+        name.unwrap_or_default()
+    ))
 }
 
 /// Fills an empty database with what [`write`] wrote, whole or not at all. Leases of the processes that worked there

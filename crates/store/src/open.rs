@@ -391,16 +391,21 @@ pub(crate) struct Postgres {
     pub(crate) place: String,
 }
 
+/// What a database is called in errors: without user and password.
+pub(crate) fn place_of(options: &PgConnectOptions) -> String {
+    format!(
+        "postgres://{}/{}",
+        options.get_host(),
+        options.get_database().unwrap_or_default()
+    )
+}
+
 pub(crate) fn postgres(url: &str) -> Result<Postgres, OpenError> {
     let options = PgConnectOptions::from_str(url).map_err(|error| OpenError::Unreachable {
         place: "the PostgreSQL address of the configuration".to_owned(),
         detail: error.to_string(),
     })?;
-    let place = format!(
-        "postgres://{}/{}",
-        options.get_host(),
-        options.get_database().unwrap_or_default()
-    );
+    let place = place_of(&options);
     let options = options
         .options([("search_path", SCHEMA)])
         .options(PLANNER)

@@ -186,7 +186,7 @@ pub(crate) enum AuditCommand {
 }
 
 pub(super) const BACKUP_HELP: &str = "The file holds the database, artifacts, builds, deployments with their state, config.toml and auth.key: keep it as you
-keep a password. The daemon goes on meanwhile. With PostgreSQL dump the database with pg_dump, too.
+keep a password. The daemon goes on meanwhile. With PostgreSQL the tables are in it, too.
 
 Examples:
   agentwright backup agentwright-monday.tar.gz";

@@ -299,3 +299,14 @@ fn a_reference_of_a_secret_is_a_name_or_a_path_and_no_shell() {
         assert!(wrong(bad), "{bad}");
     }
 }
+
+#[test]
+fn a_name_with_a_number_behind_it_is_a_name_however_long_it_was() {
+    let named = |text: &str, n: usize| Slug::parse(text).unwrap().numbered(n).to_string();
+    assert_eq!(named("notes", 2), "notes-2");
+    for text in ["a".repeat(63), format!("{}-b", "a".repeat(60))] {
+        let long = named(&text, 12);
+        assert_eq!(Slug::parse(&long).unwrap().as_str(), long);
+        assert!(long.ends_with("a-12"), "{long}");
+    }
+}

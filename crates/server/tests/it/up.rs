@@ -3,9 +3,11 @@
 use crate::support::{World, answer, wish};
 use agentwright_api::{BuildQuery, BuildStatus, Check, CheckStatus, Client, Health};
 use agentwright_domain::principal::Role;
+use agentwright_domain::run::Notice;
 use agentwright_server::daemon::{DaemonError, Served, Welcome, check};
 use agentwright_server::{Config, Flags, Work, backup};
-use agentwright_testkit::Cluster;
+use agentwright_store::{Delivery, OrgScope, Told};
+use agentwright_testkit::{Cluster, eventually};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -219,6 +221,24 @@ async fn restored(store: &str, into: &str) {
     let kept = fenced.client.build(done.build.id.as_str()).await.unwrap();
     assert_eq!(kept.build.status(), done.build.status());
     assert_eq!(fenced.client.verify_audit().await.unwrap().broken, None);
+    // What waits to be told is settled behind the fence, and not told when it is taken away.
+    let waits = Told {
+        id: "waits".to_owned(),
+        run: None,
+        notice: Notice {
+            topic: "build.failed".to_owned(),
+            title: "a notice".to_owned(),
+            body: "of the instance before".to_owned(),
+        },
+    };
+    let (store, scope) = (fenced.store(), OrgScope::local());
+    store.tell(&scope, &waits).await.unwrap();
+    let settled = async || {
+        let all = store.notices(&scope, 100).await.unwrap();
+        let one = all.into_iter().find(|row| row.notice.title == "a notice");
+        (one?.delivery == Delivery::Nobody).then_some(())
+    };
+    eventually("it is settled", settled).await;
     let new = fenced.create("another").await;
     let still = fenced
         .client

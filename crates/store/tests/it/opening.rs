@@ -467,3 +467,13 @@ async fn a_copy_of_postgres_goes_back_whole_into_an_empty_database_or_not_at_all
     assert!(new.is_ok(), "it goes on");
     store.close().await;
 }
+
+#[test]
+fn databases_of_one_name_on_two_servers_are_told_apart_and_no_password_is_said() {
+    let place = |url: &str| agentwright_store::postgres_place(url).unwrap();
+    let one = place("postgres://aw:pw-of-test@db/agentwright");
+    assert_eq!(one, "postgres://db:5432/agentwright");
+    assert_ne!(one, place("postgres://aw:pw-of-test@db:5433/agentwright"));
+    let socket = |dir: &str| place(&format!("postgres://aw@localhost/agentwright?host={dir}"));
+    assert_ne!(socket("/tmp/one"), socket("/tmp/two"));
+}
