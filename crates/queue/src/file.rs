@@ -5,13 +5,14 @@
 
 mod details;
 mod entry;
+mod known;
 mod lines;
 mod merge;
 mod read;
 mod write;
 
 pub use merge::{Merged, merge};
-pub use read::{Parsed, parse};
+pub use read::{Parsed, parse, parse_known};
 
 /// The largest file that is read: 5,000 items have room many times over.
 pub const FILE_MAX_BYTES: usize = 8 * 1024 * 1024;

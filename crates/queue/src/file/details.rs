@@ -2,7 +2,9 @@
 
 use super::entry::{checkbox, trimmed};
 use super::lines::{Line, indent};
-use crate::item::Criterion;
+use crate::item::{Criterion, label};
+use agentwright_domain::ids::Slug;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
 
 /// A block of details, read.
@@ -83,7 +85,7 @@ impl Key {
 }
 
 /// Reads a block. `range` begins with its heading.
-pub(super) fn details(lines: &[Line<'_>], range: Range<usize>) -> Details {
+fn details(lines: &[Line<'_>], range: Range<usize>) -> Details {
     let heading = lines[range.start].text.trim_start().trim_start_matches('#');
     let mut found = Details {
         name: heading.trim().trim_end_matches('#').trim().to_owned(),
@@ -219,5 +221,49 @@ fn key(line: &str, deeper: bool) -> Option<(Key, &str)> {
         Some(key) if bold || !deeper => Some((key, value)),
         None if bold && word.len() <= 30 => Some((Key::Other, value)),
         Some(_) | None => None,
+    }
+}
+
+/// The blocks of details, until their items are found.
+pub(super) struct Described {
+    blocks: Vec<Option<Details>>,
+    /// Of one name in their order.
+    by_name: HashMap<String, VecDeque<usize>>,
+    /// Blocks whose name no item has to the letter.
+    by_label: HashMap<Slug, VecDeque<usize>>,
+}
+
+impl Described {
+    pub(super) fn new(lines: &[Line<'_>], blocks: Vec<Range<usize>>, names: &[String]) -> Self {
+        let blocks = blocks.into_iter().map(|block| Some(details(lines, block)));
+        let mut described = Self {
+            blocks: blocks.collect(),
+            by_name: HashMap::new(),
+            by_label: HashMap::new(),
+        };
+        let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+        for (at, details) in described.blocks.iter().flatten().enumerate() {
+            let of = if names.contains(details.name.as_str()) {
+                described.by_name.entry(details.name.clone()).or_default()
+            } else {
+                let label = label(&details.name, |_| false);
+                described.by_label.entry(label).or_default()
+            };
+            of.push_back(at);
+        }
+        described
+    }
+
+    pub(super) fn take(&mut self, name: &str) -> Option<Details> {
+        let named = self.by_name.get_mut(name).and_then(VecDeque::pop_front);
+        let at = named.or_else(|| {
+            let label = label(name, |_| false);
+            self.by_label.get_mut(&label).and_then(VecDeque::pop_front)
+        });
+        at.and_then(|at| self.blocks[at].take())
+    }
+
+    pub(super) fn left(self) -> impl Iterator<Item = Details> {
+        self.blocks.into_iter().flatten()
     }
 }

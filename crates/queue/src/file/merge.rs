@@ -1,8 +1,9 @@
 //! The file and the store brought together, by what both said when they last agreed.
 
+use super::known::Known;
 use super::read::{Placed, Scan, Section};
 use super::write::{Draft, Plan};
-use super::{EMPTY, Problem, parse};
+use super::{EMPTY, Problem};
 use crate::item::Item;
 use agentwright_domain::ids::Slug;
 use std::collections::{HashMap, HashSet};
@@ -22,21 +23,27 @@ pub struct Merged {
 ///
 /// A person's edit wins: a field that they changed, an order that they chose, an item that they added, deleted, or
 /// changed while the other side deleted it. Of the store's side an item's tick, priority, start and blockers reach
-/// the file, and added, deleted and reordered items. A file without a word counts as lost and is written anew.
+/// the file, and added, deleted and reordered items. An item keeps its label as long as its name stays. A file without a word counts as lost and is written anew.
 /// Merging again what came out changes nothing.
 pub fn merge(text: &str, base: &[Item], store: &[Item]) -> Merged {
     let lost = text
         .trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
         .is_empty();
     let (text, base) = if lost { (EMPTY, &[][..]) } else { (text, base) };
-    let scan = Scan::new(text);
+    let scan = Scan::new(text, &Known::new(base.iter().chain(store)));
     let plan = plan(&scan, base, store);
-    let text = if plan.is_empty() {
-        text.to_owned()
+    let (text, parsed) = if plan.is_empty() {
+        (text.to_owned(), scan.parsed())
     } else {
-        Draft::new(&scan).write(&plan)
+        let text = Draft::new(&scan).write(&plan);
+        // What the lines are called is settled by now.
+        let stays = |(at, placed)| (!plan.remove.contains(&at)).then_some(placed);
+        let placed: Vec<&Placed> = scan.placed.iter().enumerate().filter_map(stays).collect();
+        let stay = placed.iter().map(|placed| &placed.item);
+        let known = Known::new(stay.chain(plan.add.iter().copied()));
+        let parsed = Scan::new(&text, &known).parsed();
+        (text, parsed)
     };
-    let parsed = parse(&text);
     Merged {
         text,
         items: parsed.items,

@@ -1,7 +1,8 @@
 //! From the file's text to items, with every problem at its place.
 
-use super::details::{Details, details};
+use super::details::{Described, Details};
 use super::entry::{Entry, Field, checkbox, entry};
+use super::known::Known;
 use super::lines::{Line, indent, lines};
 use super::{ITEMS_MAX, PROBLEMS_MAX, Problem};
 use crate::item::{Item, Priority, label, numbered};
@@ -21,20 +22,13 @@ pub struct Parsed {
 
 /// Reads a file. Never fails: what cannot be read is a problem, and everything else is there.
 pub fn parse(text: &str) -> Parsed {
-    let scan = Scan::new(text);
-    let mut items = Vec::with_capacity(scan.placed.len());
-    let mut completed = Vec::new();
-    for placed in scan.placed {
-        match placed.section {
-            Section::Active => items.push(placed.item),
-            Section::Details | Section::Completed | Section::Other => completed.push(placed.item),
-        }
-    }
-    items.append(&mut completed);
-    Parsed {
-        items,
-        problems: scan.problems,
-    }
+    parse_known(text, &[], &[])
+}
+
+/// The same with what the file and the store last agreed on, and what the store holds now: an item keeps its label
+/// as long as its name stays, wherever in the file it stands and whatever is written above it.
+pub fn parse_known(text: &str, base: &[Item], store: &[Item]) -> Parsed {
+    Scan::new(text, &Known::new(base.iter().chain(store))).parsed()
 }
 
 /// Where a line stands.
@@ -107,7 +101,7 @@ impl Outline {
 }
 
 impl<'a> Scan<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(super) fn new(text: &'a str, known: &Known<'_>) -> Self {
         let mut scan = Self {
             lines: lines(text),
             placed: Vec::new(),
@@ -116,11 +110,26 @@ impl<'a> Scan<'a> {
             ends: BTreeMap::new(),
         };
         let outline = scan.outline();
-        scan.items(outline.entries, outline.blocks);
+        scan.items(outline.entries, outline.blocks, known);
         scan.problems
             .sort_by_key(|problem| (problem.line, problem.column));
         scan.problems.truncate(PROBLEMS_MAX);
         scan
+    }
+
+    pub(super) fn parsed(self) -> Parsed {
+        let (active, done): (Vec<Placed>, Vec<Placed>) = self
+            .placed
+            .into_iter()
+            .partition(|placed| placed.section == Section::Active);
+        Parsed {
+            items: active
+                .into_iter()
+                .chain(done)
+                .map(|placed| placed.item)
+                .collect(),
+            problems: self.problems,
+        }
     }
 
     fn problem(&mut self, line: usize, byte: usize, message: impl Into<String>) {
@@ -252,36 +261,21 @@ impl<'a> Scan<'a> {
         self.fill(section, at);
     }
 
-    fn items(&mut self, entries: Vec<(Section, Range<usize>, Entry)>, blocks: Vec<Range<usize>>) {
-        let mut blocks: Vec<Option<Details>> = blocks
-            .into_iter()
-            .map(|block| Some(details(&self.lines, block)))
+    fn items(
+        &mut self,
+        entries: Vec<(Section, Range<usize>, Entry)>,
+        blocks: Vec<Range<usize>>,
+        known: &Known<'_>,
+    ) {
+        let names: Vec<String> = entries
+            .iter()
+            .map(|(_, block, entry)| self.lines[block.start].text[entry.name.clone()].to_owned())
             .collect();
-        // Of several with one name the first comes last.
-        let mut by_slug: HashMap<Slug, Vec<usize>> = HashMap::with_capacity(blocks.len());
-        for (at, found) in blocks.iter().enumerate().rev() {
-            let name = found.as_ref().map_or("", |found| &found.name);
-            by_slug.entry(label(name, |_| false)).or_default().push(at);
-        }
+        let mut described = Described::new(&self.lines, blocks, &names);
+        let labels = self.labels(&entries, &names, known);
         self.placed.reserve(entries.len());
-        let (mut taken, chosen) = self.chosen(&entries);
-        let mut counted: HashMap<Slug, usize> = HashMap::new();
-        for ((section, block, entry), chosen) in entries.into_iter().zip(chosen) {
-            let name = self.lines[block.start].text[entry.name.clone()].to_owned();
-            let slug = label(&name, |_| false);
-            let found = by_slug.get_mut(&slug).and_then(Vec::pop);
-            let mut found = found.and_then(|at| blocks[at].take());
-            let label = chosen.unwrap_or_else(|| {
-                let from = counted.entry(slug.clone()).or_insert(1);
-                let (label, number) = numbered(&slug, *from, |label| taken.contains(label));
-                *from = number;
-                label
-            });
-            let own = taken.insert(label.as_str().to_owned()) && label != slug;
-            if own && entry.value(Field::Label).is_none() {
-                let message = format!("another item has this name: this one is called {label}");
-                self.problem(block.start, entry.name.start, message);
-            }
+        for (((section, block, entry), name), label) in entries.into_iter().zip(names).zip(labels) {
+            let mut found = described.take(&name);
             let item = self.item(label, name, &block, &entry, found.as_mut());
             let done = item.done || section == Section::Completed;
             self.placed.push(Placed {
@@ -292,7 +286,45 @@ impl<'a> Scan<'a> {
                 details: found,
             });
         }
-        self.left_over(blocks.into_iter().flatten());
+        self.left_over(described.left());
+    }
+
+    /// What each item is called: the label that is written in its line, the one that it has already, or a new one.
+    fn labels(
+        &mut self,
+        entries: &[(Section, Range<usize>, Entry)],
+        names: &[String],
+        known: &Known<'_>,
+    ) -> Vec<Slug> {
+        let (mut taken, mut labels) = self.chosen(entries);
+        // In the order of items: of two with one name the active one comes first.
+        let order = |active: bool| {
+            let of = move |at: &usize| (entries[*at].0 == Section::Active) == active;
+            (0..entries.len()).filter(of)
+        };
+        let open = order(true)
+            .chain(order(false))
+            .map(|at| (at, names[at].as_str()));
+        known.recall(&open.collect::<Vec<_>>(), &mut taken, &mut labels);
+        let mut counted: HashMap<Slug, usize> = HashMap::new();
+        let mut all = Vec::with_capacity(labels.len());
+        for ((found, name), (_, block, entry)) in labels.into_iter().zip(names).zip(entries) {
+            let label = found.unwrap_or_else(|| {
+                let slug = label(name, |_| false);
+                let from = counted.entry(slug.clone()).or_insert(1);
+                let used = |label: &str| taken.contains(label) || known.has(label);
+                let (label, number) = numbered(&slug, *from, used);
+                *from = number;
+                if label != slug {
+                    let message = format!("another item has this name: this one is called {label}");
+                    self.problem(block.start, entry.name.start, message);
+                }
+                taken.insert(label.as_str().to_owned());
+                label
+            });
+            all.push(label);
+        }
+        all
     }
 
     /// Labels that somebody chose are theirs, wherever they stand.

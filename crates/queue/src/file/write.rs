@@ -33,6 +33,20 @@ impl Plan<'_> {
             && self.add.is_empty()
             && self.order.is_empty()
     }
+
+    /// Whether items come, go, or change places.
+    fn moves_lines(&self) -> bool {
+        let Self {
+            remove,
+            complete,
+            reopen,
+            add,
+            order,
+            ..
+        } = self;
+        let moved = [remove, complete, reopen];
+        !(moved.iter().all(|of| of.is_empty()) && add.is_empty() && order.is_empty())
+    }
 }
 
 /// A place for one active item: its lines in the file, or none yet.
@@ -51,6 +65,8 @@ pub(super) struct Draft<'s, 'a> {
     /// What comes to the end of a section, by the line that it comes before.
     inserts: BTreeMap<(usize, Section), Insert>,
     ending: &'static str,
+    /// Names that several items have.
+    shared: HashSet<String>,
 }
 
 /// Text for the end of a section.
@@ -88,10 +104,14 @@ impl<'s, 'a> Draft<'s, 'a> {
             before: BTreeMap::new(),
             inserts: BTreeMap::new(),
             ending,
+            shared: HashSet::new(),
         }
     }
 
     pub(super) fn write(mut self, plan: &Plan<'_>) -> String {
+        if plan.moves_lines() {
+            self.find_shared(plan);
+        }
         for (tick, of) in [("x", &plan.complete), (" ", &plan.reopen)] {
             for at in of {
                 self.tick(*at, tick);
@@ -115,6 +135,18 @@ impl<'s, 'a> Draft<'s, 'a> {
             self.describe(item);
         }
         self.put_together()
+    }
+
+    /// Items of one name are told apart by their order: before it changes they need their labels.
+    fn find_shared(&mut self, plan: &Plan<'_>) {
+        let there = self.scan.placed.iter().map(|placed| &placed.item);
+        let mut seen = HashSet::new();
+        for item in there.chain(plan.add.iter().copied()) {
+            let name = one_line(&item.name);
+            if !seen.insert(name.clone()) {
+                self.shared.insert(name);
+            }
+        }
     }
 
     fn placed(&self, at: usize) -> &'s Placed {
@@ -156,6 +188,12 @@ impl<'s, 'a> Draft<'s, 'a> {
                 (None, None) => continue,
             };
             edits.entry(*at).or_default().push(edit);
+        }
+        for (at, Placed { item, entry, .. }) in self.scan.placed.iter().enumerate() {
+            if self.shared.contains(&item.name) && entry.value(Field::Label).is_none() {
+                let label = (entry.end..entry.end, format!(" - Label: {}", item.label));
+                edits.entry(at).or_default().push(label);
+            }
         }
         for (at, mut edits) in edits {
             edits.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
@@ -276,7 +314,7 @@ impl<'s, 'a> Draft<'s, 'a> {
         let mut names = [name.clone(), softly, barely, label].into_iter();
         // Invariant: the last of them, a label, is always read back.
         let line = names
-            .find_map(|name| line_of(item, &name))
+            .find_map(|name| line_of(item, &name, self.shared.contains(&one_line(&item.name))))
             .unwrap_or_default();
         format!("{line}{}", self.ending)
     }
@@ -423,7 +461,7 @@ impl<'s, 'a> Draft<'s, 'a> {
 }
 
 /// The line with this name; `None` where it would be read as something else.
-fn line_of(item: &Item, name: &str) -> Option<String> {
+fn line_of(item: &Item, name: &str, shared: bool) -> Option<String> {
     let tick = if item.done { 'x' } else { ' ' };
     let mut line = format!("- [{tick}] {name}");
     let mut fields = 1;
@@ -434,7 +472,7 @@ fn line_of(item: &Item, name: &str) -> Option<String> {
         }
     }
     line.push_str(&format!(" - Priority: {}", item.priority.title()));
-    if label(name, |_| false) != item.label {
+    if shared || label(name, |_| false) != item.label {
         line.push_str(&format!(" - Label: {}", item.label));
         fields += 1;
     }

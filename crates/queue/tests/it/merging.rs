@@ -1,6 +1,6 @@
 //! The file and the store, brought together.
 
-use agentwright_queue::file::{EMPTY, merge, parse};
+use agentwright_queue::file::{EMPTY, merge, parse, parse_known};
 use agentwright_queue::{Criterion, Item, Priority, item};
 use proptest::prelude::*;
 
@@ -205,6 +205,69 @@ fn sections_that_are_missing_are_made_where_they_are_needed() {
     );
 }
 
+#[test]
+fn a_tick_of_the_store_reaches_its_own_item_whatever_a_person_wrote_above_it() {
+    // Neither name has a letter that a label can have, so both would be called "item".
+    let base = agreed("## Active Queue\n- [ ] ß\n");
+    let mut store = base.clone();
+    store[0].done = true;
+    let merged = merge("## Active Queue\n- [ ] ä\n- [ ] ß\n", &base, &store);
+    let of = |name: &str| merged.items.iter().find(|item| item.name == name).unwrap();
+    assert!(of("ß").done && !of("ä").done, "{}", merged.text);
+    assert_eq!(of("ß").label, base[0].label);
+    assert_ne!(of("ä").label, base[0].label);
+}
+
+#[test]
+fn a_new_item_of_the_file_and_one_of_the_store_that_would_share_a_label_are_both_kept() {
+    let store = vec![new("ß")];
+    let merged = merge("## Active Queue\n- [ ] ä\n", &[], &store);
+    let names: Vec<&str> = merged.items.iter().map(|item| item.name.as_str()).collect();
+    assert_eq!(names, ["ä", "ß"], "{}", merged.text);
+    assert_eq!(merged.items[1].label, store[0].label);
+}
+
+#[test]
+fn items_of_one_name_get_their_labels_written_before_their_order_changes() {
+    let text = "## Active Queue\n- [ ] One\n- [ ] One\n- [ ] Two\n";
+    let base = agreed(text);
+    let mut store = base.clone();
+    store[0].done = true;
+    let merged = merge(text, &base, &store);
+    let expected = "## Active Queue\n- [ ] One - Label: one-2\n- [ ] Two\n\n## Completed\n\n- [x] One - Label: one\n";
+    assert_eq!(merged.text, expected);
+    let done: Vec<_> = merged
+        .items
+        .iter()
+        .map(|item| (item.label.as_str(), item.done))
+        .collect();
+    assert_eq!(done, [("one-2", false), ("two", false), ("one", true)]);
+}
+
+#[test]
+fn an_item_whose_like_was_deleted_keeps_its_label() {
+    let text = "## Active Queue\n- [ ] One\n";
+    let base = agreed(text);
+    let merged = merge("## Active Queue\n- [ ] One!\n- [ ] One\n", &base, &[]);
+    let labels: Vec<_> = merged
+        .items
+        .iter()
+        .map(|item| item.label.as_str())
+        .collect();
+    assert_eq!(labels, ["one-2"], "{}", merged.text);
+}
+
+#[test]
+fn details_belong_to_the_item_of_their_name_before_one_that_only_looks_like_it() {
+    let text =
+        "## Active Queue\n- [ ] ä\n- [ ] ß\n\n## Task Details\n\n### ß\n- **Description:** sharp\n";
+    let said: Vec<_> = agreed(text)
+        .into_iter()
+        .map(|item| item.description)
+        .collect();
+    assert_eq!(said, [None, Some("sharp".to_owned())]);
+}
+
 /// One change on either side.
 #[derive(Clone, Debug)]
 enum Edit {
@@ -224,10 +287,14 @@ enum Edit {
 }
 
 fn edits() -> impl Strategy<Value = Vec<Edit>> {
-    let name = "[A-Za-zäß][A-Za-z0-9 :äß*.,'-]{0,18}";
+    let name = prop_oneof![
+        "[A-Za-zäß][A-Za-z0-9 :äß*.,'-]{0,18}",
+        prop::sample::select(vec!["ß", "ä", "One", "One!", "Two", "item", "item-2"])
+            .prop_map(String::from),
+    ];
     let at = 0usize..8;
     let one = prop_oneof![
-        name.prop_map(Edit::FileAdd),
+        name.clone().prop_map(Edit::FileAdd),
         at.clone().prop_map(Edit::FileRemove),
         (at.clone(), 0u8..3).prop_map(|(at, to)| Edit::FilePriority(at, to)),
         (at.clone(), "[a-z ]{1,12}").prop_map(|(at, text)| Edit::FileNote(at, text)),
@@ -354,7 +421,7 @@ impl Both {
 
     /// Merges, and checks everything that a merge promises.
     fn sync(&mut self) {
-        let before = parse(&self.text).items;
+        let before = parse_known(&self.text, &self.base, &self.store).items;
         let merged = merge(&self.text, &self.base, &self.store);
         let of = |items: &[Item], label: &str| {
             items
@@ -362,7 +429,8 @@ impl Both {
                 .find(|item| item.label.as_str() == label)
                 .cloned()
         };
-        assert_eq!(parse(&merged.text).items, merged.items);
+        let read = parse_known(&merged.text, &merged.items, &merged.items);
+        assert_eq!(read.items, merged.items);
         let again = merge(&merged.text, &merged.items, &merged.items);
         assert_eq!(again.text, merged.text, "merging again changes nothing");
         for item in &before {
@@ -391,6 +459,22 @@ impl Both {
                 );
             }
         }
+        for item in &before {
+            let label = item.label.as_str();
+            if let (Some(old), Some(new)) = (of(&self.base, label), of(&self.store, label)) {
+                let kept = of(&merged.items, label).unwrap();
+                let done = if item.done == old.done {
+                    new.done
+                } else {
+                    item.done
+                };
+                assert_eq!(
+                    (&kept.name, kept.done),
+                    (&item.name, done),
+                    "{label} is itself"
+                );
+            }
+        }
         if self.store == self.base && before.len() >= self.base.len() {
             assert_eq!(merged.text, self.text, "the store had nothing to add");
         }
@@ -400,7 +484,7 @@ impl Both {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
     fn edits_of_both_sides_in_any_order_lose_no_task_and_end_in_agreement(edits in edits(), windows: bool) {
