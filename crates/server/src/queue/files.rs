@@ -13,10 +13,12 @@ use agentwright_queue::Item;
 use agentwright_queue::file::{self, Problem, merge};
 use agentwright_queue::start::Standing;
 use agentwright_store::OrgScope;
+use rustix::fs::RenameFlags;
+use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The file.
 const QUEUE: &str = "BUILD_QUEUE.md";
@@ -171,8 +173,10 @@ async fn bring_together(app: &App, path: &Path) -> Result<Brought, ApiError> {
         }
         if merged.text != text {
             // What we wrote, not what is there afterwards: a person may be quicker.
-            match put(path, &merged.text) {
-                Ok(stamp) => written = stamp,
+            let read = (before != Stamp::Missing).then_some(bytes.as_slice());
+            match replace(path, read, &merged.text) {
+                Ok(Some(stamp)) => written = stamp,
+                Ok(None) => return Ok(None),
                 Err(error) => return Ok(Some(Err(error.to_string()))),
             }
         }
@@ -250,6 +254,12 @@ fn take(entries: &mut Vec<Entry>, items: &[Item], of: &From<'_>) -> bool {
 
 /// Writes a file so that a reader sees the old one or the new one, never half of it. Answers what it looks like.
 pub(super) fn put(path: &Path, text: &str) -> io::Result<Stamp> {
+    let (beside, written) = lay_beside(path, text)?;
+    std::fs::rename(&beside, path)?;
+    Ok(written)
+}
+
+fn lay_beside(path: &Path, text: &str) -> io::Result<(PathBuf, Stamp)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.new"));
     std::fs::write(&beside, text)?;
@@ -258,6 +268,116 @@ pub(super) fn put(path: &Path, text: &str) -> io::Result<Stamp> {
     }
     std::fs::File::open(&beside)?.sync_all()?;
     let written = stamp(&beside)?;
-    std::fs::rename(&beside, path)?;
-    Ok(written)
+    Ok((beside, written))
+}
+
+/// Writes a file in the place of the one that was read (`None`: there was none), and nothing where somebody wrote
+/// another one since: then what they wrote stays and the answer is `None`.
+///
+/// The two are exchanged, and what comes out is held against what was read, so that no edit can fall between a
+/// look and a rename.
+fn replace(path: &Path, read: Option<&[u8]>, text: &str) -> io::Result<Option<Stamp>> {
+    let (beside, written) = lay_beside(path, text)?;
+    let swap = |flags| rename_with(&beside, path, flags);
+    let done = match read {
+        None => match swap(RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(Some(written)),
+            Err(Errno::EXIST) => Ok(false),
+            Err(error) => Err(error),
+        },
+        Some(read) => match swap(RenameFlags::EXCHANGE) {
+            Ok(()) if holds(&beside, read) => Ok(true),
+            Ok(()) => swap(RenameFlags::EXCHANGE).map(|()| false),
+            // It was deleted since.
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error),
+        },
+    };
+    match done {
+        Ok(true) => {
+            std::fs::remove_file(&beside)?;
+            Ok(Some(written))
+        }
+        Ok(false) if holds(&beside, text.as_bytes()) => {
+            std::fs::remove_file(&beside)?;
+            Ok(None)
+        }
+        // Somebody was quick enough to edit what stood there for an instant.
+        Ok(false) => {
+            let kept = path.with_extension("conflict.md");
+            std::fs::rename(&beside, &kept)?;
+            tracing::warn!(kept = %kept.display(), "two edits of the queue file at once: one of them is kept beside it");
+            Ok(None)
+        }
+        // File systems that cannot exchange: the stamp was looked at just before.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            std::fs::rename(&beside, path)?;
+            Ok(Some(written))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn rename_with(from: &Path, to: &Path, flags: RenameFlags) -> Result<(), Errno> {
+    rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, flags)
+}
+
+/// Whether a plain file has exactly these bytes.
+fn holds(path: &Path, bytes: &[u8]) -> bool {
+    matches!(stamp(path), Ok(Stamp::There { bytes: size, .. }) if size == bytes.len() as u64)
+        && std::fs::read(path).is_ok_and(|there| there == bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let names = std::fs::read_dir(dir).unwrap();
+        let mut names: Vec<String> = names
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_file_that_was_read_is_replaced_and_nothing_is_left_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(QUEUE);
+        assert!(replace(&path, None, "first").unwrap().is_some());
+        let written = replace(&path, Some(b"first"), "second").unwrap();
+        assert_eq!(written, Some(stamp(&path).unwrap()));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "second");
+        assert_eq!(names(dir.path()), [QUEUE]);
+    }
+
+    #[test]
+    fn what_somebody_wrote_since_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(QUEUE);
+        std::fs::write(&path, "theirs").unwrap();
+        assert_eq!(
+            replace(&path, Some(b"as it was read"), "ours").unwrap(),
+            None
+        );
+        assert_eq!(replace(&path, None, "ours").unwrap(), None);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "theirs");
+        assert_eq!(names(dir.path()), [QUEUE]);
+
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(
+            replace(&path, Some(b"as it was read"), "ours").unwrap(),
+            None
+        );
+        assert!(names(dir.path()).is_empty());
+
+        std::os::unix::fs::symlink("elsewhere", &path).unwrap();
+        assert_eq!(
+            replace(&path, Some(b"as it was read"), "ours").unwrap(),
+            None
+        );
+        assert_eq!(std::fs::read_link(&path).unwrap(), Path::new("elsewhere"));
+        assert_eq!(names(dir.path()), [QUEUE]);
+    }
 }
