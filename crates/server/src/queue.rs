@@ -1,7 +1,7 @@
 //! Builds that start by themselves: the backlog in the store, read and written through the crate `queue`.
 //!
 //! Not here: whether an item may start (`agentwright_queue::start`). `edit.rs` is what people do to the queue,
-//! `beat.rs` one look at it, `heart.rs` when it is looked at, `files.rs` its file, `written.rs` what is written about
+//! `beat.rs` one look at it, `covered.rs` what a foundation covers, `heart.rs` when it is looked at, `files.rs` its file, `written.rs` what is written about
 //! builds. `table.rs` is the same for rows of people's own tables, `visit.rs` and `desk.rs` one look at them, `rows.rs`
 //! what their builds mean for them, `tables.rs` how they are connected and shown. `shown.rs` how it is shown,
 //! `around.rs` what keeps everything back, `watch.rs` whether builds get on, `tell.rs` what people are told,
@@ -10,6 +10,7 @@
 mod active;
 pub(crate) mod around;
 pub(crate) mod beat;
+mod covered;
 pub(crate) mod desk;
 pub(crate) mod edit;
 pub(crate) mod files;

@@ -36,6 +36,7 @@ const LEAST: Amount = Amount {
 #[derive(Default)]
 pub(crate) struct Surroundings {
     calendar: Mutex<Option<Kept>>,
+    pub(super) plans: super::covered::Plans,
 }
 
 struct Kept {

@@ -1,6 +1,7 @@
 //! One look at the queue: where its builds stand, what starts, and an answer for every item.
 
 use super::around::{self, Around};
+use super::covered::{self, sentence};
 use super::{Entry, edit, shown, tell};
 use crate::app::App;
 use crate::auth::Trail;
@@ -12,7 +13,7 @@ use agentwright_api::{Beat, BeatMode, CreateBuild, PlanRequest, PlanVerdict, Tim
 use agentwright_domain::ids::{RunId, Slug};
 use agentwright_domain::principal::{KeyKind, Principal, Role};
 use agentwright_domain::run::{Run, RunKind, RunStatus};
-use agentwright_queue::needs::{Understood, estimate_ms, missing};
+use agentwright_queue::needs::{Understood, estimate_ms};
 use agentwright_queue::start::{
     Assessment, Candidate, Decision, RETRIES, Reason, Running, Standing, Started, World, known,
     tick,
@@ -20,8 +21,6 @@ use agentwright_queue::start::{
 use agentwright_store::{Answer, Look, OrgScope, RunFilter};
 use std::collections::{HashMap, HashSet};
 
-/// Items of one look whose sentences are planned to see whether a foundation covers them.
-const PLANS_MAX: usize = 50;
 /// Who submits: a program, which can approve nothing.
 const NAME: &str = "the queue";
 
@@ -34,7 +33,7 @@ pub(crate) async fn beat(
 ) -> Result<Beat, ApiError> {
     let who = queue(scope);
     let around = around::look(app, scope).await?;
-    let foundations = covered(app, &who).await?;
+    let foundations = covered::look(app, &who).await?;
     let runs = under_way(app, scope).await?;
     let ends = ended(app, scope).await?;
     let now_ms = app.now_ms();
@@ -101,7 +100,7 @@ struct Seen<'a> {
     /// How the builds of items stand.
     ends: &'a HashMap<Slug, Stands>,
     /// Items that a foundation covers.
-    foundations: &'a [Slug],
+    foundations: &'a HashSet<Slug>,
     /// Calendar, budgets, quotas, room.
     around: &'a Around,
 }
@@ -364,48 +363,6 @@ pub(crate) fn next_ms(items: &[agentwright_api::QueueItem]) -> Option<i64> {
         Decision::Hold(_) | Decision::Start => None,
     });
     times.min()
-}
-
-/// The items that lack something and whose sentence a foundation covers.
-async fn covered(app: &App, who: &Who) -> Result<Vec<Slug>, ApiError> {
-    let mut covered = Vec::new();
-    let mut left = PLANS_MAX;
-    for entry in shown::entries(app, &who.scope).await? {
-        if left == 0 || !vague(&entry) {
-            continue;
-        }
-        left -= 1;
-        let request = PlanRequest {
-            intent: sentence(&entry),
-            base_dir: entry.idea.base_dir.clone(),
-            zone: entry.idea.zone.clone(),
-            ..PlanRequest::default()
-        };
-        match planned::plan(app, who, request).await {
-            Ok(plan) if plan.verdict == PlanVerdict::Ready => covered.push(entry.label().clone()),
-            Ok(_) => {}
-            Err(error) => tracing::debug!(?error, label = %entry.label(), "cannot be planned"),
-        }
-    }
-    Ok(covered)
-}
-
-/// Whether only its words keep it from starting.
-fn vague(entry: &Entry) -> bool {
-    let waits = match entry.standing() {
-        Standing::Queued | Standing::Failed { .. } => !entry.item.done,
-        Standing::Building | Standing::Done => false,
-    };
-    waits && !missing(&entry.item, Understood::No).is_empty()
-}
-
-/// What a build of it is asked for, in the words that a foundation may cover.
-fn sentence(entry: &Entry) -> String {
-    entry
-        .item
-        .description
-        .clone()
-        .unwrap_or_else(|| entry.item.name.clone())
 }
 
 /// The sentence, and what a model needs besides it.

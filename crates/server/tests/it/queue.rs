@@ -488,3 +488,33 @@ async fn what_is_written_about_builds_is_written_again_only_when_it_changed() {
     .await;
     world.end().await;
 }
+
+#[tokio::test]
+async fn an_item_that_a_foundation_covers_has_its_turn_behind_many_that_say_too_little() {
+    let world = World::with(by_itself).await;
+    let folder = TempDir::new().unwrap();
+    std::fs::create_dir(folder.path().join("notes")).unwrap();
+    let said = |name: String, said: &str| QueueAdd {
+        name,
+        description: Some(said.into()),
+        ..QueueAdd::default()
+    };
+    // More than are planned at one look.
+    let mut items: Vec<QueueAdd> = (0..60)
+        .map(|n| said(format!("vague {n}"), "make it better"))
+        .collect();
+    let zip = "every night, keep a zip of the folder ./notes in ./backups and keep the last 7";
+    items.push(said("keep".into(), zip));
+    let mut adds = adds(items);
+    adds.base_dir = folder.path().display().to_string();
+    world.client.queue_add(&adds).await.unwrap();
+    let mode = BeatMode::Start;
+    for _ in 0..2 {
+        world.client.beat(&BeatRequest { mode }).await.unwrap();
+    }
+    let keep = until(&world, "keep", "done").await;
+    let build = world.client.build(keep.build.unwrap().as_str()).await;
+    assert_eq!(build.unwrap().build.intent, zip, "in its own words");
+    assert_eq!(of(&world, "vague-59").await.status, "queued");
+    world.end().await;
+}
