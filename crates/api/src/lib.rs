@@ -49,7 +49,7 @@ pub use problem::{FieldProblem, Problem, code};
 pub use queue::{
     Beat, BeatMode, BeatRequest, Heartbeat, HeartbeatLook, HookTaken, QUEUE_ADD_MAX, QueueAdd,
     QueueAdds, QueueChange, QueueImport, QueueImported, QueueItem, QueuePriority, QueueProgress,
-    QueueWhy, Receipt,
+    QueueSuggestion, QueueWhy, Receipt,
 };
 pub use report::{Report, ReportBuild, ReportCause, ReportDay, ReportQuery, ReportTotals};
 pub use socket::ReachableSocket;

@@ -27,6 +27,17 @@ pub enum QueuePriority {
     Low,
 }
 
+impl QueuePriority {
+    /// As it is typed.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Medium => "medium",
+            Self::Low => "low",
+        }
+    }
+}
+
 /// One item of `POST /queue`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -186,6 +197,18 @@ pub struct QueueItem {
     /// How far its build is, while it is being built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<QueueProgress>,
+    /// Another priority, learned from done items like it; nothing applies it by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggestion: Option<QueueSuggestion>,
+}
+
+/// A priority that somebody may want to set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QueueSuggestion {
+    /// Which.
+    pub priority: QueuePriority,
+    /// Why.
+    pub words: String,
 }
 
 /// How far a build is, and whether it gets on.

@@ -1,6 +1,6 @@
 //! The queue of builds that start by themselves: every item with its answer, and what can be done about it.
 
-use agentwright_api::{ConnectedTable, Heartbeat, QueueItem, QueuePriority, TableRow};
+use agentwright_api::{ConnectedTable, Heartbeat, QueueItem, QueueSuggestion, TableRow};
 use askama::Template;
 
 use crate::parts::{Chip, Tone, When};
@@ -21,6 +21,7 @@ struct Line {
     since: Option<When>,
     progress: Option<Far>,
     stalled: bool,
+    suggestion: Option<QueueSuggestion>,
     /// Whether a yes would let it start.
     approve: bool,
     retry: bool,
@@ -204,11 +205,8 @@ fn line(item: QueueItem, now_ms: i64) -> Line {
         chip,
         stalled,
         label: item.label.to_string(),
-        priority: match item.priority {
-            QueuePriority::High => "high",
-            QueuePriority::Medium => "medium",
-            QueuePriority::Low => "low",
-        },
+        priority: item.priority.word(),
+        suggestion: item.suggestion,
         name: item.name,
         description: item.description,
         place: item.position,

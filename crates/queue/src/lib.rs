@@ -7,6 +7,7 @@
 pub mod calendar;
 pub mod file;
 pub mod item;
+pub mod learn;
 pub mod needs;
 pub mod risk;
 pub mod room;

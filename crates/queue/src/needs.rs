@@ -1,5 +1,5 @@
-//! Whether an item says enough to be built (requirements E4): rules only. A model's opinion may come on top and can
-//! only hold back.
+//! Whether an item says enough to be built (requirements E4): rules only. A model's opinion comes on top, in the spec
+//! stage of its build, and can only hold back: there it asks or refuses.
 
 use crate::Item;
 use serde::{Deserialize, Serialize};
@@ -188,12 +188,15 @@ pub fn missing(item: &Item, understood: Understood) -> Vec<Missing> {
 /// Whether a text names at least so many things.
 fn says(text: Option<&str>, words: usize) -> bool {
     let Some(text) = text else { return false };
-    let lower = text.to_lowercase();
-    let names = lower
+    naming(&text.to_lowercase()).take(words).count() == words
+}
+
+/// The words of a text in small letters that name something.
+pub(crate) fn naming(lower: &str) -> impl Iterator<Item = &str> {
+    lower
         .split(|c: char| !(c.is_alphanumeric() || matches!(c, '\'' | '’' | '/' | '.' | '-' | '_')))
         .map(|word| word.trim_matches(['.', '-', '\'', '’']))
-        .filter(|word| !word.is_empty() && EMPTY_WORDS.binary_search(word).is_err());
-    names.take(words).count() == words
+        .filter(|word| !word.is_empty() && EMPTY_WORDS.binary_search(word).is_err())
 }
 
 fn is_placeholder(text: &str) -> bool {

@@ -153,15 +153,10 @@ fn listed(app: &App, items: &[&QueueItem]) {
             let place = item
                 .position
                 .map_or_else(String::new, |place| place.to_string());
-            let priority = match item.priority {
-                QueuePriority::High => "high",
-                QueuePriority::Medium => "medium",
-                QueuePriority::Low => "low",
-            };
             vec![
                 place,
                 item.label.to_string(),
-                priority.to_owned(),
+                item.priority.word().to_owned(),
                 item.status.replace('_', " "),
                 why,
             ]
@@ -169,6 +164,17 @@ fn listed(app: &App, items: &[&QueueItem]) {
         .collect();
     app.out
         .line(table(&["", "item", "priority", "status", "why"], rows));
+    for item in items {
+        if let Some(suggestion) = &item.suggestion {
+            let label = item.label.as_str();
+            let to = suggestion.priority.word();
+            app.out.note(format!(
+                "{label} could be {to}: {}. If you agree: {}",
+                safe_line(&suggestion.words),
+                app.command(&["queue", "priority", label, to])
+            ));
+        }
+    }
 }
 
 /// How far a build is and whether it gets on.

@@ -5,8 +5,8 @@ use agentwright_api::{
     BuildSummary, Check, CheckStatus, Choice, ConnectedTable, Cost, Deployed, Deployment,
     DeploymentDetail, Difference, Digests, Doctor, Event, Execution, ExecutionStatus, Health,
     Heartbeat, HeartbeatLook, LevelResult, Missing, Plan, PlanVerdict, QueueItem, QueuePriority,
-    QueueProgress, Receipt, Report, ReportBuild, ReportCause, ReportDay, ReportTotals, Service,
-    StageResult, TableRow, Time, Version,
+    QueueProgress, QueueSuggestion, Receipt, Report, ReportBuild, ReportCause, ReportDay,
+    ReportTotals, Service, StageResult, TableRow, Time, Version,
 };
 use agentwright_domain::approval::{Gate, GateReason, Subject};
 use agentwright_domain::build::{ApprovalMode, FailureClass};
@@ -81,6 +81,10 @@ fn item(texts: Texts, label: &str, status: &str, decision: &str) -> QueueItem {
             verdict: "hung".into(),
             because: Some(texts.say("the model has sent nothing for 10 minutes")),
             last: ago(14),
+        }),
+        suggestion: (status == "queued").then(|| QueueSuggestion {
+            priority: QueuePriority::High,
+            words: texts.say("4 of 4 done items like it were high: one, two, three, …"),
         }),
     }
 }

@@ -3,9 +3,12 @@
 use super::{Entry, edit, progress};
 use crate::app::App;
 use crate::error::ApiError;
-use agentwright_api::{Heartbeat, HeartbeatLook, QueueItem, QueuePriority, QueueWhy, Time};
+use agentwright_api::{
+    Heartbeat, HeartbeatLook, QueueItem, QueuePriority, QueueSuggestion, QueueWhy, Time,
+};
 use agentwright_domain::ids::Slug;
 use agentwright_queue::Priority;
+use agentwright_queue::learn::History;
 use agentwright_queue::start::{Decision, Standing};
 use agentwright_store::{OrgScope, Receipt};
 use jiff::tz::TimeZone;
@@ -48,11 +51,18 @@ pub(crate) async fn items(app: &App, scope: &OrgScope) -> Result<Vec<QueueItem>,
         .filter(|entry| entry.standing() == Standing::Building);
     let built = built.filter_map(|entry| entry.idea.run.clone()).collect();
     let mut stand = progress::of(app, scope, built).await?;
+    let history = History::of(entries.iter().map(|entry| &entry.item));
     let mut place = 0;
     let shown = entries.into_iter().map(|entry| {
         let mut item = item(&entry, newest.get(entry.label().as_str()), app.queue_zone());
         let stands = item.build.as_ref().and_then(|run| stand.remove(run));
         item.progress = stands.map(|stands| stands.progress);
+        if matches!(entry.standing(), Standing::Queued | Standing::Failed { .. }) {
+            item.suggestion = history.suggest(&entry.item).map(|it| QueueSuggestion {
+                priority: priority(it.priority),
+                words: it.words(),
+            });
+        }
         if entry.standing() != Standing::Done {
             place += 1;
             item.position = Some(place);
@@ -108,11 +118,7 @@ pub(crate) fn item(entry: &Entry, newest: Option<&Receipt>, zone: &TimeZone) -> 
         label: idea.label.clone(),
         name: item.name.clone(),
         description: item.description.clone(),
-        priority: match item.priority {
-            Priority::High => QueuePriority::High,
-            Priority::Medium => QueuePriority::Medium,
-            Priority::Low => QueuePriority::Low,
-        },
+        priority: priority(item.priority),
         status: match entry.standing() {
             Standing::Queued => "queued",
             Standing::Building if idea.builder_status == "awaiting_approval" => "awaiting_approval",
@@ -129,6 +135,15 @@ pub(crate) fn item(entry: &Entry, newest: Option<&Receipt>, zone: &TimeZone) -> 
         failures: idea.failures,
         why: newest.map(|one| receipt(one, zone)),
         progress: None,
+        suggestion: None,
+    }
+}
+
+fn priority(of: Priority) -> QueuePriority {
+    match of {
+        Priority::High => QueuePriority::High,
+        Priority::Medium => QueuePriority::Medium,
+        Priority::Low => QueuePriority::Low,
     }
 }
 

@@ -227,6 +227,7 @@ pub(crate) async fn items(app: &App, scope: &OrgScope) -> Result<Vec<QueueItem>,
                 .and_then(|run| stand.remove(run))
                 .map(|stands| stands.progress),
             why: why.map(|one| shown::receipt(one, app.queue_zone())),
+            suggestion: None,
         });
     }
     Ok(items)

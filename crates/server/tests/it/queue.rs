@@ -518,3 +518,48 @@ async fn an_item_that_a_foundation_covers_has_its_turn_behind_many_that_say_too_
     assert_eq!(of(&world, "vague-59").await.status, "queued");
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_priority_that_like_items_had_is_suggested_and_set_by_a_person_only() {
+    let world = World::with(by_itself).await;
+    for n in 1..=3 {
+        let name = format!("Spotify playlist {n}");
+        world
+            .client
+            .queue_add(&adds(vec![item(&name)]))
+            .await
+            .unwrap();
+        until(&world, &format!("spotify-playlist-{n}"), "done").await;
+    }
+    let mut low = item("Spotify playlist of June");
+    low.priority = QueuePriority::Low;
+    world.client.queue_add(&adds(vec![low])).await.unwrap();
+    let waits = answered(&world, "spotify-playlist-of-june", "unapproved").await;
+    let suggestion = waits.suggestion.unwrap();
+    assert_eq!(suggestion.priority, QueuePriority::High);
+    assert!(
+        suggestion
+            .words
+            .starts_with("3 of 3 done items like it were high: spotify-playlist-3"),
+        "{}",
+        suggestion.words
+    );
+    world
+        .client
+        .beat(&BeatRequest {
+            mode: BeatMode::Start,
+        })
+        .await
+        .unwrap();
+    let still = of(&world, "spotify-playlist-of-june").await;
+    assert_eq!((still.priority, still.build), (QueuePriority::Low, None));
+    let to = suggestion.priority;
+    let changed = world
+        .client
+        .queue_change("spotify-playlist-of-june", &QueueChange::Priority { to })
+        .await
+        .unwrap();
+    assert_eq!(changed.suggestion, None);
+    until(&world, "spotify-playlist-of-june", "done").await;
+    world.end().await;
+}
