@@ -169,7 +169,7 @@ fn listed(app: &App, items: &[&QueueItem]) {
             let label = item.label.as_str();
             let to = suggestion.priority.word();
             app.out.note(format!(
-                "{label} could be {to}: {}. If you agree: {}",
+                "{label} could be {to} ({}): {}",
                 safe_line(&suggestion.words),
                 app.command(&["queue", "priority", label, to])
             ));
