@@ -96,6 +96,11 @@ pub struct CreateBuild {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     pub changes: Option<Slug>,
+    /// The version of it that was planned from: where another one is active by now the build is refused. The active one
+    /// where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    pub from_version: Option<u32>,
     /// Extra foundation directories, absolute.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[garde(custom(few_foundations))]
@@ -122,6 +127,7 @@ impl CreateBuild {
             repair_failing: None,
             priority: 0,
             changes: plan.changes,
+            from_version: None,
             foundations: plan.foundations,
         }
     }
@@ -174,6 +180,9 @@ pub struct Build {
     /// The deployment that it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<Slug>,
+    /// The version of it that the change is made from, and that it replaces while it is the active one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_version: Option<u32>,
     /// The build whose result it deploys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deploys: Option<RunId>,

@@ -89,6 +89,9 @@ pub struct Plan {
     /// What differs from the deployed version; for a change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differs: Vec<Difference>,
+    /// The deployed version that it is made from; for a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_version: Option<u32>,
 }
 
 /// Whether a plan can be built.

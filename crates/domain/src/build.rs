@@ -14,10 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+mod change;
 mod decide;
 mod going_back;
 mod told;
 
+pub use change::{MadeFrom, is_of, outdated, wrong_version};
 pub use decide::{decide, due};
 
 /// Version of the list of stages; a running build finishes on its own.
@@ -52,6 +54,9 @@ pub struct BuildRequest {
     /// The deployment that is to be changed, where it is a change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<Slug>,
+    /// The version of it that was active when the change was asked for: no other one is changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_version: Option<u32>,
     /// A finished build whose result is deployed now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deploys: Option<RunId>,
@@ -292,6 +297,9 @@ pub struct Facts {
     /// The automation's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Slug>,
+    /// The version that a change was made from; it replaces no other one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<MadeFrom>,
     /// Digest of the spec, acceptance included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spec: Option<Digest>,

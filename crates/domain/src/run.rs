@@ -5,7 +5,7 @@
 //! cancels and faults are [`Signal`]s on the same path; there is no other way to change a run.
 
 use crate::approval::{Approval, Grant};
-use crate::build::{self, BuildRequest, BuildState, StageOutcome};
+use crate::build::{self, BuildRequest, BuildState, MadeFrom, StageOutcome};
 use crate::deployment::{DeployedVersion, Health, ServiceEntry};
 use crate::digest::Digest;
 use crate::evidence::TestResult;
@@ -425,6 +425,8 @@ pub enum Record {
     Artifact(crate::evidence::EvidenceRef),
     /// No row but a condition of the commit: where it does not hold nothing is written, and the stage is done again.
     Expects(Expected),
+    /// The same for a change: the version that it replaces is the active one.
+    Replaces(Replaced),
 }
 
 /// What a version that is written was made for.
@@ -434,6 +436,15 @@ pub struct Expected {
     pub name: Slug,
     /// Whether there is one of that name.
     pub deployed: bool,
+}
+
+/// The version that a change replaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// The deployment.
+    pub name: Slug,
+    /// Which version of it.
+    pub version: MadeFrom,
 }
 
 /// What some work used.

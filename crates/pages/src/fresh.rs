@@ -80,6 +80,7 @@ pub struct Matched {
     possible: Vec<(String, Option<String>)>,
     notes: Vec<String>,
     differs: Vec<(String, Option<String>, Option<String>)>,
+    from_version: Option<u32>,
     probes: Option<String>,
     digest: Option<(String, Name)>,
     forecast: Option<String>,
@@ -142,6 +143,7 @@ impl Matched {
                 .map(|choice| (choice.does, choice.example))
                 .collect(),
             notes: plan.notes,
+            from_version: plan.from_version,
             differs: plan
                 .differs
                 .into_iter()
@@ -190,6 +192,7 @@ impl Matched {
             possible: Vec::new(),
             notes: Vec::new(),
             differs: Vec::new(),
+            from_version: None,
             probes: None,
             digest: None,
             forecast: None,

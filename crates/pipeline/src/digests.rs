@@ -3,7 +3,7 @@
 
 use crate::stages::Stop;
 use agentwright_domain::approval::{Gate, Subject};
-use agentwright_domain::build::{BuildPolicy, Facts, due};
+use agentwright_domain::build::{BuildPolicy, Facts, MadeFrom, due};
 use agentwright_domain::digest::Digest;
 use agentwright_domain::spec::Spec;
 use agentwright_proof::{NoJson, of_json};
@@ -25,8 +25,13 @@ pub fn permissions_digest(spec: &Spec) -> Result<Digest, NoJson> {
     }))
 }
 
-/// Target, the folders that are really behind the declared paths, and the programs of the host.
-pub(crate) fn target_digest(spec: &Spec, environment: &Digest) -> Result<Digest, NoJson> {
+/// Target, the folders that are really behind the declared paths, the programs of the host, and the version that is
+/// replaced there.
+pub(crate) fn target_digest(
+    spec: &Spec,
+    environment: &Digest,
+    replaces: Option<&MadeFrom>,
+) -> Result<Digest, NoJson> {
     let folders: Vec<Value> = spec
         .permissions
         .folders
@@ -41,7 +46,11 @@ pub(crate) fn target_digest(spec: &Spec, environment: &Digest) -> Result<Digest,
             json!({ "path": folder.path, "identity": identity })
         })
         .collect();
-    of_json(&json!({ "target": TARGET, "folders": folders, "environment": environment }))
+    let mut target = json!({ "target": TARGET, "folders": folders, "environment": environment });
+    if let Some(replaces) = replaces {
+        target["replaces"] = json!(replaces);
+    }
+    of_json(&target)
 }
 
 /// What waits at a gate.
@@ -66,7 +75,7 @@ pub(crate) fn subject(
         spec: of_json(spec)?,
         code,
         evidence,
-        target: target_digest(spec, environment)?,
+        target: target_digest(spec, environment, facts.replaces.as_ref())?,
         policy: of_json(&policy_parts)?,
         digest: of_json(&Value::Null)?,
     };

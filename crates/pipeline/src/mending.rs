@@ -5,7 +5,7 @@
 
 use crate::plan::without_model;
 use crate::stages::{Stop, Work, kept};
-use agentwright_domain::build::{Mends, Repair, Tried};
+use agentwright_domain::build::{MadeFrom, Mends, Repair, Tried};
 use agentwright_domain::digest::Digest;
 use agentwright_domain::ids::Slug;
 use agentwright_domain::spec::Spec;
@@ -30,15 +30,19 @@ pub(crate) struct Mended {
     pub(crate) tried: Tried,
     /// What the coder is told.
     pub(crate) repair: Repair,
+    /// The version that failed; a replay does not look for it.
+    pub(crate) replaces: Option<MadeFrom>,
 }
 
 /// Gathers it. The same again when the stage is done twice; in a replay as it was then.
 pub(crate) async fn begin(work: &Work<'_>, mends: &Mends) -> Result<Mended, Stop> {
+    let mut replaces = None;
     let (spec, told, app) = match work.replayed() {
         Some(_) => (Vec::new(), Vec::new(), PathBuf::new()),
         None => {
             let found = found(work, mends).await?;
             let told = told(mends, &found.log);
+            replaces = Some(MadeFrom::from(&found.version));
             (
                 canonical(&found.version.spec)?,
                 told.into_bytes(),
@@ -68,6 +72,7 @@ pub(crate) async fn begin(work: &Work<'_>, mends: &Mends) -> Result<Mended, Stop
             reason: mends.reason.clone(),
             evidence,
         },
+        replaces,
     })
 }
 
@@ -114,18 +119,16 @@ async fn found(work: &Work<'_>, mends: &Mends) -> Result<ToMend, Stop> {
     Ok(found)
 }
 
-/// The code that a change by a model begins with: that of the active version.
-pub(crate) async fn changed(work: &Work<'_>, name: &Slug) -> Result<PathBuf, Stop> {
-    let runtime = work.builds.runtime();
-    let app = match work.replayed() {
-        Some(_) => PathBuf::new(),
-        None => {
-            let active = runtime.active(work.handle.scope(), name).await;
-            let active = active.map_err(|error| Stop::Retry(agentwright_runtime::chain(&error)))?;
-            runtime.layout().app(name, active.version)
-        }
-    };
-    Ok(before(work, app).await?.0)
+/// The code that a change by a model begins with: that of the version that it is made from. A replay has it from the
+/// build that it replays.
+pub(crate) async fn changed(
+    work: &Work<'_>,
+    name: &Slug,
+    from: Option<&MadeFrom>,
+) -> Result<PathBuf, Stop> {
+    let layout = work.builds.runtime().layout().of(work.handle.scope());
+    let app = from.map(|from| layout.app(name, from.version));
+    Ok(before(work, app.unwrap_or_default()).await?.0)
 }
 
 /// Keeps the deployed code that this build begins with, in a replay the code of then: where it lies, and its digest.

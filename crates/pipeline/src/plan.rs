@@ -5,7 +5,8 @@ use crate::digests::permissions_digest;
 use crate::foundations::Foundations;
 use crate::{Builds, resolve};
 use agentwright_domain::acceptance::Acceptance;
-use agentwright_domain::build::BuildRequest;
+use agentwright_domain::build::{BuildRequest, wrong_version};
+use agentwright_domain::deployment::DeployedVersion;
 use agentwright_domain::digest::Digest;
 use agentwright_domain::ids::Slug;
 use agentwright_domain::spec::{AutomationKind, Permissions, Spec, Trigger};
@@ -67,6 +68,8 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// What differs from the deployed version; for a change.
     pub differs: Vec<Difference>,
+    /// The deployed version that it is made from; for a change.
+    pub from_version: Option<u32>,
 }
 
 /// One line of what a change changes.
@@ -86,7 +89,8 @@ pub(crate) struct Ready {
     pub(crate) spec: Spec,
     pub(crate) source: FoundationSource,
     pub(crate) notes: Vec<String>,
-    pub(crate) existing: Option<Spec>,
+    /// The version that is changed.
+    pub(crate) existing: Option<DeployedVersion>,
     /// Inputs that the foundation works out of others; nobody sets them.
     pub(crate) derived: Vec<String>,
 }
@@ -101,7 +105,7 @@ pub(crate) enum NotReady {
         reason: String,
         possible: Vec<Possible>,
         /// The deployed version that was to be changed.
-        existing: Option<Box<Spec>>,
+        existing: Option<Box<DeployedVersion>>,
     },
     /// It cannot be built.
     Refused {
@@ -123,7 +127,7 @@ impl NotReady {
 
 impl NotReady {
     /// The same, of a change to what is deployed.
-    fn of_change(self, to: &Spec) -> Self {
+    fn of_change(self, to: &DeployedVersion) -> Self {
         match self {
             Self::Uncovered {
                 reason, possible, ..
@@ -180,8 +184,13 @@ impl Builds {
             Err(NotReady::Fault(why)) => Err(why),
             Err(NotReady::Incomplete(plan)) => Ok(incomplete_plan(*plan)),
             Err(NotReady::Uncovered {
-                reason, possible, ..
-            }) => Ok(self.uncovered_plan(reason, possible).await),
+                reason,
+                possible,
+                existing,
+            }) => Ok(Plan {
+                from_version: existing.map(|existing| existing.version),
+                ..self.uncovered_plan(reason, possible).await
+            }),
             Err(NotReady::Refused { reason, possible }) => Ok(Plan {
                 reason: Some(reason),
                 possible,
@@ -242,12 +251,18 @@ impl Builds {
         &self,
         scope: &OrgScope,
         request: &BuildRequest,
-    ) -> Result<Option<Spec>, NotReady> {
+    ) -> Result<Option<DeployedVersion>, NotReady> {
         let Some(name) = &request.changes else {
             return Ok(None);
         };
         match self.runtime().active(scope, name).await {
-            Ok(version) => Ok(Some(version.spec)),
+            Ok(now) => match request.from_version {
+                // A replay is told apart by what it makes.
+                Some(from) if from != now.version && request.replays.is_none() => {
+                    Err(NotReady::refused(wrong_version(name, from, now.version)))
+                }
+                Some(_) | None => Ok(Some(now)),
+            },
             Err(error @ (RuntimeError::Unknown(_) | RuntimeError::NoVersion { .. })) => {
                 Err(NotReady::refused(error.to_string()))
             }
@@ -268,7 +283,7 @@ impl Builds {
         &self,
         request: &BuildRequest,
         foundations: &Foundations,
-        existing: Option<Spec>,
+        existing: Option<DeployedVersion>,
         names: &[Slug],
     ) -> Result<Ready, NotReady> {
         let context = Context {
@@ -281,7 +296,7 @@ impl Builds {
         };
         let (mut spec, notes) = match (&request.spec, &existing) {
             (Some(spec), _) => (given(spec, request)?, Vec::new()),
-            (None, Some(existing)) => changed(existing, request, &context, foundations)
+            (None, Some(existing)) => changed(&existing.spec, request, &context, foundations)
                 .map_err(|error| error.of_change(existing))?,
             (None, None) => {
                 let plan =
@@ -297,7 +312,11 @@ impl Builds {
                  or give this spec another name"
             )));
         }
-        spec.on_failure.repairs = repairs_failing(&spec, request, existing.as_ref());
+        spec.on_failure.repairs = repairs_failing(
+            &spec,
+            request,
+            existing.as_ref().map(|existing| &existing.spec),
+        );
         let foundation = generator(&spec, foundations)?;
         let problems = resolve::problems(&spec, self.runtime().layout().data());
         if !problems.is_empty() {
@@ -479,6 +498,7 @@ impl Plan {
             possible: Vec::new(),
             notes: Vec::new(),
             differs: Vec::new(),
+            from_version: None,
         }
     }
 }
@@ -490,7 +510,8 @@ fn ready_plan(ready: Ready) -> Result<Plan, String> {
     let digest = permissions_digest(&spec).map_err(|error| error.to_string())?;
     let differs = ready
         .existing
-        .map_or_else(Vec::new, |existing| differences(&existing, &spec));
+        .as_ref()
+        .map_or_else(Vec::new, |existing| differences(&existing.spec, &spec));
     Ok(Plan {
         foundation: spec
             .foundation
@@ -506,6 +527,7 @@ fn ready_plan(ready: Ready) -> Result<Plan, String> {
         permissions_digest: Some(digest),
         notes: ready.notes,
         differs,
+        from_version: ready.existing.map(|existing| existing.version),
         spec: Some(spec),
         ..Plan::empty(Verdict::Ready)
     })

@@ -74,7 +74,7 @@ impl Runtime {
             None => None,
         };
         Ok(ToMend {
-            app: self.layout().app(name, mends.version),
+            app: self.layout().of(scope).app(name, mends.version),
             version,
             log: String::from_utf8_lossy(&log.unwrap_or_default()).into_owned(),
         })
@@ -250,6 +250,7 @@ fn repair(version: &DeployedVersion, made_by: BuildRequest, mends: Mends) -> Bui
         zone: made_by.zone,
         foundations: made_by.foundations,
         changes: Some(version.name.clone()),
+        from_version: Some(version.version),
         mends: Some(mends),
         ..BuildRequest::default()
     }

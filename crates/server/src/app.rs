@@ -1,6 +1,7 @@
 //! The wiring: store → sandbox → runtime → pipeline → engine, and what routes share.
 
 use crate::asking::Asking;
+use crate::changes;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::front::Front;
@@ -315,6 +316,7 @@ impl App {
     ) -> Result<Run, Undecided> {
         if decision.approved {
             desk::unedited(self, scope, run).await?;
+            changes::current(self, scope, run).await?;
         }
         let signal = Signal::Decided(decision);
         Ok(self.engine().signal(scope, &run.id, signal, audit).await?)

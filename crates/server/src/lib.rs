@@ -8,6 +8,7 @@ mod asking;
 mod auth;
 pub mod backup;
 pub mod boot;
+mod changes;
 mod conditions;
 mod config;
 pub mod daemon;

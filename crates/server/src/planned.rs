@@ -84,5 +84,6 @@ fn worded(plan: agentwright_pipeline::Plan) -> Plan {
         possible: possible.collect(),
         notes: plan.notes,
         differs: differs.collect(),
+        from_version: plan.from_version,
     }
 }

@@ -1,6 +1,7 @@
 //! From a request to a submitted run: the id, the label, the repetition.
 
 use crate::app::App;
+use crate::changes;
 use crate::error::ApiError;
 use crate::extract::{IdempotencyKey, Who};
 use crate::planned;
@@ -73,6 +74,7 @@ impl Wish {
                 base_dir: request.base_dir,
                 zone: request.zone,
                 changes: request.changes,
+                from_version: request.from_version,
                 foundations: request.foundations,
                 repairs_failing: request.repair_failing,
                 ..BuildRequest::default()
@@ -121,6 +123,10 @@ impl Wish {
         not_of_a_row(old, request)?;
         let mut request = request.clone();
         request.inputs.extend(retry.inputs);
+        if request.deploys.is_none() {
+            // It is made again from what is active now.
+            request.from_version = None;
+        }
         let state = match &request.deploys {
             Some(_) => BuildState::deploying(state.policy.clone(), &state.facts),
             None => BuildState::new(state.policy.clone()),
@@ -170,7 +176,13 @@ impl Wish {
         Ok(Self {
             label: Label::Made(old.label.clone()),
             priority: old.priority,
-            state: BuildState::new(policy),
+            state: BuildState {
+                facts: Facts {
+                    replaces: state.facts.replaces.clone(),
+                    ..Facts::default()
+                },
+                ..BuildState::new(policy)
+            },
             request,
             repeats: Some(old.id.clone()),
         })
@@ -263,7 +275,8 @@ pub(crate) async fn of_row(
     submitted(app, who, id, wish).await
 }
 
-async fn submitted(app: &App, who: &Who, id: RunId, wish: Wish) -> Result<Build, ApiError> {
+async fn submitted(app: &App, who: &Who, id: RunId, mut wish: Wish) -> Result<Build, ApiError> {
+    changes::settle(app, who, &id, &mut wish.request).await?;
     let (Label::Given(first) | Label::Made(first)) = &wish.label;
     let mut label = first.clone();
     let mut tries = 0;

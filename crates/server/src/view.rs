@@ -64,10 +64,17 @@ pub(crate) fn build(run: &Run, lease: Lease) -> Option<Build> {
         worked_ms: run.worked_ms,
         repeats: run.repeats.clone(),
         changes: request.changes.clone(),
+        from_version: from_version(request, facts),
         deploys: request.deploys.clone(),
         mends: request.mends.clone(),
         deployed,
     })
+}
+
+/// The version that a change is made from: as its spec was made, before that as it was submitted.
+fn from_version(request: &BuildRequest, facts: &build::Facts) -> Option<u32> {
+    let made_from = facts.replaces.as_ref().map(|replaces| replaces.version);
+    made_from.or(request.from_version)
 }
 
 fn build_state(

@@ -147,6 +147,27 @@ pub enum SubmitError {
     Store(#[from] Error),
 }
 
+/// How a deployment is that a commit does not find as it expects it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It is there.
+    Deployed,
+    /// It is not.
+    Removed,
+    /// Another version is the active one, or it is not there at all.
+    Replaced,
+}
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Deployed => "is deployed meanwhile",
+            Self::Removed => "was removed meanwhile",
+            Self::Replaced => "has another active version meanwhile",
+        })
+    }
+}
+
 /// Why a commit or a report wrote nothing.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CommitError {
@@ -157,12 +178,12 @@ pub enum CommitError {
         expected: i64,
     },
     /// A deployment is not as the commit expects it ([`agentwright_domain::run::Record::Expects`]): nothing is written.
-    #[error("{name} {}", if *.deployed { "is deployed meanwhile" } else { "was removed meanwhile" })]
+    #[error("{name} {found}")]
     Unexpected {
         /// The deployment.
         name: Slug,
-        /// Whether there is one.
-        deployed: bool,
+        /// How it is instead.
+        found: Found,
     },
     /// There is no such run.
     #[error("no such run")]

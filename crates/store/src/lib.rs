@@ -42,7 +42,7 @@ pub use backlogs::{BacklogSource, KnownRow, SOURCES_MAX};
 pub use db::Statement;
 pub use decision_tokens::DecisionToken;
 pub use dump::{load_postgres, postgres_place};
-pub use error::{CommitError, Error, OpenError, SubmitError};
+pub use error::{CommitError, Error, Found, OpenError, SubmitError};
 pub use figures::{EndedRow, Order, Search};
 pub use group::{Claim, Commit, Committed, KindLimit, Report, Submitted, Writer};
 pub use history::{BUILDS_MAX, BuildFilter, BuildRow, EndedBuild, Standing};

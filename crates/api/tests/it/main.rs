@@ -34,6 +34,7 @@ fn build(state: BuildState) -> Build {
         worked_ms: 3,
         repeats: None,
         changes: None,
+        from_version: None,
         deploys: None,
         mends: None,
         deployed: None,

@@ -69,6 +69,8 @@ async fn from_plan(
         repair_failing: how.repair_failing,
         // A yes to the plan that was shown, and to nothing beyond it.
         advance: how.yes.then(|| plan.permissions_digest.clone()).flatten(),
+        // Where somebody deploys another version meanwhile it is refused, not put over that.
+        from_version: plan.from_version,
         ..CreateBuild::of(request)
     };
     let mut made = created(&client, &create).await;

@@ -256,6 +256,28 @@ fn a_change_shows_what_differs_makes_a_version_and_can_be_taken_back() {
 }
 
 #[test]
+fn a_change_that_another_one_overtook_cannot_be_approved_and_says_what_to_do() {
+    let home = Home::with_notes();
+    let name = deployed(&home);
+    let waits = |words: &str| {
+        let end = home.json(3, &["change", &name, words]);
+        end["build"]["label"].as_str().expect("a label").to_owned()
+    };
+    let (first, second) = (waits("keep the last 14 instead"), waits("keep 3 instead"));
+    home.done(&["approve", &first]);
+    let said = home.run(&["approve", &second]);
+    assert_eq!(said.code, 1, "{said:#?}");
+    assert!(
+        said.err.contains("version 2 is active now")
+            && said.err.contains(&format!("agentwright change {name}")),
+        "{said:#?}"
+    );
+    home.done(&["reject", &second]);
+    let end = home.json(0, &["change", &name, "--yes", "keep 3 instead"]);
+    assert_eq!(end["deployment"]["version"], 3);
+}
+
+#[test]
 fn an_export_runs_without_agentwright() {
     let home = Home::with_notes();
     let name = deployed(&home);

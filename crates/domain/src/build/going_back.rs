@@ -145,6 +145,7 @@ impl At<'_> {
             return self.failed(stage, attempt, FailureClass::Tests, &reason, records);
         }
         let mut to = self.to(&Facts {
+            replaces: facts.replaces.clone(),
             amendment: Some(reason.to_owned()),
             reviews: facts.reviews,
             parks: facts.parks,

@@ -227,6 +227,7 @@ fn records(transition: &Transition) -> String {
             | Record::Version(_)
             | Record::Service(_)
             | Record::Expects(_)
+            | Record::Replaces(_)
             | Record::Artifact(_) => "row".to_owned(),
         })
         .collect();

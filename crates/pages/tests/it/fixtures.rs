@@ -393,6 +393,7 @@ pub(crate) fn build(texts: Texts, state: BuildState, at: &str) -> Build {
         worked_ms: 18_400,
         repeats: None,
         changes: None,
+        from_version: None,
         deploys: None,
         mends: None,
         deployed,
@@ -680,6 +681,7 @@ pub(crate) fn plan(texts: Texts, verdict: PlanVerdict) -> Plan {
             before: Some(json!(texts.say("5"))),
             after: Some(json!(texts.say("7"))),
         }],
+        from_version: Some(2),
     }
 }
 

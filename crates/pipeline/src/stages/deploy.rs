@@ -7,16 +7,16 @@ use super::{Done, Stop, Work, kept};
 use crate::digests::{TARGET, changed, subject};
 use crate::resolve;
 use agentwright_domain::approval::{Gate, Grant, Subject};
-use agentwright_domain::build::{Facts, FailureClass, Stage, due};
+use agentwright_domain::build::{Facts, FailureClass, MadeFrom, Stage, due, is_of, outdated};
 use agentwright_domain::deployment::DeployedVersion;
 use agentwright_domain::digest::Digest;
 use agentwright_domain::evidence::TestResult;
-use agentwright_domain::ids::{GrantId, RunId};
-use agentwright_domain::run::{Expected, Record};
+use agentwright_domain::ids::{GrantId, Slug};
+use agentwright_domain::run::{Expected, Record, Replaced};
 use agentwright_domain::spec::{Spec, Trigger};
 use agentwright_proof::of_json;
-use agentwright_runtime::Error as RuntimeError;
 use agentwright_runtime::install::{Installed, code_digest};
+use agentwright_runtime::{Error as RuntimeError, Status};
 use agentwright_runtime::{blocking, install::InstallError};
 
 pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
@@ -26,7 +26,7 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     if approved && work.state.facts.approval.is_none() {
         return Err(Stop::fault("nobody has approved this, and somebody must"));
     }
-    let expected = replaces_as_meant(work, &spec).await?;
+    let expected = replaces_as_meant(work, &spec.name).await?;
     let ready = spec.clone();
     let programs = work.builds.runtime().programs().clone();
     blocking(move || {
@@ -64,7 +64,7 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
         return Err(stop);
     }
     let mut done = done(work, spec, code, environment, installed.version)?;
-    done.records.push(Record::Expects(expected));
+    done.records.push(expected);
     Ok(done)
 }
 
@@ -123,36 +123,47 @@ async fn unchanged(work: &Work<'_>, spec: &Spec) -> Result<Digest, Stop> {
     )))
 }
 
-/// A yes to something new replaces nothing, and a yes to a change revives nothing: another build may
-/// have taken the name, or a person removed it, while this one was made or waited. Answers what must still hold
-/// when the version is written.
-async fn replaces_as_meant(work: &Work<'_>, spec: &Spec) -> Result<Expected, Stop> {
-    let (runtime, name) = (work.builds.runtime(), &spec.name);
-    let there = match runtime.status(work.handle.scope(), name).await {
-        Ok(status) => Some(status.versions),
-        Err(RuntimeError::Unknown(_)) => None,
-        Err(error) => return Err(Stop::Retry(agentwright_runtime::chain(&error))),
-    };
-    let own = |build: &RunId| {
-        *build == work.run.id
-            || work.request.deploys.as_ref() == Some(build)
-            || work.run.repeats.as_ref() == Some(build)
-    };
-    let expected = Expected {
+/// A yes to something new replaces nothing, and a yes to a change replaces what it was made from: another build may
+/// have taken the name, another version may have become the active one, or a person removed it, while this one was made
+/// or waited. Answers what must still hold when the version is written.
+async fn replaces_as_meant(work: &Work<'_>, name: &Slug) -> Result<Record, Stop> {
+    let there = deployed_now(work, name).await?;
+    let active = there.as_ref().map(|status| &status.version);
+    if let Some(why) = outdated(work.run, active) {
+        return Err(failed(format!("{why}; nothing was deployed")));
+    }
+    if let (Some(_), Some(active)) = (&work.state.facts.replaces, active) {
+        return Ok(Record::Replaces(Replaced {
+            name: name.clone(),
+            version: MadeFrom::from(active),
+        }));
+    }
+    let versions = there.as_ref().map(|status| status.versions.as_slice());
+    if work.request.changes.is_none()
+        && versions.is_some_and(|versions| !versions.iter().any(|one| is_of(work.run, &one.build)))
+    {
+        return Err(failed(format!(
+            "an automation named {name} is deployed already, and this was to be a new one; nothing was \
+             replaced; change that one (agentwright change {name} …) or build this under another name"
+        )));
+    }
+    Ok(Record::Expects(Expected {
         name: name.clone(),
         deployed: there.is_some(),
-    };
-    match (&work.request.changes, there) {
-        (None, Some(versions)) if !versions.iter().any(|version| own(&version.build)) => {
-            Err(failed(format!(
-                "an automation named {name} is deployed already, and this was to be a new one; nothing was \
-                 replaced; change that one (agentwright change {name} …) or build this under another name"
-            )))
-        }
-        (Some(_), None) => Err(failed(format!(
-            "{name} was to be changed, but it was removed meanwhile; nothing was deployed, build it again"
-        ))),
-        (None, _) | (Some(_), Some(_)) => Ok(expected),
+    }))
+}
+
+/// What is deployed under the name.
+pub(super) async fn deployed_now(work: &Work<'_>, name: &Slug) -> Result<Option<Status>, Stop> {
+    match work
+        .builds
+        .runtime()
+        .status(work.handle.scope(), name)
+        .await
+    {
+        Ok(status) => Ok(Some(status)),
+        Err(RuntimeError::Unknown(_)) => Ok(None),
+        Err(error) => Err(Stop::Retry(agentwright_runtime::chain(&error))),
     }
 }
 

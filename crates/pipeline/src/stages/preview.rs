@@ -1,9 +1,10 @@
 //! A dry run on the person's real data, read-only; and what exactly will wait at the gate.
 
+use super::deploy::deployed_now;
 use super::{Done, Stop, Work, kept};
 use crate::digests::subject;
 use agentwright_domain::approval::Gate;
-use agentwright_domain::build::Stage;
+use agentwright_domain::build::{FailureClass, Stage, outdated};
 use agentwright_domain::digest::Digest;
 use agentwright_domain::spec::Spec;
 use agentwright_runtime::blocking;
@@ -16,6 +17,13 @@ const LINES_MAX: usize = 50;
 
 pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     let spec = work.spec().await?;
+    // Nobody is asked for a yes that deploys nothing.
+    if work.request.changes.is_some() {
+        let there = deployed_now(work, &spec.name).await?;
+        if let Some(why) = outdated(work.run, there.as_ref().map(|status| &status.version)) {
+            return Err(Stop::Failed(FailureClass::Deploy, why));
+        }
+    }
     let mut facts = work.facts();
     facts.preview = match &spec.preview {
         Some(_) => lines(look(work, &spec).await?),
@@ -66,10 +74,9 @@ async fn look(work: &Work<'_>, spec: &Spec) -> Result<Result<PreviewReport, Stri
     {
         Ok(report) => Ok(Ok(report)),
         Err(PreviewError::Cancelled) => Err(Stop::Retry("it was stopped".to_owned())),
-        Err(error @ PreviewError::FolderMissing(_)) => Err(Stop::Failed(
-            agentwright_domain::build::FailureClass::Deploy,
-            error.to_string(),
-        )),
+        Err(error @ PreviewError::FolderMissing(_)) => {
+            Err(Stop::Failed(FailureClass::Deploy, error.to_string()))
+        }
         // What a person decides on is then that there is no preview.
         Err(error @ (PreviewError::None | PreviewError::Fault(_))) => Ok(Err(error.to_string())),
     }

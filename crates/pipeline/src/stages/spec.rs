@@ -7,7 +7,8 @@ use crate::mending::{Mended, begin, changed};
 use crate::plan::{NotReady, questions, verifies_again, without_model};
 use crate::{document, resolve};
 use agentwright_domain::approval::Gate;
-use agentwright_domain::build::{Facts, Stage, due};
+use agentwright_domain::build::{Facts, MadeFrom, Stage, due};
+use agentwright_domain::digest::Digest;
 use agentwright_domain::spec::Spec;
 use agentwright_intent::FoundationSource;
 use agentwright_proof::of_json;
@@ -23,6 +24,7 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
         source,
         unasked,
         begun,
+        replaces,
     } = made(work).await?;
     let scratch = work.scratch(Stage::Spec).await?;
     let sealed = seal(&spec, &scratch).await.map_err(|error| match error {
@@ -35,17 +37,7 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
         }
         SealError::Fault(why) => Stop::Retry(format!("cannot check the acceptance: {why}")),
     })?;
-    let mut facts = Facts {
-        name: Some(spec.name.clone()),
-        spec: Some(of_json(&spec)?),
-        acceptance: Some(sealed.digest),
-        permissions: Some(permissions_digest(&spec)?),
-        risks: resolve::risks(&spec).into_iter().chain(unasked).collect(),
-        amendment: work.state.facts.amendment.clone(),
-        reviews: work.state.facts.reviews,
-        parks: work.state.facts.parks,
-        ..Facts::default()
-    };
+    let mut facts = known(work, &spec, sealed.digest, (unasked, replaces))?;
     let begun = match begun {
         Begun::Empty => None,
         Begun::With(code) => Some(code),
@@ -85,6 +77,31 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
     Ok(Done::new(summary, facts))
 }
 
+/// What is known of the build as soon as its spec is sealed.
+fn known(
+    work: &Work<'_>,
+    spec: &Spec,
+    acceptance: Digest,
+    (unasked, replaces): (Vec<String>, Option<MadeFrom>),
+) -> Result<Facts, Stop> {
+    Ok(Facts {
+        name: Some(spec.name.clone()),
+        // A replay is a change of what its build was one of.
+        replaces: match work.request.replays {
+            Some(_) => work.state.facts.replaces.clone(),
+            None => replaces,
+        },
+        spec: Some(of_json(spec)?),
+        acceptance: Some(acceptance),
+        permissions: Some(permissions_digest(spec)?),
+        risks: resolve::risks(spec).into_iter().chain(unasked).collect(),
+        amendment: work.state.facts.amendment.clone(),
+        reviews: work.state.facts.reviews,
+        parks: work.state.facts.parks,
+        ..Facts::default()
+    })
+}
+
 /// A spec, and what belongs to it.
 struct Made {
     spec: Spec,
@@ -92,6 +109,8 @@ struct Made {
     /// What a model's spec asks for beyond the sentence.
     unasked: Vec<String>,
     begun: Begun,
+    /// The version that a change is made from.
+    replaces: Option<MadeFrom>,
 }
 
 /// What the repository begins with, besides the spec.
@@ -110,8 +129,9 @@ async fn made(work: &Work<'_>) -> Result<Made, Stop> {
         let begun = begin(work, mends).await?;
         // A spec that proves wrong on the way is the model's to make anew, as in any change.
         return match work.state.facts.amendment {
-            Some(_) => drafted(work, Some(&begun.spec)).await,
+            Some(_) => drafted(work, Some(&begun.spec), begun.replaces).await,
             None => Ok(Made {
+                replaces: begun.replaces.clone(),
                 spec: begun.spec.clone(),
                 source: FoundationSource::default(),
                 unasked: Vec::new(),
@@ -131,9 +151,10 @@ async fn made(work: &Work<'_>) -> Result<Made, Stop> {
             {
                 return Err(Stop::refused(why));
             }
+            let replaces = ready.existing.as_ref().map(MadeFrom::from);
             let begun = match &work.request.changes {
                 Some(name) if ready.spec.foundation.is_none() && verifies_again(work.request) => {
-                    Begun::With(changed(work, name).await?)
+                    Begun::With(changed(work, name, replaces.as_ref()).await?)
                 }
                 Some(_) | None => Begun::Empty,
             };
@@ -142,6 +163,7 @@ async fn made(work: &Work<'_>) -> Result<Made, Stop> {
                 source: ready.source,
                 unasked: Vec::new(),
                 begun,
+                replaces,
             });
         }
         Ok(ready) => (
@@ -158,17 +180,22 @@ async fn made(work: &Work<'_>) -> Result<Made, Stop> {
     if work.request.replays.is_none() && !work.builds.models().any().await {
         return Err(Stop::refused(without_model(&reason)));
     }
-    drafted(work, existing.as_deref()).await
+    let replaces = existing.as_deref().map(MadeFrom::from);
+    drafted(work, existing.as_ref().map(|it| &it.spec), replaces).await
 }
 
-async fn drafted(work: &Work<'_>, existing: Option<&Spec>) -> Result<Made, Stop> {
+async fn drafted(
+    work: &Work<'_>,
+    existing: Option<&Spec>,
+    replaces: Option<MadeFrom>,
+) -> Result<Made, Stop> {
     let drafted = match again(work).await? {
         Some(drafted) => drafted,
         None => asked(work, existing).await?,
     };
     let by_model = existing.is_some_and(|existing| existing.foundation.is_none());
     let begun = match work.request.changes.as_ref().filter(|_| by_model) {
-        Some(name) => Begun::With(changed(work, name).await?),
+        Some(name) => Begun::With(changed(work, name, replaces.as_ref()).await?),
         None => Begun::Empty,
     };
     work.made("spec", &of_json(&drafted.spec)?).await?;
@@ -180,6 +207,7 @@ async fn drafted(work: &Work<'_>, existing: Option<&Spec>) -> Result<Made, Stop>
         source: FoundationSource::default(),
         unasked: drafted.unasked,
         begun,
+        replaces,
     })
 }
 

@@ -5,7 +5,7 @@ use agentwright_domain::build::{
     ApprovalMode, BuildPolicy, BuildRequest, BuildState, FailureClass, Phase,
 };
 use agentwright_domain::digest::Digest;
-use agentwright_domain::ids::{ApprovalId, RunId};
+use agentwright_domain::ids::{ApprovalId, RunId, Slug};
 use agentwright_domain::run::{Decision, Run, RunStatus, Signal};
 use std::path::Path;
 
@@ -265,6 +265,142 @@ async fn a_change_of_what_was_removed_meanwhile_revives_nothing() {
     let (_, reason) = failure(&approved(&world, &id).await);
     assert!(reason.contains("removed meanwhile"), "{reason}");
     assert!(!world.runtime.layout().deployment(&name).exists());
+    world.end().await;
+}
+
+/// A change of it that waits for a yes.
+async fn change(world: &World, name: &Slug, words: &str) -> Run {
+    let request = BuildRequest {
+        changes: Some(name.clone()),
+        ..world.request(words)
+    };
+    let id = world.submit(request, final_mode()).await;
+    let run = world.settled(&id).await;
+    assert_eq!(run.status, RunStatus::Waiting, "{}", world.story(&id).await);
+    run
+}
+
+async fn deployed(world: &World) -> Slug {
+    let first = waiting(world).await;
+    let first = approved(world, &first.id).await;
+    assert_eq!(phase(&first), &Phase::Completed { deployed: true });
+    facts(&first).name.clone().unwrap()
+}
+
+async fn active(world: &World, name: &Slug) -> (u32, serde_json::Value) {
+    let version = world.runtime.active(&scope(), name).await.unwrap();
+    (version.version, version.spec.inputs["keep"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_not_put_over_another_one_and_is_made_again_from_it() {
+    let world = World::new().await;
+    let name = deployed(&world).await;
+    let first = change(&world, &name, "keep 3 instead").await;
+    let second = change(&world, &name, "keep 5 instead").await;
+    assert_eq!(facts(&second).replaces.as_ref().unwrap().version, 1);
+    approved(&world, &first.id).await;
+    assert_eq!(active(&world, &name).await, (2, 3.into()));
+    let (class, reason) = failure(&approved(&world, &second.id).await);
+    assert_eq!(class, FailureClass::Deploy);
+    assert!(
+        reason.contains("made from version 1") && reason.contains("version 2 is active now"),
+        "{reason}"
+    );
+    assert!(reason.contains("agentwright change"), "{reason}");
+    assert_eq!(active(&world, &name).await, (2, 3.into()));
+    // One that is asked for now is made from the version of now.
+    let third = change(&world, &name, "keep 5 instead").await;
+    assert_eq!(facts(&third).replaces.as_ref().unwrap().version, 2);
+    approved(&world, &third.id).await;
+    assert_eq!(active(&world, &name).await, (3, 5.into()));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_changes_that_are_approved_at_once_one_is_deployed_and_the_other_is_not() {
+    let world = World::new().await;
+    let name = deployed(&world).await;
+    let first = change(&world, &name, "keep 3 instead").await;
+    let second = change(&world, &name, "keep 5 instead").await;
+    let (first, second) = tokio::join!(approved(&world, &first.id), approved(&world, &second.id));
+    let (done, lost) = match phase(&first) {
+        Phase::Completed { .. } => (first, second),
+        _ => (second, first),
+    };
+    assert_eq!(phase(&done), &Phase::Completed { deployed: true });
+    let (class, reason) = failure(&lost);
+    assert_eq!(class, FailureClass::Deploy);
+    assert!(reason.contains("nothing was deployed"), "{reason}");
+    let won = world.runtime.active(&scope(), &name).await.unwrap();
+    assert_eq!(won.build, done.id);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_is_another_active_version_for_a_change_that_waits() {
+    let world = World::new().await;
+    let name = deployed(&world).await;
+    let second = change(&world, &name, "keep 3 instead").await;
+    approved(&world, &second.id).await;
+    let third = change(&world, &name, "keep 5 instead").await;
+    world.runtime.rollback(&scope(), &name, None).await.unwrap();
+    let (_, reason) = failure(&approved(&world, &third.id).await);
+    assert!(
+        reason.contains("made from version 2") && reason.contains("version 1 is active now"),
+        "{reason}"
+    );
+    assert_eq!(active(&world, &name).await.0, 1);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_does_not_replace_what_was_built_anew_under_the_same_name_and_number() {
+    let world = World::new().await;
+    let name = deployed(&world).await;
+    let waits = change(&world, &name, "keep 3 instead").await;
+    world.runtime.remove(&scope(), &name).await.unwrap();
+    assert_eq!(deployed(&world).await, name);
+    let (_, reason) = failure(&approved(&world, &waits.id).await);
+    assert!(reason.contains("removed and built anew"), "{reason}");
+    assert_eq!(active(&world, &name).await, (1, 7.into()));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_outdated_before_its_gate_asks_nobody() {
+    let world = World::new().await;
+    let name = deployed(&world).await;
+    let policy = BuildPolicy {
+        auto_deploy: false,
+        ..final_mode()
+    };
+    let request = BuildRequest {
+        changes: Some(name.clone()),
+        ..world.request("keep 3 instead")
+    };
+    let id = world.submit(request.clone(), policy).await;
+    let made = world.settled(&id).await;
+    let other = change(&world, &name, "keep 5 instead").await;
+    approved(&world, &other.id).await;
+    let deploys = BuildRequest {
+        deploys: Some(made.id.clone()),
+        ..request.clone()
+    };
+    let state = BuildState::deploying(final_mode(), facts(&made));
+    let id = world.submit_state(deploys, state).await;
+    let (class, reason) = failure(&world.settled(&id).await);
+    assert_eq!(class, FailureClass::Deploy);
+    assert!(reason.contains("version 2 is active now"), "{reason}");
+    // As is one that was asked for when another version was active.
+    let late = BuildRequest {
+        from_version: Some(1),
+        ..request
+    };
+    let id = world.submit(late, final_mode()).await;
+    let (class, reason) = failure(&world.settled(&id).await);
+    assert_eq!(class, FailureClass::Refused);
+    assert!(reason.contains("version 2 is active now"), "{reason}");
     world.end().await;
 }
 

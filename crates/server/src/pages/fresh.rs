@@ -278,6 +278,8 @@ fn request(asked: &Asked, fields: &Fields) -> (CreateBuild, Vec<FieldProblem>) {
     request.auto_deploy = asked.auto_deploy;
     request.production = asked.production;
     request.advance = Digest::parse(fields.text("advance")).ok();
+    // What was shown is what it was planned from.
+    request.from_version = fields.text("from_version").parse().ok();
     (request, problems)
 }
 

@@ -2,9 +2,10 @@
 
 use crate::support::{raw, text};
 use agentwright_api::{
-    BuildStatus, Client, CreateBuild, ExecutionLog, ExecutionStatus, LogQuery, PlanRequest,
-    PlanVerdict,
+    BuildDetail, BuildStatus, CancelRequest, Client, ClientError, CreateBuild, ExecutionLog,
+    ExecutionStatus, LogQuery, PlanRequest, PlanVerdict, RetryBuild, code,
 };
+use agentwright_domain::ids::Slug;
 use agentwright_server::daemon::Served;
 use agentwright_server::{Config, Work};
 use std::path::{Path, PathBuf};
@@ -55,6 +56,45 @@ impl Daemon {
             assert!(goes_on, "{:?}", seen.state);
         }
     }
+}
+
+impl Daemon {
+    /// Submits a change; the build as it stands when it waits or has ended.
+    async fn change(&self, folder: &Path, name: &str, intent: &str) -> BuildDetail {
+        let request = changing(folder, name, intent);
+        let build = self.client.create_build(&request, None).await.unwrap();
+        self.settled(build.id.as_str()).await
+    }
+
+    async fn settled(&self, id: &str) -> BuildDetail {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let seen = self.client.settled_build(id, 30).await.unwrap();
+            let status = seen.build.status();
+            if status.ended() || status == BuildStatus::Waiting {
+                return seen;
+            }
+            assert!(Instant::now() < deadline, "{:?}", seen.build.state);
+        }
+    }
+}
+
+fn changing(folder: &Path, name: &str, intent: &str) -> CreateBuild {
+    CreateBuild::of(PlanRequest {
+        intent: intent.into(),
+        base_dir: folder.display().to_string(),
+        zone: "UTC".into(),
+        changes: Some(Slug::parse(name).unwrap()),
+        ..PlanRequest::default()
+    })
+}
+
+fn stale<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> String {
+    let error = answer.unwrap_err();
+    let problem = error.problem().unwrap_or_else(|| panic!("{error}"));
+    let seen = (problem.status, problem.code.as_str());
+    assert_eq!(seen, (409, code::STALE), "{problem:?}");
+    problem.detail.clone()
 }
 
 async fn get(address: &str) -> std::io::Result<String> {
@@ -119,6 +159,72 @@ async fn a_service_is_up_again_after_the_daemon_was_stopped_and_started() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     daemon.client.remove(&name).await.unwrap();
+    daemon.served.stop(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_another_one_overtook_cannot_be_approved_and_is_made_again() {
+    let (data, folder) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    std::fs::create_dir(folder.path().join("notes")).unwrap();
+    std::fs::write(folder.path().join("notes/a.txt"), "a").unwrap();
+    let daemon = Daemon::start(data.path()).await;
+    let intent = "every night, keep a zip of the folder ./notes in ./backups and keep the last 7";
+    let name = daemon.build(folder.path(), intent).await;
+    let first = daemon.change(folder.path(), &name, "keep 3 instead").await;
+    let second = daemon.change(folder.path(), &name, "keep 5 instead").await;
+    let version = |of: &BuildDetail| of.build.from_version;
+    assert_eq!((version(&first), version(&second)), (Some(1), Some(1)));
+    let decide = async |of: &BuildDetail| {
+        daemon
+            .client
+            .decide(of.build.id.as_str(), &crate::support::yes(of))
+            .await
+    };
+    decide(&first).await.unwrap();
+    let first = daemon.settled(first.build.id.as_str()).await;
+    assert_eq!(first.build.deployed.unwrap().version, 2);
+    let said = stale(decide(&second).await);
+    assert!(said.starts_with("nothing was approved"), "{said}");
+    assert!(
+        said.contains("made from version 1") && said.contains("version 2 is active now"),
+        "{said}"
+    );
+    let still = daemon.settled(second.build.id.as_str()).await;
+    assert_eq!(still.build.status(), BuildStatus::Waiting);
+
+    // A plan names the version that it was made from, and a build of an old plan is not taken.
+    let mut request = changing(folder.path(), &name, "keep 5 instead");
+    request.from_version = Some(1);
+    let key = Some("the same wish");
+    stale(daemon.client.create_build(&request, key).await);
+    let plan = PlanRequest {
+        intent: request.intent.clone(),
+        base_dir: request.base_dir.clone(),
+        zone: request.zone.clone(),
+        changes: request.changes.clone(),
+        ..PlanRequest::default()
+    };
+    let planned = daemon.client.plan(&plan).await.unwrap();
+    assert_eq!(planned.from_version, Some(2));
+
+    // The same asked for again is made from what is active.
+    let reason = CancelRequest::default();
+    daemon
+        .client
+        .cancel(second.build.id.as_str(), &reason)
+        .await
+        .unwrap();
+    let again = RetryBuild::default();
+    let again = daemon
+        .client
+        .retry(second.build.id.as_str(), &again, None)
+        .await
+        .unwrap();
+    let again = daemon.settled(again.id.as_str()).await;
+    assert_eq!(version(&again), Some(2));
+    decide(&again).await.unwrap();
+    let again = daemon.settled(again.build.id.as_str()).await;
+    assert_eq!(again.build.deployed.unwrap().version, 3);
     daemon.served.stop(Duration::ZERO).await;
 }
 

@@ -4,11 +4,11 @@
 //! there. What is left is worked out in memory ([`Plan`]) and written set by set.
 
 use super::plan::{Locked, Plan};
-use super::records::{holds, write_record};
+use super::records::{holds, replaces, write_record};
 use super::{Commit, Key, Op, Submitted, claim};
 use crate::audit::append_each;
 use crate::db::{Arg, Conn, Statement, json_rows, json_text};
-use crate::error::{CommitError, Error, SubmitError};
+use crate::error::{CommitError, Error, Found, SubmitError};
 use crate::secret::Secret;
 use crate::watch::News;
 use agentwright_domain::build;
@@ -165,15 +165,30 @@ async fn unexpected(
         .get(&key)
         .is_none_or(|at| at.epoch != commit.run.epoch);
     for record in &commit.to.records {
-        let Record::Expects(expected) = record else {
-            continue;
-        };
-        if !stale && !holds(conn, now_ms, organization, expected).await? {
-            return Ok(Some(CommitError::Unexpected {
-                name: expected.name.clone(),
-                deployed: !expected.deployed,
-            }));
+        if stale {
+            break;
         }
+        let (name, found) = match record {
+            Record::Expects(expected) => {
+                if holds(conn, now_ms, organization, expected).await? {
+                    continue;
+                }
+                let found = match expected.deployed {
+                    true => Found::Removed,
+                    false => Found::Deployed,
+                };
+                (&expected.name, found)
+            }
+            Record::Replaces(replaced) => {
+                if replaces(conn, organization, replaced).await? {
+                    continue;
+                }
+                (&replaced.name, Found::Replaced)
+            }
+            _ => continue,
+        };
+        let name = name.clone();
+        return Ok(Some(CommitError::Unexpected { name, found }));
     }
     Ok(None)
 }

@@ -7,7 +7,7 @@ use agentwright_domain::approval::{Approval, Grant};
 use agentwright_domain::deployment::{Activity, DeployedVersion, Health, ServiceEntry};
 use agentwright_domain::evidence::{EvidenceRef, TestResult, Verdict};
 use agentwright_domain::ids::OrganizationId;
-use agentwright_domain::run::{Expected, Record, Usage};
+use agentwright_domain::run::{Expected, Record, Replaced, Usage};
 
 crate::db::statements! {
     TEST_RESULT = "writing a test result":
@@ -37,6 +37,11 @@ crate::db::statements! {
          ON CONFLICT (organization_id, name) DO NOTHING";
     DEPLOYED = "looking whether a deployment is still there":
         "SELECT name FROM deployments WHERE organization_id = $1 AND name = $2" lock " FOR UPDATE";
+    TAKE = "taking the place of the active version":
+        "UPDATE deployments SET active_version = 0
+         WHERE organization_id = $1 AND name = $2 AND active_version = $3
+           AND EXISTS (SELECT 1 FROM versions AS v
+             WHERE v.organization_id = $1 AND v.name = $2 AND v.version = $3 AND v.build_id = $4)";
     VERSION = "writing a version":
         "INSERT INTO versions (organization_id, name, version, build_id, grant_id, deployed_at_ms, body)
          VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -93,7 +98,7 @@ pub(super) async fn write_record(
         Record::Usage(usage) => of.usage(conn, usage).await,
         Record::Artifact(artifact) => of.artifact(conn, artifact).await,
         // It was looked at before anything was written.
-        Record::Expects(_) => Ok(()),
+        Record::Expects(_) | Record::Replaces(_) => Ok(()),
     }
 }
 
@@ -116,6 +121,22 @@ pub(super) async fn holds(
     let active = json_text(&Activity::Active)?;
     let args = [organization, name, Arg::Text(&active), Arg::Int(now_ms)];
     Ok(conn.execute(&RESERVE, &args).await? == 1)
+}
+
+/// Whether the version that a commit replaces is the active one. Its place is taken at once, so that no other commit of
+/// the same group finds it still there: the version of the same commit fills it.
+pub(super) async fn replaces(
+    conn: &mut Conn<'_>,
+    organization: &OrganizationId,
+    replaced: &Replaced,
+) -> Result<bool, Error> {
+    let args = [
+        Arg::Text(organization.as_str()),
+        Arg::Text(replaced.name.as_str()),
+        Arg::Int(i64::from(replaced.version.version)),
+        Arg::Text(replaced.version.build.as_str()),
+    ];
+    Ok(conn.execute(&TAKE, &args).await? == 1)
 }
 
 /// Whose row, of which run, when.

@@ -2,12 +2,13 @@
 
 use crate::bed::{Bed, cancel, digest, done_with, transition};
 use agentwright_domain::approval::Grant;
+use agentwright_domain::build::MadeFrom;
 use agentwright_domain::deployment::{Activity, DeployedVersion, ServiceEntry};
 use agentwright_domain::execution::ExecutionOutcome;
 use agentwright_domain::ids::{GrantId, RunId};
-use agentwright_domain::run::{Expected, Record, Run, RunStatus, Signal, Usage};
+use agentwright_domain::run::{Expected, Record, Replaced, Run, RunStatus, Signal, Usage};
 use agentwright_domain::spec::{AutomationKind, Trigger};
-use agentwright_store::{CommitError, DeploymentRow, OrgScope, Writer};
+use agentwright_store::{CommitError, DeploymentRow, Found, OrgScope, Writer};
 use agentwright_testkit::{execution_run, slug, spec};
 
 pub(crate) fn version(build: &RunId, name: &str, number: u32) -> Vec<Record> {
@@ -163,7 +164,13 @@ pub(crate) async fn of_two_versions_for_one_new_name_one_is_written(bed: Bed) {
         both => panic!("{both:?}"),
     };
     assert!(
-        matches!(lost, CommitError::Unexpected { deployed: true, .. }),
+        matches!(
+            lost,
+            CommitError::Unexpected {
+                found: Found::Deployed,
+                ..
+            }
+        ),
         "{lost}"
     );
     assert_eq!(row(&bed).await.active_version, won);
@@ -181,6 +188,62 @@ pub(crate) async fn of_two_versions_for_one_new_name_one_is_written(bed: Bed) {
     assert!(matches!(late, Err(CommitError::Stale { .. })), "{late:?}");
 }
 
+/// The rows of a version that is written only where version 1, by that build, is the active one.
+fn replacing(build: &RunId, number: u32, first: &RunId) -> Vec<Record> {
+    let mut records = version(build, "backup", number);
+    records.push(Record::Replaces(Replaced {
+        name: slug("backup"),
+        version: MadeFrom {
+            version: 1,
+            build: first.clone(),
+        },
+    }));
+    records
+}
+
+pub(crate) async fn of_two_versions_that_replace_the_same_one_one_is_written(bed: Bed) {
+    deployed(&bed, 1..=1).await;
+    let first = bed.store.version(&bed.scope, &slug("backup"), 1).await;
+    let first = first.unwrap().unwrap().build;
+    let (one, two) = (bed.held("one").await, bed.held("two").await);
+    let commit = |run: &Run, number: u32| {
+        let signal = done_with(run, replacing(&run.id, number, &first));
+        transition(run, &signal, Writer::Holder)
+    };
+    // Two processes on PostgreSQL; in one group on SQLite.
+    let (a, b) = tokio::join!(
+        bed.store.commit(commit(&one, 2)),
+        bed.other.commit(commit(&two, 3))
+    );
+    let (lost, won) = match (a, b) {
+        (Ok(_), Err(error)) => (error, 2),
+        (Err(error), Ok(_)) => (error, 3),
+        both => panic!("{both:?}"),
+    };
+    let found = Found::Replaced;
+    assert!(
+        matches!(&lost, CommitError::Unexpected { found: how, .. } if *how == found),
+        "{lost}"
+    );
+    assert_eq!(
+        lost.to_string(),
+        "backup has another active version meanwhile"
+    );
+    assert_eq!(row(&bed).await.active_version, won);
+    let versions = bed.store.versions(&bed.scope, &slug("backup")).await;
+    assert_eq!(versions.unwrap().len(), 2);
+}
+
+pub(crate) async fn a_version_that_another_build_made_is_not_the_one_to_replace(bed: Bed) {
+    deployed(&bed, 1..=1).await;
+    let run = bed.held("change").await;
+    let signal = done_with(&run, replacing(&run.id, 2, &RunId::new("of before")));
+    let lost = bed.commit(&run, &signal, Writer::Holder).await.unwrap_err();
+    assert!(matches!(lost, CommitError::Unexpected { .. }), "{lost}");
+    assert_eq!(row(&bed).await.active_version, 1);
+    assert_eq!(bed.run(&run.id).await.epoch, run.epoch);
+}
+
 pub(crate) async fn a_version_for_what_was_removed_writes_nothing(bed: Bed) {
     deployed(&bed, 1..=1).await;
     let run = bed.held("change").await;
@@ -193,7 +256,7 @@ pub(crate) async fn a_version_for_what_was_removed_writes_nothing(bed: Bed) {
         matches!(
             lost,
             CommitError::Unexpected {
-                deployed: false,
+                found: Found::Removed,
                 ..
             }
         ),

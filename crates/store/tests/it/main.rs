@@ -61,6 +61,8 @@ const CASES: &[Case] = cases![
     commits::every_kind_of_record_is_read_back_and_may_be_written_twice,
     deployments::a_version_makes_a_deployment_and_the_next_one_switches_it,
     deployments::of_two_versions_for_one_new_name_one_is_written,
+    deployments::of_two_versions_that_replace_the_same_one_one_is_written,
+    deployments::a_version_that_another_build_made_is_not_the_one_to_replace,
     deployments::a_version_for_what_was_removed_writes_nothing,
     deployments::a_write_on_an_old_revision_changes_nothing,
     deployments::of_two_that_fire_at_once_one_fires,
