@@ -58,20 +58,19 @@ impl Runtime {
         Ok(self.writing(work).await?)
     }
 
-    /// Takes an installed version away again that was never recorded; with it everything of a
-    /// deployment that has no other, not even one that another build is just putting in place.
+    /// Takes away again what a build installed and what was never recorded; with it everything of a deployment that has
+    /// no other version, not even one that another build is just putting in place. Repeating it changes nothing.
     ///
     /// # Errors
     /// When the files cannot be removed.
-    pub async fn discard(&self, scope: &OrgScope, name: &Slug, version: u32) -> Result<(), Error> {
-        let versions = self.store().versions(scope, name).await?;
-        if versions.iter().any(|recorded| recorded.version == version) {
-            return Ok(());
-        }
-        let (layout, name) = (self.layout().of(scope), name.clone());
+    pub async fn discard(&self, scope: &OrgScope, name: &Slug, build: &RunId) -> Result<(), Error> {
+        let recorded = self.store().versions(scope, name).await?;
+        let (layout, name, build) = (self.layout().of(scope), name.clone(), build.clone());
         let removed = self.writing(move || {
-            tree::remove_all(&layout.version(&name, version))?;
-            if versions.is_empty() && !install::any_version(&layout, &name) {
+            // Invariant: only this build records what it installed, and it does not while it takes it away.
+            let kept: Vec<u32> = recorded.iter().map(|version| version.version).collect();
+            install::discard(&layout, &name, &build, &kept)?;
+            if recorded.is_empty() && !install::any_version(&layout, &name) {
                 install::remove(&layout, &name)?;
             }
             Ok::<(), tree::TreeError>(())

@@ -92,7 +92,7 @@ pub fn install(
     {
         return Ok(installed);
     }
-    let staging = versions.join(format!(".{}", build.as_str()));
+    let staging = staging(layout, name, build);
     tree::remove_all(&staging)?;
     tree::copy(from, &NOT_CODE, &staging.join("app"))?;
     write_file(&staging.join(BUILD_FILE), build.as_str().as_bytes(), false)?;
@@ -149,6 +149,39 @@ fn made_by(version: &Path) -> Option<RunId> {
 /// Whether a version of it lies on disk, or is about to.
 pub(crate) fn any_version(layout: &Layout, name: &Slug) -> bool {
     fs::read_dir(layout.versions(name)).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// Removes the versions that a build put in place, but for the recorded ones, and what it was still putting there. A
+/// version goes from its name in one step, so that one that is half removed is never taken for a whole one.
+pub(crate) fn discard(
+    layout: &Layout,
+    name: &Slug,
+    build: &RunId,
+    recorded: &[u32],
+) -> Result<(), TreeError> {
+    let versions = layout.versions(name);
+    let staging = staging(layout, name, build);
+    tree::remove_all(&staging)?;
+    let entries = match fs::read_dir(&versions) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io_error("read", &versions)(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(io_error("read", &versions))?;
+        let number: Option<u32> = entry.file_name().to_str().and_then(|it| it.parse().ok());
+        let lost = number.is_some_and(|number| !recorded.contains(&number));
+        if lost && made_by(&entry.path()).as_ref() == Some(build) {
+            fs::rename(entry.path(), &staging).map_err(io_error("remove", &entry.path()))?;
+            tree::remove_all(&staging)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a build puts a version together, and where one of it goes on its way out.
+fn staging(layout: &Layout, name: &Slug, build: &RunId) -> PathBuf {
+    layout.versions(name).join(format!(".{}", build.as_str()))
 }
 
 /// Removes everything of a deployment that lies on disk. Declared folders are the person's and stay.
@@ -421,6 +454,29 @@ mod tests {
         assert!(!one.app.join("spec.json").exists());
         assert!(layout.state(&name()).join("kept").exists());
         assert_eq!(fs::read_dir(layout.versions(&name())).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_build_lost_is_taken_away_and_nothing_of_others_or_recorded() {
+        let (repo, data) = (repo(), tempfile::tempdir().unwrap());
+        let layout = Layout::new(data.path());
+        let code = code_digest(repo.path()).unwrap();
+        let builds = ["b1", "b2"].map(RunId::new);
+        let [won, lost] = builds
+            .each_ref()
+            .map(|build| install(&layout, &name(), build, repo.path(), &code, &[]).unwrap());
+        assert_eq!((won.version, lost.version), (1, 2));
+        // A kill in the middle of an earlier one left this.
+        fs::create_dir_all(layout.versions(&name()).join(".b2/app")).unwrap();
+        for _ in 0..2 {
+            discard(&layout, &name(), &builds[1], &[1]).unwrap();
+            assert_eq!(fs::read_dir(layout.versions(&name())).unwrap().count(), 1);
+        }
+        discard(&layout, &name(), &builds[0], &[1]).unwrap();
+        assert!(won.app.join("main.py").exists(), "it is recorded");
+        discard(&layout, &name(), &builds[0], &[]).unwrap();
+        assert!(!any_version(&layout, &name()));
+        discard(&layout, &Slug::parse("never").unwrap(), &builds[0], &[]).unwrap();
     }
 
     #[test]

@@ -20,6 +20,28 @@ use agentwright_runtime::{Error as RuntimeError, Status};
 use agentwright_runtime::{blocking, install::InstallError};
 
 pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
+    let done = deployed(work).await;
+    // What was taken over is the next one's.
+    let ours = !work.handle.cancelled().is_cancelled();
+    if ours && matches!(done, Err(Stop::Failed(..))) {
+        discard(work).await;
+    }
+    done
+}
+
+/// What this build put in place, in this try or in one whose commit was refused, is nobody's now. A kill in between is
+/// made good when the stage is done again: it is refused again.
+async fn discard(work: &Work<'_>) {
+    let Some(name) = &work.state.facts.name else {
+        return;
+    };
+    let (runtime, scope) = (work.builds.runtime(), work.handle.scope());
+    if let Err(error) = runtime.discard(scope, name, &work.run.id).await {
+        tracing::warn!(automation = %name, %error, "cannot take an unused version away");
+    }
+}
+
+async fn deployed(work: &Work<'_>) -> Result<Done, Stop> {
     let spec = work.spec().await?;
     let environment = unchanged(work, &spec).await?;
     let approved = !due(Gate::Deploy, &work.state.policy, &work.state.facts).is_empty();
@@ -55,12 +77,7 @@ pub(super) async fn work(work: &Work<'_>) -> Result<Done, Stop> {
         .await
         .map_err(not_installed)?;
     if let Err(stop) = trial(work, &spec, &installed).await {
-        let discarded = runtime
-            .discard(work.handle.scope(), &spec.name, installed.version)
-            .await;
-        if let Err(error) = discarded {
-            tracing::warn!(automation = %spec.name, %error, "cannot take an unused version away");
-        }
+        discard(work).await;
         return Err(stop);
     }
     let mut done = done(work, spec, code, environment, installed.version)?;

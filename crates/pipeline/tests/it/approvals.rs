@@ -244,6 +244,7 @@ async fn of_two_builds_of_one_new_name_that_are_approved_at_once_one_is_deployed
     let name = facts(&done).name.clone().unwrap();
     let active = world.runtime.active(&scope(), &name).await.unwrap();
     assert_eq!(active.build, done.id);
+    only_versions(&world, &name, &[active.version]);
     world.end().await;
 }
 
@@ -318,7 +319,7 @@ async fn a_change_is_not_put_over_another_one_and_is_made_again_from_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_changes_that_are_approved_at_once_one_is_deployed_and_the_other_is_not() {
+async fn of_two_changes_that_are_approved_at_once_one_is_deployed_and_the_other_leaves_no_files() {
     let world = World::new().await;
     let name = deployed(&world).await;
     let first = change(&world, &name, "keep 3 instead").await;
@@ -334,6 +335,7 @@ async fn of_two_changes_that_are_approved_at_once_one_is_deployed_and_the_other_
     assert!(reason.contains("nothing was deployed"), "{reason}");
     let won = world.runtime.active(&scope(), &name).await.unwrap();
     assert_eq!(won.build, done.id);
+    only_versions(&world, &name, &[1, won.version]);
     world.end().await;
 }
 
@@ -402,6 +404,14 @@ async fn a_change_that_is_outdated_before_its_gate_asks_nobody() {
     assert_eq!(class, FailureClass::Refused);
     assert!(reason.contains("version 2 is active now"), "{reason}");
     world.end().await;
+}
+
+/// What lies on disk of it.
+fn only_versions(world: &World, name: &Slug, versions: &[u32]) {
+    let mut there = names(&world.runtime.layout().versions(name));
+    there.sort();
+    let versions: Vec<String> = versions.iter().map(ToString::to_string).collect();
+    assert_eq!(there, versions);
 }
 
 #[tokio::test(flavor = "multi_thread")]
