@@ -92,7 +92,7 @@ impl Runtime {
         };
         let name = &state.deployment;
         let running = self
-            .start_sticky(name, &prepared.policy, &prepared.spec)
+            .start_sticky(handle.scope(), name, &prepared.policy, &prepared.spec)
             .await?;
         let log = self.layout().of(handle.scope()).service_log(name);
         let end = tokio::select! {
@@ -121,6 +121,7 @@ impl Runtime {
     /// Where the port was left to us, the one of last time is taken again if it is free.
     async fn start_sticky(
         &self,
+        scope: &OrgScope,
         name: &Slug,
         policy: &Policy,
         spec: &Spec,
@@ -129,7 +130,7 @@ impl Runtime {
             argv: spec.command.clone(),
             stdin: Vec::new(),
         };
-        let at = self.layout().deployment(name).join("port");
+        let at = self.layout().of(scope).deployment(name).join("port");
         let chosen = policy
             .publish
             .is_some_and(|publish| publish.host.port() == 0);

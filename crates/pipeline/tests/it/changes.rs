@@ -6,10 +6,14 @@ use crate::author::{
 use crate::models::replayed_the_same;
 use crate::support::{World, auto, facts, phase, scope};
 use crate::wishes::wish;
-use agentwright_domain::build::{BuildRequest, Phase};
-use agentwright_domain::ids::Slug;
+use agentwright_domain::build::{BuildRequest, BuildState, Phase};
+use agentwright_domain::ids::{OrganizationId, RunId, Slug};
+use agentwright_domain::run::{NewRun, Run, RunInput, RunState};
 use agentwright_llm::Wire;
 use agentwright_pipeline::{CoderKind, Verdict};
+use agentwright_runtime::OrgScope;
+use agentwright_store::Actor;
+use agentwright_testkit::eventually;
 use agentwright_testkit::model_server::{ModelServer, Question, Step};
 use serde_json::{Value, json};
 
@@ -119,5 +123,54 @@ async fn what_a_model_wrote_is_verified_again_as_it_is_with_a_model_and_without(
     replayed_the_same(&world, &run).await;
     let world = world.restarted().await;
     assert_eq!(facts(&again(&world).await).version, Some(3));
+    world.end().await;
+}
+
+/// Builds for an organization, to the end.
+async fn built(world: &World, of: &OrgScope, request: BuildRequest) -> Run {
+    let id = RunId::new(world.store.new_id());
+    let new = NewRun {
+        organization: of.organization().clone(),
+        id: id.clone(),
+        label: Slug::parse(WISH).unwrap(),
+        priority: 0,
+        state: RunState::Build(Box::new(BuildState::new(auto()))),
+        input: RunInput::Build(request),
+        not_before_ms: None,
+        repeats: None,
+    };
+    world.engine.submit(new, None).await.unwrap();
+    eventually("the build has ended", async || {
+        world.clock.advance(10);
+        let run = world.store.run(of, &id).await.unwrap()?;
+        run.status.ended().then_some(run)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_by_a_model_begins_with_the_code_of_its_own_organization() {
+    let server = ModelServer::start(changing).await;
+    let mut settings = settings(&server, Wire::Anthropic);
+    settings.coder = coder(CoderKind::OneShot, None);
+    let world = World::modelled(settings).await;
+    lay_out(&world, wish(WISH));
+    let other = OrganizationId::new("other");
+    let ann = Actor {
+        name: "ann".into(),
+        principal: "owner".into(),
+    };
+    let made = world.store.add_organization(&other, "Other", &ann).await;
+    made.unwrap().unwrap();
+    let other = OrgScope::authenticated(other);
+    let first = built(&world, &other, world.request(wish(WISH).sentence)).await;
+    assert_eq!(phase(&first), &Phase::Completed { deployed: true });
+    let request = BuildRequest {
+        changes: Some(Slug::parse(WISH).unwrap()),
+        ..world.request(ALSO)
+    };
+    let second = built(&world, &other, request).await;
+    assert_eq!(phase(&second), &Phase::Completed { deployed: true });
+    assert_eq!(facts(&second).version, Some(2));
     world.end().await;
 }
