@@ -63,6 +63,10 @@ pub(crate) fn router() -> Router<App> {
         .route("/settings/sessions/{id}/end", post(settings::end_session))
         .route("/settings/invitations", post(settings::invite))
         .route("/settings/organizations", post(settings::make_organization))
+        .route(
+            "/settings/organizations/{id}/invitation",
+            post(settings::invite_admin),
+        )
         .route("/audit", get(settings::audit))
         .route("/live", get(live::stream))
         .route("/assets/{hash}/{*name}", get(assets::get))

@@ -144,6 +144,10 @@ fn instance_routes() -> Router<App> {
             get(organizations::list).post(organizations::create),
         )
         .route("/organizations/{id}", delete(organizations::remove))
+        .route(
+            "/organizations/{id}/login-codes",
+            post(organizations::login_code),
+        )
         .route("/audit", get(audit::list))
         .route("/audit/verify", get(audit::verify))
 }

@@ -57,6 +57,12 @@ impl Client {
         self.read("/organizations", &()).await
     }
 
+    /// A code that logs an admin of another organization in, once.
+    pub async fn create_admin_login_code(&self, id: &str) -> Result<LoginCode, ClientError> {
+        let path = format!("/organizations/{}/login-codes", escaped(id));
+        self.post(&path, &serde_json::json!({}), None).await
+    }
+
     /// Deletes an organization and everything of it.
     pub async fn delete_organization(&self, id: &str) -> Result<DeletedOrganization, ClientError> {
         self.delete(&format!("/organizations/{}", escaped(id)))

@@ -299,6 +299,12 @@ fn access() -> Vec<Operation> {
             "Deletes an organization with everything of it",
         )
         .answers::<wire::DeletedOrganization>(200),
+        post(
+            "/api/v1/organizations/{id}/login-codes",
+            "A code for one login of an admin of the organization",
+        )
+        .refuses(409)
+        .answers::<wire::LoginCode>(201),
         get("/api/v1/audit", "The audit trail, newest first")
             .query::<wire::AuditQuery>()
             .answers::<wire::Page<wire::AuditEntry>>(200),

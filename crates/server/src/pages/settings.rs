@@ -9,14 +9,13 @@ use crate::error::ApiError;
 use crate::extract::{Body, Named, Query, Who, checked_value};
 use crate::routes::{audit as trails, keys, organizations};
 use agentwright_api::{
-    AuditQuery, CreateKey, CreateLoginCode, CreateOrganization, Key, SessionInfo,
+    AuditQuery, CreateKey, CreateLoginCode, CreateOrganization, Key, LoginCode, SessionInfo,
 };
 use agentwright_domain::ids::Slug;
 use agentwright_domain::principal::{KeyKind, Principal, Role};
 use agentwright_pages::{
     AuditLine, AuditPage, KeyLine, OrganizationLine, SessionLine, Settings, ShownOnce,
 };
-use agentwright_store::OrgScope;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -208,12 +207,7 @@ async fn invitation(
     checked_value(&request)?;
     let made = keys::login_code(State(app.clone()), who.clone(), trail, Body(request)).await?;
     let (_, Json(made)) = made;
-    Ok(ShownOnce {
-        title: format!("The invitation of {}", name.trim()),
-        words: "Whoever opens it first is logged in, within ten minutes; it is shown once."
-            .to_owned(),
-        text: made.url.unwrap_or(made.code),
-    })
+    Ok(link(format!("The invitation of {}", name.trim()), made))
 }
 
 /// Makes an organization, and a link for the first login of its admin.
@@ -247,16 +241,36 @@ async fn organization(
         Body(request),
     );
     let (_, Json(made)) = made.await?;
-    // Who makes an organization is not in it: the scope is that of its first admin.
-    let there = Who {
-        scope: OrgScope::authenticated(made.id),
-        ..who.clone()
-    };
-    // Of the id, which is short: a name of a person has a length.
-    let admin = format!("admin of {}", there.scope.organization().as_str());
-    let mut once = invitation(app, &there, trail, &admin, Role::Admin).await?;
+    let mut once = admin_link(app, who, trail, made.id.as_str()).await?;
     once.title = format!("The first login to {}", made.name);
     Ok(once)
+}
+
+/// Makes another link for the admin of an organization: the one of its first login runs out after minutes.
+pub(super) async fn invite_admin(
+    State(app): State<App>,
+    frame: Frame,
+    trail: Trail,
+    Named(id): Named,
+) -> Result<Response, ApiError> {
+    let made = admin_link(&app, &frame.who, trail, &id).await;
+    answered(&app, &frame, made).await
+}
+
+async fn admin_link(app: &App, who: &Who, trail: Trail, id: &str) -> Result<ShownOnce, ApiError> {
+    let (app, who, id) = (State(app.clone()), who.clone(), id.to_owned());
+    let title = format!("A login for the admin of {id}");
+    let (_, Json(made)) = organizations::login_code(app, who, trail, Named(id)).await?;
+    Ok(link(title, made))
+}
+
+fn link(title: String, made: LoginCode) -> ShownOnce {
+    ShownOnce {
+        title,
+        words: "Whoever opens it first is logged in, within ten minutes; it is shown once."
+            .to_owned(),
+        text: made.url.unwrap_or(made.code),
+    }
 }
 
 /// From where on the trail is shown.

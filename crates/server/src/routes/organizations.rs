@@ -5,9 +5,14 @@ use crate::auth::{Trail, actor};
 use crate::error::ApiError;
 use crate::extract::{Body, Named, Who};
 use crate::removal;
-use agentwright_api::{CreateOrganization, DeletedOrganization, Organization, Page, Time, code};
+use crate::routes::keys;
+use agentwright_api::{
+    CreateLoginCode, CreateOrganization, DeletedOrganization, LoginCode, Organization, Page, Time,
+    code,
+};
 use agentwright_domain::ids::OrganizationId;
-use agentwright_store::OrganizationRow;
+use agentwright_domain::principal::Role;
+use agentwright_store::{OrgScope, OrganizationRow};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -43,6 +48,32 @@ pub(crate) async fn create(
     };
     trail.written();
     Ok((StatusCode::CREATED, Json(shown(made))))
+}
+
+/// A link for one login of an admin of it: of the first one, or of one whose link ran out. Whoever makes it is not in
+/// the organization; the row about it is in that one's trail.
+pub(crate) async fn login_code(
+    State(app): State<App>,
+    who: Who,
+    trail: Trail,
+    Named(id): Named,
+) -> Result<(StatusCode, Json<LoginCode>), ApiError> {
+    // Before anything is looked for: to everybody else a foreign id is like one that nobody has.
+    who.require_instance_admin()?;
+    let id = OrganizationId::new(id);
+    if app.store().organization(&id).await?.is_none() {
+        return Err(ApiError::no("organization", id.as_str()));
+    }
+    // Of the id, which is short: a name of a person has a length.
+    let request = CreateLoginCode {
+        name: Some(format!("admin of {}", id.as_str())),
+        role: Some(Role::Admin),
+    };
+    let there = Who {
+        scope: OrgScope::authenticated(id),
+        ..who
+    };
+    keys::login_code(State(app), there, trail, Body(request)).await
 }
 
 pub(crate) async fn remove(

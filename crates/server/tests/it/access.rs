@@ -2,8 +2,8 @@
 
 use crate::support::{World, answer, wish, yes};
 use agentwright_api::{
-    BuildQuery, BuildStatus, Client, ClientError, CreateKey, CreateLoginCode, CreateOrganization,
-    CreatedKey, Decide, DecisionRequest, code,
+    AuditQuery, BuildQuery, BuildStatus, Client, ClientError, CreateKey, CreateLoginCode,
+    CreateOrganization, CreatedKey, Decide, DecisionRequest, code,
 };
 use agentwright_domain::build::ApprovalMode;
 use agentwright_domain::ids::Slug;
@@ -347,8 +347,27 @@ async fn the_owner_may_look_into_any_organization_that_there_is() {
     let ids: Vec<_> = all.iter().map(|one| one.id.as_str()).collect();
     assert_eq!(ids, ["a", "local"]);
 
+    // Its admin's link can be made anew, by whoever may make organizations.
+    let link = world.client.create_admin_login_code("a").await.unwrap();
+    assert!(link.url.unwrap().ends_with(&link.code));
+    let trail = a.audit(&AuditQuery::default()).await.unwrap().items;
+    assert_eq!(trail[0].action, "login_code.create");
+    let nobody = world.client.create_admin_login_code("nobody").await;
+    assert_eq!(refused(&nobody.unwrap_err()), (404, code::NOT_FOUND));
+    let operator = Client::tcp(address, key(&world.client, Role::Operator).await.secret);
+
     // An admin of one organization is none of the machine or of the others.
     let admin = Client::tcp(address, key(&a, Role::Admin).await.secret);
+    for one in [&admin, &operator] {
+        let mut said = Vec::new();
+        for id in ["a", "local", "nobody"] {
+            let error = one.create_admin_login_code(id).await.unwrap_err();
+            assert_eq!(refused(&error), (403, code::FORBIDDEN), "{id}");
+            said.push(error.to_string());
+        }
+        said.dedup();
+        assert_eq!(said.len(), 1, "{said:?}");
+    }
     let error = admin.organizations().await.unwrap_err();
     assert_eq!(refused(&error), (403, code::FORBIDDEN));
     let error = admin.stop_daemon().await.unwrap_err();

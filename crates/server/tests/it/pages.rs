@@ -672,6 +672,22 @@ async fn people_are_invited_and_logged_out_and_organizations_made_by_forms() {
     // The admin of a tenant sees its own people, and no other organization.
     let theirs = seen(&cookie, "/settings").await;
     assert!(theirs.contains("settings/sessions/") && !theirs.contains("h-orgs"));
+    // A link that ran out, or was used, is made anew from the same page, and counts once.
+    let page = get(&world, "/settings").await;
+    let form = "action=\"settings/organizations/acme/invitation\"";
+    assert!(page.body.contains(form), "{}", page.body);
+    assert!(!page.body.contains("settings/organizations/local/"));
+    let again = post(&world, "/settings/organizations/acme/invitation", &[]).await;
+    assert_eq!(again.status, 200, "{}", again.body);
+    assert!(again.body.contains("A login for the admin of acme"));
+    let cookie = logged_in(&code(&again)).await.unwrap();
+    assert!(logged_in(&code(&again)).await.is_none(), "only once");
+    let me = seen(&cookie, "/api/v1/me").await;
+    assert!(me.contains("\"organization\":\"acme\""), "{me}");
+    let trail = seen(&cookie, "/audit").await;
+    assert!(trail.contains("login_code"), "{trail}");
+    let unknown = post(&world, "/settings/organizations/nobody/invitation", &[]).await;
+    assert_eq!(unknown.status, 404, "{}", unknown.body);
     for (id, says) in [
         ("acme", "choose another id"),
         ("Not A Slug!", "Nothing was made"),

@@ -357,6 +357,8 @@ async fn one_name_is_two_deployments_in_two_organizations() {
         "POST /api/v1/daemon/stop",
         "POST /api/v1/snapshots",
         "DELETE /api/v1/organizations/b",
+        "POST /api/v1/organizations/b/login-codes",
+        "POST /settings/organizations/b/invitation",
         "POST /api/v1/organizations|{\"id\":\"c\"}",
     ] {
         assert_eq!(status(&tenants.as_a(machine).await), 403, "{machine}");
