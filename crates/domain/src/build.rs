@@ -300,6 +300,9 @@ pub struct Facts {
     /// The version that a change was made from; it replaces no other one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaces: Option<MadeFrom>,
+    /// The foundation that it is made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub foundation: Option<String>,
     /// Digest of the spec, acceptance included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spec: Option<Digest>,

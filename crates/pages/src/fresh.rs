@@ -42,6 +42,10 @@ pub struct Asked {
 pub struct Forecast {
     /// How many builds it is drawn from.
     pub builds: usize,
+    /// What these have in common with the planned one, in words that go behind their number.
+    pub alike: String,
+    /// Of how many of them something was paid to a model lately.
+    pub paid: usize,
     /// Half of them took no longer, ms of work.
     pub median_ms: i64,
     /// Nine of ten took no longer.
@@ -51,11 +55,13 @@ pub struct Forecast {
 }
 
 /// The forecast from what builds took and cost before.
-pub fn forecast(mut worked_ms: Vec<i64>, mut micro_usd: Vec<i64>) -> Forecast {
+pub fn forecast(alike: String, mut worked_ms: Vec<i64>, mut micro_usd: Vec<i64>) -> Forecast {
     worked_ms.sort_unstable();
     micro_usd.sort_unstable();
     Forecast {
         builds: worked_ms.len(),
+        alike,
+        paid: micro_usd.len(),
         median_ms: quantile(&worked_ms, 50),
         p90_ms: quantile(&worked_ms, 90),
         median_micro_usd: quantile(&micro_usd, 50),
@@ -164,10 +170,11 @@ impl Matched {
                 .filter(|forecast| forecast.builds > 0)
                 .map(|forecast| {
                     format!(
-                        "About {}, nine of ten within {} (from {})",
+                        "About {}, nine of ten within {} (drawn from {} {})",
                         words::took(forecast.median_ms),
                         words::took(forecast.p90_ms),
-                        words::count(forecast.builds, "build", "builds")
+                        words::count(forecast.builds, "build", "builds"),
+                        forecast.alike
                     )
                 }),
             cost,
@@ -240,8 +247,10 @@ fn cost(verdict: PlanVerdict, forecast: Option<&Forecast>) -> Option<String> {
         PlanVerdict::Model => Some(match forecast {
             Some(forecast) if forecast.median_micro_usd > 0 => {
                 format!(
-                    "Builds like this cost {} in the middle",
-                    words::usd(forecast.median_micro_usd)
+                    "About {} (drawn from {} {}, paid for in the last 30 days)",
+                    words::usd(forecast.median_micro_usd),
+                    words::count(forecast.paid, "build", "builds"),
+                    forecast.alike
                 )
             }
             Some(_) | None => "What models cost is bounded by the budgets under Costs".to_owned(),

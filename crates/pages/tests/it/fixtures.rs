@@ -869,6 +869,8 @@ pub(crate) fn all(texts: Texts) -> Vec<(&'static str, String)> {
     }];
     let forecast = Forecast {
         builds: 12,
+        alike: texts.say("from the foundation folder-backup"),
+        paid: 5,
         median_ms: 14_000,
         p90_ms: 41_000,
         median_micro_usd: 12_000,

@@ -91,6 +91,7 @@ fn known(
             Some(_) => work.state.facts.replaces.clone(),
             None => replaces,
         },
+        foundation: spec.foundation.as_ref().map(|of| of.name.clone()),
         spec: Some(of_json(spec)?),
         acceptance: Some(acceptance),
         permissions: Some(permissions_digest(spec)?),

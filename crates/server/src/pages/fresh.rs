@@ -4,6 +4,7 @@ use super::frame::{Fields, Frame, html, html_as};
 use crate::app::App;
 use crate::auth::Trail;
 use crate::error::ApiError;
+use crate::estimates::Wanted;
 use crate::extract::{IdempotencyKey, Query, checked_value};
 use crate::planned;
 use crate::submit::{self, Wish};
@@ -11,7 +12,6 @@ use agentwright_api::{CreateBuild, FieldProblem, Plan, PlanRequest, PlanVerdict}
 use agentwright_domain::build::ApprovalMode;
 use agentwright_domain::digest::Digest;
 use agentwright_domain::ids::Slug;
-use agentwright_domain::run::RunStatus;
 use agentwright_pages::{Asked, Forecast, Fresh, Matched, forecast};
 use agentwright_store::{CostsBy, DAY_MS};
 use axum::extract::State;
@@ -21,8 +21,8 @@ use garde::Validate;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A forecast looks back so far, days.
-const FORECAST_DAYS: i64 = 30;
+/// What like builds cost is looked at so far back, days.
+const COSTS_DAYS: i64 = 30;
 
 /// What a link may put into the form.
 #[derive(Clone, Debug, Default, Deserialize, Validate)]
@@ -194,7 +194,7 @@ async fn plan_of(app: &App, frame: &Frame, asked: &Asked) -> Result<Option<Plann
     let plan = planned::plan(app, &frame.who, request).await;
     let plan = plan.map_err(|_| PlanError("the plan cannot be made now: try again".to_owned()))?;
     let runs = plan.trigger.as_ref().map(agentwright_intent::describe);
-    let forecast = history(app, frame).await.ok();
+    let forecast = history(app, frame, asked, &plan).await.ok();
     Ok(Some(((plan, runs), forecast)))
 }
 
@@ -203,19 +203,27 @@ async fn plan_of(app: &App, frame: &Frame, asked: &Asked) -> Result<Option<Plann
 #[error("{0}")]
 struct PlanError(String);
 
-/// How builds of the last days went.
-async fn history(app: &App, frame: &Frame) -> Result<Forecast, ApiError> {
+/// How builds like this one went.
+async fn history(
+    app: &App,
+    frame: &Frame,
+    asked: &Asked,
+    plan: &Plan,
+) -> Result<Forecast, ApiError> {
     let (store, scope) = (app.store(), &frame.who.scope);
-    let from = app.now_ms() - FORECAST_DAYS * DAY_MS;
-    let ended = store.ended_since(scope, from).await?;
-    let done = ended
-        .into_iter()
-        .filter(|row| row.status == RunStatus::Completed);
+    let wanted = Wanted {
+        changes: Slug::parse(&asked.changes).ok(),
+        foundation: plan.foundation.clone(),
+        deploys: asked.auto_deploy,
+    };
+    let drawn = app.history().like_wanted(app, scope, &wanted).await?;
+    let from = app.now_ms() - COSTS_DAYS * DAY_MS;
     let costs = store.costs(scope, CostsBy::Build, from, None).await?;
-    Ok(forecast(
-        done.map(|row| row.worked_ms).collect(),
-        costs.into_iter().map(|cost| cost.micro_usd).collect(),
-    ))
+    let paid = costs
+        .into_iter()
+        .filter(|cost| drawn.labels.contains(&cost.key));
+    let paid = paid.map(|cost| cost.micro_usd).collect();
+    Ok(forecast(drawn.alike, drawn.worked_ms, paid))
 }
 
 fn asked(fields: &Fields) -> Asked {
