@@ -36,6 +36,18 @@ pub struct Status {
     pub drifted: bool,
 }
 
+/// Whether the row is the one that was seen, where one was. The write names its revision, so it holds until then.
+fn still(row: &DeploymentRow, seen: Option<i64>) -> Result<(), Error> {
+    match seen {
+        Some(seen) if seen != row.revision => Err(Error::Moved {
+            name: row.name.clone(),
+            now: row.revision,
+            seen,
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
 impl Runtime {
     /// Everything about one deployment.
     ///
@@ -74,8 +86,23 @@ impl Runtime {
         name: &Slug,
         action: &Action,
     ) -> Result<DeploymentRow, Error> {
+        self.act_on(scope, name, action, None).await
+    }
+
+    /// The same, where a revision was seen: only on that one.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] besides.
+    pub async fn act_on(
+        &self,
+        scope: &OrgScope,
+        name: &Slug,
+        action: &Action,
+        seen: Option<i64>,
+    ) -> Result<DeploymentRow, Error> {
         for _ in 0..TRIES_MAX {
             let row = self.row(scope, name).await?;
+            still(&row, seen)?;
             let activity = deployment::decide(name, &row.activity, action, self.now_ms())?;
             let switched = match action {
                 Action::Switch { version } => Some(self.runnable(scope, name, *version).await?),
@@ -105,12 +132,28 @@ impl Runtime {
         name: &Slug,
         to: Option<u32>,
     ) -> Result<u32, Error> {
+        self.rollback_on(scope, name, to, None).await
+    }
+
+    /// The same, where a revision was seen: only on that one.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] besides.
+    pub async fn rollback_on(
+        &self,
+        scope: &OrgScope,
+        name: &Slug,
+        to: Option<u32>,
+        seen: Option<i64>,
+    ) -> Result<u32, Error> {
         let row = self.row(scope, name).await?;
+        still(&row, seen)?;
         let version = match to {
             Some(version) => version,
             None => self.before(scope, name, row.active_version).await?,
         };
-        self.act(scope, name, &Action::Switch { version }).await?;
+        self.act_on(scope, name, &Action::Switch { version }, seen)
+            .await?;
         Ok(version)
     }
 

@@ -39,6 +39,16 @@ pub enum Error {
     /// It is already so.
     #[error(transparent)]
     Refused(#[from] ActionRefused),
+    /// It is another revision than the one that was seen.
+    #[error("{name} is at \"{now}\" now, not at \"{seen}\": look again")]
+    Moved {
+        /// Which deployment.
+        name: Slug,
+        /// Its revision.
+        now: i64,
+        /// The one that was seen.
+        seen: i64,
+    },
     /// Somebody else changed it at the same moment, again and again.
     #[error("{0} keeps changing; try again")]
     Busy(Slug),

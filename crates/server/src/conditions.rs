@@ -23,6 +23,13 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
 }
 
 impl IfMatch {
+    /// The same; answers the tag where exactly that one was seen, so that the change itself can hold on to it.
+    pub(crate) fn pinned(&self, tag: i64) -> Result<Option<i64>, ApiError> {
+        self.holds(tag)?;
+        let named = |seen: &String| seen.split(',').any(|one| one.trim() == text(tag));
+        Ok(self.0.as_ref().filter(|seen| named(seen)).map(|_| tag))
+    }
+
     /// Refuses when something else was seen than what is.
     pub(crate) fn holds(&self, tag: i64) -> Result<(), ApiError> {
         let Some(seen) = &self.0 else {

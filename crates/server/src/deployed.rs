@@ -109,9 +109,14 @@ pub(crate) async fn act(
     who: &Who,
     name: &str,
     action: &Action,
+    seen: Option<i64>,
 ) -> Result<Deployment, ApiError> {
     let row = find::deployment(app, who, name).await?;
-    let row = app.runtime().act(&who.scope, &row.name, action).await?;
+    let acted = app
+        .runtime()
+        .act_on(&who.scope, &row.name, action, seen)
+        .await;
+    let row = acted?;
     tracing::info!(deployment = %row.name, by = who.name, ?action, "acted on");
     one(app, who, row).await
 }
@@ -171,6 +176,7 @@ impl From<agentwright_runtime::Error> for ApiError {
             | Error::Stopped(_)
             | Error::Refused(_)
             | Error::StillRunning(_) => Self::Conflict(code::CONFLICT, text),
+            Error::Moved { .. } => Self::Changed(text),
             Error::Busy(_) | Error::Starting => Self::Unavailable(code::BUSY, text),
             Error::Files(InstallError::Occupied(_) | InstallError::Changed { .. }) => {
                 Self::Conflict(code::CONFLICT, text)

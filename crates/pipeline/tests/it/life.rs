@@ -125,6 +125,44 @@ async fn a_change_makes_the_next_version_and_rollback_takes_one_step_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_to_a_revision_that_was_seen_is_done_to_no_other() {
+    let world = World::new().await;
+    let name = deployed(&world, NIGHTLY).await;
+    changed(&world, &name, "keep 3 instead").await;
+    next_due(&world, &name).await;
+    let runtime = &world.runtime;
+    let row = async || runtime.status(&scope(), &name).await.unwrap().row;
+    let seen = row().await.revision;
+    let pause = Action::Pause {
+        reason: "holidays".into(),
+    };
+    let paused = runtime.act_on(&scope(), &name, &pause, Some(seen)).await;
+    let now = paused.unwrap().revision;
+    assert!(now > seen);
+    let refused = [
+        runtime
+            .act_on(&scope(), &name, &Action::Stop, Some(seen))
+            .await
+            .err()
+            .unwrap(),
+        runtime
+            .rollback_on(&scope(), &name, None, Some(seen))
+            .await
+            .err()
+            .unwrap(),
+    ];
+    for error in refused {
+        let said = error.to_string();
+        assert!(said.contains("look again"), "{said}");
+    }
+    let same = row().await;
+    assert_eq!((same.active_version, same.revision), (2, now));
+    let back = runtime.rollback_on(&scope(), &name, None, Some(now)).await;
+    assert_eq!(back.unwrap(), 1);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_spec_can_be_verified_and_deployed_again() {
     let world = World::new().await;
     let name = deployed(&world, NIGHTLY).await;

@@ -207,7 +207,7 @@ async fn acted(
     did: &str,
     action: &Action,
 ) -> Result<Response, ApiError> {
-    let done = deployed::act(app, &frame.who, name, action)
+    let done = deployed::act(app, &frame.who, name, action, None)
         .await
         .map(|_| ());
     answered(app, frame, name, did, done).await

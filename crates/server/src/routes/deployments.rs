@@ -11,7 +11,6 @@ use agentwright_api::{
     RollbackRequest,
 };
 use agentwright_domain::deployment::Action;
-use agentwright_store::DeploymentRow;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -35,16 +34,10 @@ pub(crate) async fn show(
     Ok(tagged(revision, Json(detail)))
 }
 
-/// The deployment, unless it is another than the caller saw.
-async fn unchanged(
-    app: &App,
-    who: &Who,
-    name: &str,
-    seen: &IfMatch,
-) -> Result<DeploymentRow, ApiError> {
+/// The revision that the caller saw, where it names one; refuses when it is another by now. The change looks again.
+async fn pinned(app: &App, who: &Who, name: &str, seen: &IfMatch) -> Result<Option<i64>, ApiError> {
     let row = find::deployment(app, who, name).await?;
-    seen.holds(row.revision)?;
-    Ok(row)
+    seen.pinned(row.revision)
 }
 
 pub(crate) async fn run_now(
@@ -68,11 +61,11 @@ pub(crate) async fn pause(
     seen: IfMatch,
     Body(request): Body<PauseRequest>,
 ) -> Result<Json<Deployment>, ApiError> {
-    unchanged(&app, &who, &name, &seen).await?;
+    let seen = pinned(&app, &who, &name, &seen).await?;
     let reason = request
         .reason
         .unwrap_or_else(|| format!("paused by {}", who.name));
-    act(&app, &who, &trail, &name, &Action::Pause { reason }).await
+    act(&app, &who, &trail, (&name, seen), &Action::Pause { reason }).await
 }
 
 pub(crate) async fn resume(
@@ -82,8 +75,8 @@ pub(crate) async fn resume(
     Named(name): Named,
     seen: IfMatch,
 ) -> Result<Json<Deployment>, ApiError> {
-    unchanged(&app, &who, &name, &seen).await?;
-    act(&app, &who, &trail, &name, &Action::Resume).await
+    let seen = pinned(&app, &who, &name, &seen).await?;
+    act(&app, &who, &trail, (&name, seen), &Action::Resume).await
 }
 
 pub(crate) async fn stop(
@@ -93,8 +86,8 @@ pub(crate) async fn stop(
     Named(name): Named,
     seen: IfMatch,
 ) -> Result<Json<Deployment>, ApiError> {
-    unchanged(&app, &who, &name, &seen).await?;
-    act(&app, &who, &trail, &name, &Action::Stop).await
+    let seen = pinned(&app, &who, &name, &seen).await?;
+    act(&app, &who, &trail, (&name, seen), &Action::Stop).await
 }
 
 pub(crate) async fn rollback(
@@ -105,10 +98,10 @@ pub(crate) async fn rollback(
     seen: IfMatch,
     Body(request): Body<RollbackRequest>,
 ) -> Result<Json<Deployment>, ApiError> {
-    unchanged(&app, &who, &name, &seen).await?;
+    let seen = pinned(&app, &who, &name, &seen).await?;
     let before = now(&app, &who, &name).await?;
     app.runtime()
-        .rollback(&who.scope, &before.name, request.to)
+        .rollback_on(&who.scope, &before.name, request.to, seen)
         .await?;
     let after = now(&app, &who, &name).await?;
     trail.says(&name, digest(&before), digest(&after));
@@ -138,7 +131,8 @@ pub(crate) async fn remove(
     seen: IfMatch,
 ) -> Result<Json<Removed>, ApiError> {
     let before = now(&app, &who, &name).await?;
-    let row = unchanged(&app, &who, &name, &seen).await?;
+    let row = find::deployment(&app, &who, &name).await?;
+    seen.holds(row.revision)?;
     let removed = deployed::remove(&app, &who, row).await?;
     trail.says(&name, digest(&before), None);
     Ok(Json(removed))
@@ -153,11 +147,11 @@ async fn act(
     app: &App,
     who: &Who,
     trail: &Trail,
-    name: &str,
+    (name, seen): (&str, Option<i64>),
     action: &Action,
 ) -> Result<Json<Deployment>, ApiError> {
     let before = now(app, who, name).await?;
-    let after = deployed::act(app, who, name, action).await?;
+    let after = deployed::act(app, who, name, action, seen).await?;
     trail.says(name, digest(&before), digest(&after));
     Ok(Json(after))
 }
