@@ -1,6 +1,5 @@
 //! Builds: creating, showing and deciding.
 
-use crate::event::Event;
 use crate::plan::PlanRequest;
 use crate::time::Time;
 use agentwright_domain::approval::{Gate, GateReason, Subject};
@@ -498,37 +497,6 @@ pub struct Artifact {
     pub digest: Digest,
     /// Its size.
     pub bytes: u64,
-}
-
-/// `GET /builds/{id}/logs`: events, stages and levels as one text, in order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Log {
-    /// Line by line.
-    pub lines: Vec<LogLine>,
-    /// The `seq` of the last event in it.
-    pub seq: i64,
-}
-
-/// One line of a log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct LogLine {
-    /// When; absent on a level's own lines.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<Time>,
-    /// The stage.
-    pub stage: String,
-    /// The line.
-    pub text: String,
-}
-
-impl From<&Event> for LogLine {
-    fn from(event: &Event) -> Self {
-        Self {
-            at: Some(event.at),
-            stage: event.stage.clone(),
-            text: event.message.clone(),
-        }
-    }
 }
 
 /// How much `GET /builds/{id}` tells.

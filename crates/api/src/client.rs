@@ -13,13 +13,13 @@ pub use stream::EventStream;
 
 use crate::build::{
     Build, BuildDetail, BuildQuery, BuildSummary, CancelRequest, CreateBuild, DecisionRequest,
-    DeployBuild, Log, RetryBuild, ShowQuery, Until, View,
+    DeployBuild, RetryBuild, ShowQuery, Until, View,
 };
 use crate::deployment::{
     Deployment, DeploymentDetail, Export, ExportRequest, PauseRequest, Removed, RollbackRequest,
     Service,
 };
-use crate::event::{CloudEvent, Event, EventQuery};
+use crate::event::{CloudEvent, Event, EventQuery, Log};
 use crate::execution::{Execution, ExecutionLog, ExecutionQuery, LogQuery};
 use crate::plan::{Plan, PlanRequest};
 use crate::problem::Problem;

@@ -26,6 +26,37 @@ pub struct Event {
     pub data: Value,
 }
 
+/// `GET /builds/{id}/logs`: events, stages and levels as one text, in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Log {
+    /// Line by line.
+    pub lines: Vec<LogLine>,
+    /// The `seq` of the last event in it.
+    pub seq: i64,
+}
+
+/// One line of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogLine {
+    /// When; absent on a level's own lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+    /// The stage.
+    pub stage: String,
+    /// The line.
+    pub text: String,
+}
+
+impl From<&Event> for LogLine {
+    fn from(event: &Event) -> Self {
+        Self {
+            at: Some(event.at),
+            stage: event.stage.clone(),
+            text: event.message.clone(),
+        }
+    }
+}
+
 /// An event in its envelope, CloudEvents 1.0 in its JSON form: what our own surface sends, in pages and streams.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CloudEvent {

@@ -31,15 +31,15 @@ pub use backlog::{ConnectTable, ConnectedTable, TableRow};
 pub use build::{
     Approval, Artifact, Build, BuildDetail, BuildQuery, BuildState, BuildStatus, BuildSummary,
     CancelRequest, CreateBuild, Decide, DecisionRequest, DeployBuild, Deployed, Digests,
-    LevelResult, Log, LogLine, NOTES_MAX_CHARS, Replayed, RetryBuild, ShowQuery, StageResult,
-    Until, View, WaitingQuery,
+    LevelResult, NOTES_MAX_CHARS, Replayed, RetryBuild, ShowQuery, StageResult, Until, View,
+    WaitingQuery,
 };
 pub use client::{Client, ClientError, EventStream, REPLY_MAX_BYTES};
 pub use deployment::{
     ActivityNow, Deployment, DeploymentDetail, Export, ExportRequest, PauseRequest, Removed,
     RollbackRequest, Service, Version,
 };
-pub use event::{CloudEvent, Cursor, Event, EventQuery, FollowQuery};
+pub use event::{CloudEvent, Cursor, Event, EventQuery, FollowQuery, Log, LogLine};
 pub use execution::{
     Execution, ExecutionLog, ExecutionQuery, ExecutionStatus, LogQuery, WaitQuery,
 };

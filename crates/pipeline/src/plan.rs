@@ -1,6 +1,11 @@
 //! From a request to a spec: what `build --plan` shows and what the spec stage builds are made by the
 //! same function, so that a yes in advance is a yes to what was shown. Changes nothing.
 
+mod differs;
+
+pub use differs::Difference;
+use differs::differences;
+
 use crate::digests::permissions_digest;
 use crate::foundations::Foundations;
 use crate::{Builds, resolve};
@@ -70,17 +75,6 @@ pub struct Plan {
     pub differs: Vec<Difference>,
     /// The deployed version that it is made from; for a change.
     pub from_version: Option<u32>,
-}
-
-/// One line of what a change changes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Difference {
-    /// JSON pointer into the spec.
-    pub at: String,
-    /// What the deployed version has.
-    pub before: Option<Value>,
-    /// What the next version would have.
-    pub after: Option<Value>,
 }
 
 /// A request that became a spec.
@@ -565,40 +559,4 @@ pub(crate) fn questions(missing: &[Question]) -> String {
         })
         .collect();
     format!("something is missing: {}", lines.join(" "))
-}
-
-/// Where two specs differ, leaf by leaf. The acceptance counts as one.
-fn differences(before: &Spec, after: &Spec) -> Vec<Difference> {
-    let leaves = |spec: &Spec| {
-        let mut leaves = BTreeMap::new();
-        let value = serde_json::to_value(spec).unwrap_or_default();
-        collect("", &value, &mut leaves);
-        leaves
-    };
-    let (before, after) = (leaves(before), leaves(after));
-    let mut places: Vec<&String> = before.keys().chain(after.keys()).collect();
-    places.sort();
-    places.dedup();
-    places
-        .into_iter()
-        .filter(|at| before.get(*at) != after.get(*at))
-        .map(|at| Difference {
-            at: at.clone(),
-            before: before.get(at).cloned(),
-            after: after.get(at).cloned(),
-        })
-        .collect()
-}
-
-fn collect(at: &str, value: &Value, leaves: &mut BTreeMap<String, Value>) {
-    match value {
-        Value::Object(fields) if at != "/acceptance" => {
-            for (name, value) in fields {
-                collect(&format!("{at}/{name}"), value, leaves);
-            }
-        }
-        _ => {
-            leaves.insert(at.to_owned(), value.clone());
-        }
-    }
 }
