@@ -45,8 +45,8 @@ pub struct Parts {
     pub runtime: Runtime,
     /// The four levels.
     pub verifier: Verifier,
-    /// The built-in foundations.
-    pub foundations: Foundations,
+    /// The built-in foundations; shared, for they are some hundred kilobytes.
+    pub foundations: Arc<Foundations>,
     /// Directories with foundations of the person's own; read anew for each build.
     pub foundation_dirs: Vec<PathBuf>,
     /// The person's home, for `~` in an intent.
@@ -70,7 +70,7 @@ impl Builds {
     }
 
     /// The built-in foundations.
-    pub fn foundations(&self) -> &Foundations {
+    pub fn foundations(&self) -> &Arc<Foundations> {
         &self.parts.foundations
     }
 

@@ -21,6 +21,7 @@ use agentwright_runtime::{Error as RuntimeError, OrgScope, blocking};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What a person says to have the same automation verified and deployed once more.
 pub const VERIFY_AGAIN: &str = "verify again";
@@ -264,12 +265,16 @@ impl Builds {
         }
     }
 
-    async fn foundations_for(&self, request: &BuildRequest) -> Result<Foundations, NotReady> {
+    async fn foundations_for(&self, request: &BuildRequest) -> Result<Arc<Foundations>, NotReady> {
         let mut directories = self.foundation_dirs().to_vec();
         directories.extend(request.foundations.iter().map(PathBuf::from));
-        let built_in = self.foundations().clone();
-        blocking(move || built_in.with(&directories))
+        let built_in = Arc::clone(self.foundations());
+        if directories.is_empty() {
+            return Ok(built_in);
+        }
+        blocking(move || Foundations::clone(&built_in).with(&directories))
             .await
+            .map(Arc::new)
             .map_err(|error| NotReady::refused(error.to_string()))
     }
 

@@ -4,7 +4,7 @@
 use crate::needs::naming;
 use crate::{Item, Priority};
 use agentwright_domain::ids::Slug;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 /// So many done items are remembered, the last ones.
 const REMEMBERED: usize = 500;
@@ -88,19 +88,17 @@ impl History {
             return None;
         }
         let words = words(item);
-        let mut shared: BTreeMap<usize, usize> = BTreeMap::new();
-        for at in words
-            .iter()
-            .filter_map(|word| self.by_word.get(word))
-            .flatten()
-        {
-            *shared.entry(*at).or_default() += 1;
+        let mut shared = vec![0_usize; self.past.len()];
+        let of = words.iter().filter_map(|word| self.by_word.get(word));
+        for at in of.flatten() {
+            shared[*at] += 1;
         }
-        let alike = |(at, both): (&usize, &usize)| {
-            let together = words.len() + self.past[*at].words - both;
-            (both * SHARED_ONE_IN >= together).then(|| &self.past[*at])
+        let alike = |(past, both): &(&Past, &usize)| {
+            let together = words.len() + past.words - **both;
+            **both > 0 && **both * SHARED_ONE_IN >= together
         };
-        let like: Vec<&Past> = shared.iter().rev().filter_map(alike).collect();
+        let past = self.past.iter().zip(&shared).rev().filter(alike);
+        let like: Vec<&Past> = past.map(|(past, _)| past).collect();
         let of = |priority: Priority| {
             let had_it = like.iter().filter(|past| past.priority == priority);
             let had_it: Vec<Slug> = had_it.map(|past| past.label.clone()).collect();

@@ -5,7 +5,7 @@ use crate::error::ApiError;
 use crate::extract::Who;
 use crate::view;
 use agentwright_api::code;
-use agentwright_domain::build::{BuildRequest, outdated, wrong_version};
+use agentwright_domain::build::{BuildRequest, Phase, outdated, wrong_version};
 use agentwright_domain::ids::RunId;
 use agentwright_domain::run::Run;
 use agentwright_store::OrgScope;
@@ -45,8 +45,12 @@ pub(crate) async fn settle(
 /// # Errors
 /// 409, with what is active now.
 pub(crate) async fn current(app: &App, scope: &OrgScope, run: &Run) -> Result<(), ApiError> {
-    let changes = view::build_parts(run).and_then(|(_, request)| request.changes.as_ref());
-    let Some(name) = changes else {
+    let Some((state, request)) = view::build_parts(run) else {
+        return Ok(());
+    };
+    // Of what does not wait for a yes the engine says so.
+    let waits = matches!(state.phase, Phase::Gate { .. });
+    let Some(name) = request.changes.as_ref().filter(|_| waits) else {
         return Ok(());
     };
     let active = match app.store().deployment(scope, name).await? {

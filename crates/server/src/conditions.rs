@@ -61,3 +61,28 @@ pub(crate) fn tagged(tag: i64, answer: impl IntoResponse) -> Response {
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_is_pinned_only_where_exactly_that_was_named() {
+        let pinned = |seen: Option<&str>| IfMatch(seen.map(str::to_owned)).pinned(3);
+        for (seen, pins) in [
+            (None, None),
+            (Some("*"), None),
+            (Some("\"3\""), Some(3)),
+            (Some("\"2\", \"3\""), Some(3)),
+            (Some("*, \"3\""), Some(3)),
+        ] {
+            assert_eq!(pinned(seen).unwrap(), pins, "{seen:?}");
+        }
+        for other in ["\"2\"", "3", "\"33\"", "W/\"3\""] {
+            assert!(
+                matches!(pinned(Some(other)), Err(ApiError::Changed(_))),
+                "{other}"
+            );
+        }
+    }
+}

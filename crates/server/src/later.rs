@@ -69,7 +69,7 @@ impl Later {
         Builds::new(Parts {
             runtime: it.runtime.clone(),
             verifier: Verifier::new(sandbox, settings),
-            foundations,
+            foundations: Arc::new(foundations),
             foundation_dirs: it.foundation_dirs.clone(),
             home: crate::config::home().map(|home| home.display().to_string()),
             models: it.models.clone(),

@@ -126,7 +126,7 @@ impl World {
         let builds = Builds::new(Parts {
             runtime: runtime.clone(),
             verifier: Verifier::new(Arc::new(sandbox), VerifySettings::default()),
-            foundations: Foundations::load(&[]).unwrap(),
+            foundations: Arc::new(Foundations::load(&[]).unwrap()),
             foundation_dirs: Vec::new(),
             home: Some(dir.path().join("home").display().to_string()),
             models: Models::new(models),

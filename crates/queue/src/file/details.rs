@@ -227,42 +227,62 @@ fn key(line: &str, deeper: bool) -> Option<(Key, &str)> {
 /// The blocks of details, until their items are found.
 pub(super) struct Described {
     blocks: Vec<Option<Details>>,
+    /// Those that say whose they are.
+    by_label: HashMap<String, usize>,
     /// Of one name in their order.
     by_name: HashMap<String, VecDeque<usize>>,
-    /// Blocks whose name no item has to the letter.
-    by_label: HashMap<Slug, VecDeque<usize>>,
+    /// Those whose name no item has to the letter, by the label that it makes.
+    by_slug: HashMap<Slug, VecDeque<usize>>,
 }
 
 impl Described {
-    pub(super) fn new(lines: &[Line<'_>], blocks: Vec<Range<usize>>, names: &[String]) -> Self {
+    /// The blocks among these lines, for items of these names and labels.
+    pub(super) fn new(
+        lines: &[Line<'_>],
+        blocks: Vec<Range<usize>>,
+        names: &[String],
+        labels: &[Slug],
+    ) -> Self {
         let blocks = blocks.into_iter().map(|block| Some(details(lines, block)));
         let mut described = Self {
             blocks: blocks.collect(),
-            by_name: HashMap::new(),
             by_label: HashMap::new(),
+            by_name: HashMap::new(),
+            by_slug: HashMap::new(),
         };
         let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let labels: HashSet<&str> = labels.iter().map(Slug::as_str).collect();
+        // Of two that say they are one item's the later one is: the other may be left from an item that was deleted.
         for (at, details) in described.blocks.iter().flatten().enumerate() {
+            if let Some(own) = &details.label
+                && labels.contains(own.as_str())
+            {
+                described.by_label.insert(own.clone(), at);
+                continue;
+            }
             let of = if names.contains(details.name.as_str()) {
                 described.by_name.entry(details.name.clone()).or_default()
             } else {
-                let label = label(&details.name, |_| false);
-                described.by_label.entry(label).or_default()
+                let slug = label(&details.name, |_| false);
+                described.by_slug.entry(slug).or_default()
             };
             of.push_back(at);
         }
         described
     }
 
-    pub(super) fn take(&mut self, name: &str) -> Option<Details> {
-        let named = self.by_name.get_mut(name).and_then(VecDeque::pop_front);
-        let at = named.or_else(|| {
-            let label = label(name, |_| false);
-            self.by_label.get_mut(&label).and_then(VecDeque::pop_front)
+    /// The block of an item.
+    pub(super) fn take(&mut self, name: &str, label_of_item: &Slug) -> Option<Details> {
+        let own = self.by_label.remove(label_of_item.as_str());
+        let named = || self.by_name.get_mut(name).and_then(VecDeque::pop_front);
+        let at = own.or_else(named).or_else(|| {
+            let slug = label(name, |_| false);
+            self.by_slug.get_mut(&slug).and_then(VecDeque::pop_front)
         });
         at.and_then(|at| self.blocks[at].take())
     }
 
+    /// Those that no item took.
     pub(super) fn left(self) -> impl Iterator<Item = Details> {
         self.blocks.into_iter().flatten()
     }

@@ -61,6 +61,8 @@ pub(super) struct Scan<'a> {
     pub(super) headings: BTreeMap<Section, usize>,
     /// After the last line of each section that is not empty.
     pub(super) ends: BTreeMap<Section, usize>,
+    /// Names of details that no item has, as labels.
+    pub(super) orphans: HashSet<Slug>,
 }
 
 /// What is found on the way through the lines.
@@ -108,6 +110,7 @@ impl<'a> Scan<'a> {
             problems: Vec::new(),
             headings: BTreeMap::new(),
             ends: BTreeMap::new(),
+            orphans: HashSet::new(),
         };
         let outline = scan.outline();
         scan.items(outline.entries, outline.blocks, known);
@@ -271,11 +274,11 @@ impl<'a> Scan<'a> {
             .iter()
             .map(|(_, block, entry)| self.lines[block.start].text[entry.name.clone()].to_owned())
             .collect();
-        let mut described = Described::new(&self.lines, blocks, &names);
         let labels = self.labels(&entries, &names, known);
+        let mut described = Described::new(&self.lines, blocks, &names, &labels);
         self.placed.reserve(entries.len());
         for (((section, block, entry), name), label) in entries.into_iter().zip(names).zip(labels) {
-            let mut found = described.take(&name);
+            let mut found = described.take(&name, &label);
             let item = self.item(label, name, &block, &entry, found.as_mut());
             let done = item.done || section == Section::Completed;
             self.placed.push(Placed {
@@ -356,6 +359,7 @@ impl<'a> Scan<'a> {
     /// Details that no item has.
     fn left_over(&mut self, left: impl Iterator<Item = Details>) {
         for details in left {
+            self.orphans.insert(label(&details.name, |_| false));
             let at = details.lines.start;
             let text = self.lines[at].text;
             let byte = text.len() - text.trim_start_matches(['#', ' ', '\t']).len();

@@ -67,6 +67,8 @@ pub(super) struct Draft<'s, 'a> {
     ending: &'static str,
     /// Names that several items have.
     shared: HashSet<String>,
+    /// The names of all details, as labels.
+    described: HashSet<Slug>,
 }
 
 /// Text for the end of a section.
@@ -105,12 +107,13 @@ impl<'s, 'a> Draft<'s, 'a> {
             inserts: BTreeMap::new(),
             ending,
             shared: HashSet::new(),
+            described: HashSet::new(),
         }
     }
 
     pub(super) fn write(mut self, plan: &Plan<'_>) -> String {
         if plan.moves_lines() {
-            self.find_shared(plan);
+            self.tell_apart(plan);
         }
         for (tick, of) in [("x", &plan.complete), (" ", &plan.reopen)] {
             for at in of {
@@ -137,15 +140,44 @@ impl<'s, 'a> Draft<'s, 'a> {
         self.put_together()
     }
 
-    /// Items of one name are told apart by their order: before it changes they need their labels.
-    fn find_shared(&mut self, plan: &Plan<'_>) {
-        let there = self.scan.placed.iter().map(|placed| &placed.item);
+    /// Items of one name, and their details, are told apart by their order: before it changes they need their labels.
+    fn tell_apart(&mut self, plan: &Plan<'_>) {
+        let scan = self.scan;
+        let there = scan.placed.iter().map(|placed| &placed.item);
         let mut seen = HashSet::new();
         for item in there.chain(plan.add.iter().copied()) {
             let name = one_line(&item.name);
             if !seen.insert(name.clone()) {
                 self.shared.insert(name);
             }
+        }
+        let details = scan.placed.iter().filter_map(|it| it.details.as_ref());
+        let slugs = details.map(|details| label(&details.name, |_| false));
+        self.described = slugs.chain(scan.orphans.iter().cloned()).collect();
+        for (at, placed) in scan.placed.iter().enumerate() {
+            let details = placed.details.as_ref();
+            if let Some(details) = details.filter(|details| details.label.is_none())
+                && self.is_shared(&placed.item)
+                && !plan.remove.contains(&at)
+            {
+                let line = self.whose(&placed.item);
+                let at = details.lines.start + 1;
+                self.before.entry(at).or_default().push_str(&line);
+            }
+        }
+    }
+
+    fn is_shared(&self, item: &Item) -> bool {
+        self.shared.contains(&one_line(&item.name))
+    }
+
+    /// The line that says whose details these are, where the name does not.
+    fn whose(&self, item: &Item) -> String {
+        let slug = label(&item.name, |_| false);
+        let unclear = slug != item.label || self.described.contains(&slug);
+        match unclear || self.is_shared(item) {
+            true => format!("- **Label:** {}{}", item.label, self.ending),
+            false => String::new(),
         }
     }
 
@@ -190,7 +222,7 @@ impl<'s, 'a> Draft<'s, 'a> {
             edits.entry(*at).or_default().push(edit);
         }
         for (at, Placed { item, entry, .. }) in self.scan.placed.iter().enumerate() {
-            if self.shared.contains(&item.name) && entry.value(Field::Label).is_none() {
+            if self.is_shared(item) && entry.value(Field::Label).is_none() {
                 let label = (entry.end..entry.end, format!(" - Label: {}", item.label));
                 edits.entry(at).or_default().push(label);
             }
@@ -229,7 +261,8 @@ impl<'s, 'a> Draft<'s, 'a> {
             },
             None if blockers.is_empty() => {}
             None => {
-                let text = format!("### {}{}{line}", placed.item.name, self.ending);
+                let whose = self.whose(&placed.item);
+                let text = format!("### {}{}{whose}{line}", placed.item.name, self.ending);
                 self.insert(Section::Details, &text);
             }
         }
@@ -314,7 +347,7 @@ impl<'s, 'a> Draft<'s, 'a> {
         let mut names = [name.clone(), softly, barely, label].into_iter();
         // Invariant: the last of them, a label, is always read back.
         let line = names
-            .find_map(|name| line_of(item, &name, self.shared.contains(&one_line(&item.name))))
+            .find_map(|name| line_of(item, &name, self.is_shared(item)))
             .unwrap_or_default();
         format!("{line}{}", self.ending)
     }
@@ -357,7 +390,8 @@ impl<'s, 'a> Draft<'s, 'a> {
         );
         if !text.is_empty() {
             let name = one_line(&item.name);
-            self.insert(Section::Details, &format!("### {name}{end}{text}"));
+            let whose = self.whose(item);
+            self.insert(Section::Details, &format!("### {name}{end}{whose}{text}"));
         }
     }
 

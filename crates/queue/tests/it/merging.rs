@@ -245,6 +245,41 @@ fn items_of_one_name_get_their_labels_written_before_their_order_changes() {
 }
 
 #[test]
+fn items_of_one_name_keep_their_details_and_ticks_when_one_moves() {
+    let text = "## Active Queue\n- [ ] A  B\n- [ ] A  B\n\n## Task Details\n\n### A  B\n- **Description:** first\n\n### A  B\n- **Description:** second\n";
+    let base = agreed(text);
+    let mut store = base.clone();
+    store[0].done = true;
+    let merged = merge(text, &base, &store);
+    let told = |items: &[Item]| -> Vec<(String, bool, String)> {
+        let of = |item: &Item| {
+            let said = item.description.clone().unwrap_or_default();
+            (item.label.to_string(), item.done, said)
+        };
+        items.iter().map(of).collect()
+    };
+    let expected = [
+        ("a-b-2".to_owned(), false, "second".to_owned()),
+        ("a-b".to_owned(), true, "first".to_owned()),
+    ];
+    assert_eq!(told(&merged.items), expected, "{}", merged.text);
+
+    // One that is new gets its own details, whatever is done above or below it.
+    let mut store = merged.items.clone();
+    let mut third = Item::new(item::label("a b 3", |_| false), "A  B");
+    third.description = Some("third".into());
+    store.push(third);
+    store.remove(1);
+    let again = merge(&merged.text, &merged.items, &store);
+    let expected = [
+        ("a-b-2".to_owned(), false, "second".to_owned()),
+        ("a-b-3".to_owned(), false, "third".to_owned()),
+    ];
+    assert_eq!(told(&again.items), expected, "{}", again.text);
+    assert!(!again.text.contains("first"), "{}", again.text);
+}
+
+#[test]
 fn an_item_whose_like_was_deleted_keeps_its_label() {
     let text = "## Active Queue\n- [ ] One\n";
     let base = agreed(text);
@@ -318,6 +353,8 @@ struct Both {
     store: Vec<Item>,
     /// Lines that a person wrote, and that nobody may change.
     notes: Vec<String>,
+    /// Tasks of the store so far: each has a description of its own.
+    told: usize,
 }
 
 impl Both {
@@ -393,7 +430,10 @@ impl Both {
             Edit::FileTick(at) => self.line(*at, |text| vec![text.replacen("[ ]", "[x]", 1)]),
             Edit::StoreAdd(name) => {
                 let label = item::label(name, |label| labels.iter().any(|known| known == label));
-                self.store.push(Item::new(label, name.clone()));
+                let mut item = Item::new(label, name.clone());
+                self.told += 1;
+                item.description = Some(format!("task {}", self.told));
+                self.store.push(item);
             }
             Edit::StoreRemove(at) if *at < self.store.len() => {
                 self.store.remove(*at);
@@ -452,11 +492,11 @@ impl Both {
         for item in &self.store {
             let label = item.label.as_str();
             if of(&self.base, label).is_none() {
-                assert!(
-                    of(&merged.items, label).is_some(),
-                    "{label} of the store was lost:\n{}",
-                    merged.text
-                );
+                let kept = of(&merged.items, label)
+                    .unwrap_or_else(|| panic!("{label} of the store was lost:\n{}", merged.text));
+                if of(&before, label).is_none() {
+                    assert_eq!(kept.description, item.description, "{}", merged.text);
+                }
             }
         }
         for item in &before {
@@ -490,7 +530,7 @@ proptest! {
     fn edits_of_both_sides_in_any_order_lose_no_task_and_end_in_agreement(edits in edits(), windows: bool) {
         let text = if windows { FILE.replace('\n', "\r\n") } else { FILE.to_owned() };
         let base = parse(&text).items;
-        let mut both = Both { text, base: base.clone(), store: base, notes: Vec::new() };
+        let mut both = Both { text, base: base.clone(), store: base, notes: Vec::new(), told: 0 };
         for edit in &edits {
             both.apply(edit);
         }

@@ -77,7 +77,11 @@ async fn decide(
     match app.decide(&frame.who.scope, &run, decision, audit).await {
         Ok(_) => Ok(frame.onward(&format!("builds/{}?did={did}", run.id))),
         Err(Undecided::Engine(SignalError::Refused(refusal))) => {
-            refused(app, frame, &run, &refusal, fields).await
+            refused(app, frame, &run, |now| words(now, &refusal, fields)).await
+        }
+        // The row or the version that it was made from is not what it was.
+        Err(Undecided::Row(ApiError::Conflict(_, said))) => {
+            refused(app, frame, &run, |_| said).await
         }
         Err(error) => Err(error.into()),
     }
@@ -88,14 +92,20 @@ async fn refused(
     app: &App,
     frame: &Frame,
     run: &Run,
-    refusal: &Refusal,
-    fields: &Fields,
+    problem: impl FnOnce(&Run) -> String,
 ) -> Result<Response, ApiError> {
     let run = app.store().run(&frame.who.scope, &run.id).await?;
     let run = run.ok_or_else(|| ApiError::no("build", "of this page"))?;
     let mut given = given(app, frame, &run).await?;
-    let now = view::build_parts(&run).and_then(|(state, _)| state.facts.subject.as_ref());
-    given.problem = Some(match refusal {
+    given.problem = Some(problem(&run));
+    let page = BuildPage::new(frame.shell(app).await?, given);
+    html_as(StatusCode::CONFLICT, &page)
+}
+
+/// Why a decision was not taken, on the page.
+fn words(run: &Run, refusal: &Refusal, fields: &Fields) -> String {
+    let now = view::build_parts(run).and_then(|(state, _)| state.facts.subject.as_ref());
+    match refusal {
         Refusal::Stale { .. } => format!(
             "Nothing was decided: what waits is no longer what you saw. {} Look at it below and decide again.",
             changed(fields, now)
@@ -106,9 +116,7 @@ async fn refused(
         Refusal::Ended { .. } | Refusal::NotSpent { .. } | Refusal::NotWorking { .. } => {
             format!("Nothing was done: {refusal}.")
         }
-    });
-    let page = BuildPage::new(frame.shell(app).await?, given);
-    html_as(StatusCode::CONFLICT, &page)
+    }
 }
 
 /// Which parts of what waits differ from those that the form was made of.
@@ -185,7 +193,10 @@ async fn signalled(
     {
         Ok(_) => Ok(frame.onward(&format!("builds/{}?did={did}", run.id))),
         Err(SignalError::Refused(refusal)) => {
-            refused(app, frame, &run, &refusal, &Fields::default()).await
+            refused(app, frame, &run, |now| {
+                words(now, &refusal, &Fields::default())
+            })
+            .await
         }
         Err(error) => Err(error.into()),
     }

@@ -55,7 +55,7 @@ fn said(did: &str) -> Option<String> {
 async fn given(app: &App, frame: &Frame) -> Result<QueueGiven, ApiError> {
     let scope = &frame.who.scope;
     Ok(QueueGiven {
-        items: shown::items(app, scope).await?,
+        items: shown::suggested(app, scope).await?,
         tables: tables::list(app, scope).await?,
         heartbeat: shown::heartbeat(app, scope).await?,
         typed: QueueTyped::default(),

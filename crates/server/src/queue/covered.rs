@@ -10,15 +10,24 @@ use agentwright_domain::ids::{OrganizationId, Slug};
 use agentwright_queue::needs::{Understood, missing};
 use agentwright_queue::start::Standing;
 use std::collections::{HashMap, HashSet};
-use tokio::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Sentences that are planned at one look. Where more items wait they take turns, so that each is seen.
 const PLANS_MAX: usize = 50;
+
+/// Organizations whose plans are remembered; beyond it all are made anew.
+const ORGANIZATIONS_MAX: usize = 256;
 
 /// What earlier looks came to.
 #[derive(Default)]
 pub(crate) struct Plans {
     kept: Mutex<HashMap<OrganizationId, HashMap<Slug, Kept>>>,
+}
+
+impl Plans {
+    fn lock(&self) -> MutexGuard<'_, HashMap<OrganizationId, HashMap<Slug, Kept>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Kept {
@@ -31,48 +40,49 @@ struct Kept {
 /// The items that lack something and whose sentence a foundation covers.
 pub(super) async fn look(app: &App, who: &Who) -> Result<HashSet<Slug>, ApiError> {
     let entries = shown::entries(app, &who.scope).await?;
-    let vague: Vec<(&Slug, PlanRequest)> = entries
+    let vague: HashMap<&Slug, PlanRequest> = entries
         .iter()
         .filter(|entry| vague(entry))
         .map(|entry| (entry.label(), request(entry)))
         .collect();
-    let mut kept = app.surroundings().plans.kept.lock().await;
-    let kept = kept.entry(who.scope.organization().clone()).or_default();
-    let asked: HashMap<&Slug, &PlanRequest> =
-        vague.iter().map(|(label, it)| (*label, it)).collect();
-    kept.retain(|label, kept| asked.get(label).is_some_and(|asked| **asked == kept.asked));
-    let now = kept.values().map(|kept| kept.look).max().unwrap_or(0) + 1;
-    for (label, request) in turn(kept, &vague) {
-        let planned = planned::plan(app, who, request.clone()).await;
-        let covered = match planned {
+    // Two looks at once plan the same twice, and the later one's plans are kept.
+    let plans = &app.surroundings().plans;
+    let kept = plans.lock().remove(who.scope.organization());
+    let mut kept = kept.unwrap_or_default();
+    kept.retain(|label, kept| vague.get(label) == Some(&kept.asked));
+    let look = kept.values().map(|kept| kept.look).max().unwrap_or(0) + 1;
+    for label in turn(&kept, &vague) {
+        let asked = vague[label].clone();
+        let covered = match planned::plan(app, who, asked.clone()).await {
             Ok(plan) => plan.verdict == PlanVerdict::Ready,
             Err(error) => {
                 tracing::debug!(?error, %label, "cannot be planned");
                 false
             }
         };
-        let asked = request.clone();
-        let look = now;
-        kept.insert(
-            (*label).clone(),
-            Kept {
-                asked,
-                covered,
-                look,
-            },
-        );
+        let planned = Kept {
+            asked,
+            covered,
+            look,
+        };
+        kept.insert(label.clone(), planned);
     }
     let covered = kept.iter().filter(|(_, kept)| kept.covered);
-    Ok(covered.map(|(label, _)| label.clone()).collect())
+    let covered = covered.map(|(label, _)| label.clone()).collect();
+    let mut all = plans.lock();
+    if all.len() >= ORGANIZATIONS_MAX {
+        all.clear();
+    }
+    if !kept.is_empty() {
+        all.insert(who.scope.organization().clone(), kept);
+    }
+    Ok(covered)
 }
 
 /// Whose turn it is: those that were never planned first, then those whose plan is the oldest.
-fn turn<'a, 'v>(
-    kept: &HashMap<Slug, Kept>,
-    vague: &'v [(&'a Slug, PlanRequest)],
-) -> Vec<&'v (&'a Slug, PlanRequest)> {
-    let mut turn: Vec<&(&Slug, PlanRequest)> = vague.iter().collect();
-    turn.sort_by_key(|(label, _)| kept.get(*label).map_or(0, |kept| kept.look));
+fn turn<'v>(kept: &HashMap<Slug, Kept>, vague: &HashMap<&'v Slug, PlanRequest>) -> Vec<&'v Slug> {
+    let mut turn: Vec<&Slug> = vague.keys().copied().collect();
+    turn.sort_by_key(|label| (kept.get(*label).map_or(0, |kept| kept.look), *label));
     turn.truncate(PLANS_MAX);
     turn
 }

@@ -24,6 +24,8 @@ use std::path::{Path, PathBuf};
 const QUEUE: &str = "BUILD_QUEUE.md";
 /// Problems that are logged of one reading.
 const LOGGED: usize = 10;
+/// Edits that are kept beside the file; with more nothing is written until somebody looks at them.
+const CONFLICTS_MAX: u32 = 20;
 /// Tries of a merge whose file changes under its hands.
 const TRIES: u32 = 5;
 
@@ -259,9 +261,13 @@ pub(super) fn put(path: &Path, text: &str) -> io::Result<Stamp> {
     Ok(written)
 }
 
-fn lay_beside(path: &Path, text: &str) -> io::Result<(PathBuf, Stamp)> {
+fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.new"));
+    path.with_file_name(format!(".{name}.new"))
+}
+
+fn lay_beside(path: &Path, text: &str) -> io::Result<(PathBuf, Stamp)> {
+    let beside = beside(path);
     std::fs::write(&beside, text)?;
     if let Ok(metadata) = path.metadata() {
         std::fs::set_permissions(&beside, metadata.permissions())?;
@@ -275,8 +281,12 @@ fn lay_beside(path: &Path, text: &str) -> io::Result<(PathBuf, Stamp)> {
 /// another one since: then what they wrote stays and the answer is `None`.
 ///
 /// The two are exchanged, and what comes out is held against what was read, so that no edit can fall between a
-/// look and a rename.
+/// look and a rename. What an earlier try that was killed left there may be such an edit, and is kept.
 fn replace(path: &Path, read: Option<&[u8]>, text: &str) -> io::Result<Option<Stamp>> {
+    let left = beside(path);
+    if left.symlink_metadata().is_ok() && !read.is_some_and(|read| holds(&left, read)) {
+        keep_aside(&left, path)?;
+    }
     let (beside, written) = lay_beside(path, text)?;
     let swap = |flags| rename_with(&beside, path, flags);
     let done = match read {
@@ -304,9 +314,7 @@ fn replace(path: &Path, read: Option<&[u8]>, text: &str) -> io::Result<Option<St
         }
         // Somebody was quick enough to edit what stood there for an instant.
         Ok(false) => {
-            let kept = path.with_extension("conflict.md");
-            std::fs::rename(&beside, &kept)?;
-            tracing::warn!(kept = %kept.display(), "two edits of the queue file at once: one of them is kept beside it");
+            keep_aside(&beside, path)?;
             Ok(None)
         }
         // File systems that cannot exchange: the stamp was looked at just before.
@@ -316,6 +324,30 @@ fn replace(path: &Path, read: Option<&[u8]>, text: &str) -> io::Result<Option<St
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Gives a file that may hold somebody's edit a name of its own beside the queue file.
+fn keep_aside(from: &Path, path: &Path) -> io::Result<()> {
+    for number in 1..=CONFLICTS_MAX {
+        let ending = match number {
+            1 => "conflict.md".to_owned(),
+            _ => format!("conflict-{number}.md"),
+        };
+        let kept = path.with_extension(ending);
+        if kept.symlink_metadata().is_ok() {
+            continue;
+        }
+        std::fs::rename(from, &kept)?;
+        tracing::warn!(
+            kept = %kept.display(),
+            "an edit of the queue file could not be placed: look whether it misses something, then delete it"
+        );
+        return Ok(());
+    }
+    let many = format!(
+        "{CONFLICTS_MAX} edits of it lie beside it as BUILD_QUEUE.conflict….md: look through them and delete them"
+    );
+    Err(io::Error::other(many))
 }
 
 fn rename_with(from: &Path, to: &Path, flags: RenameFlags) -> Result<(), Errno> {
@@ -379,5 +411,34 @@ mod tests {
         );
         assert_eq!(std::fs::read_link(&path).unwrap(), Path::new("elsewhere"));
         assert_eq!(names(dir.path()), [QUEUE]);
+    }
+
+    #[test]
+    fn what_a_killed_try_left_beside_the_file_is_kept_and_never_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(QUEUE);
+        let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        for (edit, kept) in [
+            ("theirs", "BUILD_QUEUE.conflict.md"),
+            ("another", "BUILD_QUEUE.conflict-2.md"),
+        ] {
+            std::fs::write(&path, "now").unwrap();
+            std::fs::write(beside(&path), edit).unwrap();
+            assert!(replace(&path, Some(b"now"), "ours").unwrap().is_some());
+            assert_eq!((read(QUEUE).as_str(), read(kept).as_str()), ("ours", edit));
+        }
+        // What was read before the try was killed is nobody's edit.
+        std::fs::write(beside(&path), "ours").unwrap();
+        assert!(replace(&path, Some(b"ours"), "new").unwrap().is_some());
+        assert_eq!(names(dir.path()).len(), 3);
+
+        for number in 3..=CONFLICTS_MAX {
+            let kept = path.with_extension(format!("conflict-{number}.md"));
+            std::fs::write(kept, "unread").unwrap();
+        }
+        std::fs::write(beside(&path), "one more").unwrap();
+        let full = replace(&path, Some(b"new"), "ours").unwrap_err();
+        assert!(full.to_string().contains("look through them"), "{full}");
+        assert_eq!(std::fs::read_to_string(beside(&path)).unwrap(), "one more");
     }
 }

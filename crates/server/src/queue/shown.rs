@@ -40,6 +40,20 @@ pub(crate) async fn entry(
 
 /// All items with their newest answers.
 pub(crate) async fn items(app: &App, scope: &OrgScope) -> Result<Vec<QueueItem>, ApiError> {
+    listed(app, scope, |_| History::default()).await
+}
+
+/// The same with the priorities that like items had, for whoever may set them.
+pub(crate) async fn suggested(app: &App, scope: &OrgScope) -> Result<Vec<QueueItem>, ApiError> {
+    let history = |entries: &[Entry]| History::of(entries.iter().map(|entry| &entry.item));
+    listed(app, scope, history).await
+}
+
+async fn listed(
+    app: &App,
+    scope: &OrgScope,
+    history: impl FnOnce(&[Entry]) -> History,
+) -> Result<Vec<QueueItem>, ApiError> {
     let receipts = app.store().newest_receipts(scope).await?;
     let newest: HashMap<String, Receipt> = receipts
         .into_iter()
@@ -51,7 +65,7 @@ pub(crate) async fn items(app: &App, scope: &OrgScope) -> Result<Vec<QueueItem>,
         .filter(|entry| entry.standing() == Standing::Building);
     let built = built.filter_map(|entry| entry.idea.run.clone()).collect();
     let mut stand = progress::of(app, scope, built).await?;
-    let history = History::of(entries.iter().map(|entry| &entry.item));
+    let history = history(&entries);
     let mut place = 0;
     let shown = entries.into_iter().map(|entry| {
         let mut item = item(&entry, newest.get(entry.label().as_str()), app.queue_zone());
@@ -78,7 +92,7 @@ pub(crate) async fn some(
     scope: &OrgScope,
     labels: &[Slug],
 ) -> Result<Vec<QueueItem>, ApiError> {
-    let mut all: HashMap<Slug, QueueItem> = items(app, scope)
+    let mut all: HashMap<Slug, QueueItem> = suggested(app, scope)
         .await?
         .into_iter()
         .map(|item| (item.label.clone(), item))

@@ -20,7 +20,7 @@ pub(crate) async fn list(
     State(app): State<App>,
     who: Who,
 ) -> Result<Json<Page<QueueItem>>, ApiError> {
-    let mut items = shown::items(&app, &who.scope).await?;
+    let mut items = shown::suggested(&app, &who.scope).await?;
     items.extend(tables::items(&app, &who.scope).await?);
     Ok(Json(Page { items, next: None }))
 }

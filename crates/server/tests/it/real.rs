@@ -180,9 +180,10 @@ async fn a_change_that_another_one_overtook_cannot_be_approved_and_is_made_again
             .decide(of.build.id.as_str(), &crate::support::yes(of))
             .await
     };
+    let yes = crate::support::yes(&first);
     decide(&first).await.unwrap();
     let first = daemon.settled(first.build.id.as_str()).await;
-    assert_eq!(first.build.deployed.unwrap().version, 2);
+    assert_eq!(first.build.deployed.as_ref().unwrap().version, 2);
     let said = stale(decide(&second).await);
     assert!(said.starts_with("nothing was approved"), "{said}");
     assert!(
@@ -191,6 +192,15 @@ async fn a_change_that_another_one_overtook_cannot_be_approved_and_is_made_again
     );
     let still = daemon.settled(second.build.id.as_str()).await;
     assert_eq!(still.build.status(), BuildStatus::Waiting);
+
+    // A yes to what has ended is answered with that, whatever was deployed since.
+    let daily = daemon.change(folder.path(), &name, "keep 4 instead").await;
+    decide(&daily).await.unwrap();
+    let daily = daemon.settled(daily.build.id.as_str()).await;
+    assert_eq!(daily.build.deployed.unwrap().version, 3);
+    let ended = daemon.client.decide(first.build.id.as_str(), &yes).await;
+    let ended = ended.unwrap_err();
+    assert_eq!(ended.problem().unwrap().code, code::ENDED, "{ended}");
 
     // A plan names the version that it was made from, and a build of an old plan is not taken.
     let mut request = changing(folder.path(), &name, "keep 5 instead");
@@ -205,7 +215,7 @@ async fn a_change_that_another_one_overtook_cannot_be_approved_and_is_made_again
         ..PlanRequest::default()
     };
     let planned = daemon.client.plan(&plan).await.unwrap();
-    assert_eq!(planned.from_version, Some(2));
+    assert_eq!(planned.from_version, Some(3));
 
     // The same asked for again is made from what is active.
     let reason = CancelRequest::default();
@@ -221,10 +231,10 @@ async fn a_change_that_another_one_overtook_cannot_be_approved_and_is_made_again
         .await
         .unwrap();
     let again = daemon.settled(again.id.as_str()).await;
-    assert_eq!(version(&again), Some(2));
+    assert_eq!(version(&again), Some(3));
     decide(&again).await.unwrap();
     let again = daemon.settled(again.build.id.as_str()).await;
-    assert_eq!(again.build.deployed.unwrap().version, 3);
+    assert_eq!(again.build.deployed.unwrap().version, 4);
     daemon.served.stop(Duration::ZERO).await;
 }
 
