@@ -86,9 +86,12 @@ pub(crate) async fn sync(app: &App, watch: &mut Watch) -> Result<bool, ApiError>
     if !rests && watch.known.is_some() {
         return Ok(false);
     }
+    let mut rested = now;
     for _ in 0..TRIES {
-        match bring_together(app, &path).await? {
-            Brought::Again => {}
+        match bring_together(app, &path, rested).await? {
+            Brought::Again { stamp } => rested = stamp,
+            // Left until it rests: what is being written is half of it.
+            Brought::Moved => return Ok(false),
             Brought::Done { changed, stamp } => {
                 watch.known = Some(stamp);
                 watch.last = Some(stamp);
@@ -121,30 +124,21 @@ enum Brought {
         changed: bool,
         stamp: Stamp,
     },
-    /// Somebody wrote it meanwhile.
-    Again,
+    /// Somebody wrote the file meanwhile.
+    Moved,
+    /// Somebody wrote the store meanwhile; the file is as we wrote it.
+    Again { stamp: Stamp },
     /// It cannot be, in words.
     Not(String),
 }
 
-async fn bring_together(app: &App, path: &Path) -> Result<Brought, ApiError> {
+/// `before` is what the file was when it rested: nothing is read or written of another state.
+async fn bring_together(app: &App, path: &Path, before: Stamp) -> Result<Brought, ApiError> {
     let scope = OrgScope::local();
-    let before = match stamp(path) {
-        Ok(before) => before,
-        Err(error) => return Ok(Brought::Not(error.to_string())),
-    };
-    let bytes = match before {
-        Stamp::Missing => Vec::new(),
-        Stamp::There { bytes, .. } if bytes > file::FILE_MAX_BYTES as u64 => {
-            return Ok(Brought::Not(format!(
-                "it has {bytes} bytes, and at most {} are read",
-                file::FILE_MAX_BYTES
-            )));
-        }
-        Stamp::There { .. } => match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) => return Ok(Brought::Not(error.to_string())),
-        },
+    let bytes = match read(path, before) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(Brought::Moved),
+        Err(why) => return Ok(Brought::Not(why)),
     };
     let text = match file::text(&bytes) {
         Ok(text) => text,
@@ -170,7 +164,7 @@ async fn bring_together(app: &App, path: &Path) -> Result<Brought, ApiError> {
         let there = entries.iter().filter(|entry| !entry.is_removed());
         let store: Vec<Item> = there.map(|entry| entry.item.clone()).collect();
         let merged = merge(text, &base, &store);
-        if stamp(path).ok() != Some(before) {
+        if written != before || stamp(path).ok() != Some(before) {
             return Ok(None);
         }
         if merged.text != text {
@@ -187,7 +181,10 @@ async fn bring_together(app: &App, path: &Path) -> Result<Brought, ApiError> {
     })
     .await?;
     match merged {
-        None => Ok(Brought::Again),
+        None if written != before && stamp(path).ok() == Some(written) => {
+            Ok(Brought::Again { stamp: written })
+        }
+        None => Ok(Brought::Moved),
         Some(Err(why)) => Ok(Brought::Not(why)),
         Some(Ok(problems)) => {
             told(path, &problems);
@@ -197,6 +194,21 @@ async fn bring_together(app: &App, path: &Path) -> Result<Brought, ApiError> {
             })
         }
     }
+}
+
+/// The file's bytes, where it still is what it was; or why it cannot be read.
+fn read(path: &Path, before: Stamp) -> Result<Option<Vec<u8>>, String> {
+    let bytes = match before {
+        Stamp::Missing => Vec::new(),
+        Stamp::There { bytes, .. } if bytes > file::FILE_MAX_BYTES as u64 => {
+            return Err(format!(
+                "it has {bytes} bytes, and at most {} are read",
+                file::FILE_MAX_BYTES
+            ));
+        }
+        Stamp::There { .. } => std::fs::read(path).map_err(|error| error.to_string())?,
+    };
+    Ok((stamp(path).ok() == Some(before)).then_some(bytes))
 }
 
 fn told(path: &Path, problems: &[Problem]) {
@@ -382,6 +394,20 @@ mod tests {
         assert_eq!(written, Some(stamp(&path).unwrap()));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "second");
         assert_eq!(names(dir.path()), [QUEUE]);
+    }
+
+    #[test]
+    fn a_file_that_is_no_longer_what_it_was_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(QUEUE);
+        assert_eq!(read(&path, Stamp::Missing), Ok(Some(Vec::new())));
+        std::fs::write(&path, "whole").unwrap();
+        assert_eq!(read(&path, Stamp::Missing), Ok(None));
+        let whole = stamp(&path).unwrap();
+        assert_eq!(read(&path, whole), Ok(Some(b"whole".to_vec())));
+        // An editor empties it before it writes it anew.
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(read(&path, whole), Ok(None));
     }
 
     #[test]
