@@ -151,9 +151,12 @@ impl<'s, 'a> Draft<'s, 'a> {
                 self.shared.insert(name);
             }
         }
-        let details = scan.placed.iter().filter_map(|it| it.details.as_ref());
-        let slugs = details.map(|details| label(&details.name, |_| false));
-        self.described = slugs.chain(scan.orphans.iter().cloned()).collect();
+        // Only new details can be taken for others'.
+        if !(plan.add.is_empty() && plan.blockers.is_empty()) {
+            let details = scan.placed.iter().filter_map(|it| it.details.as_ref());
+            let slugs = details.map(|details| label(&details.name, |_| false));
+            self.described = slugs.chain(scan.orphans.iter().cloned()).collect();
+        }
         for (at, placed) in scan.placed.iter().enumerate() {
             let details = placed.details.as_ref();
             if let Some(details) = details.filter(|details| details.label.is_none())
