@@ -135,19 +135,11 @@ pub(crate) fn numbered(base: &Slug, from: usize, taken: impl Fn(&str) -> bool) -
         let label = if number == 1 {
             base.clone()
         } else {
-            ending_in(base, number)
+            base.numbered(number)
         };
         if !taken(label.as_str()) {
             return (label, number);
         }
         number += 1;
     }
-}
-
-fn ending_in(base: &Slug, number: usize) -> Slug {
-    let ending = format!("-{number}");
-    let room = agentwright_domain::ids::SLUG_MAX - ending.len();
-    let short: String = base.as_str().chars().take(room).collect();
-    let numbered = format!("{}{ending}", short.trim_end_matches('-'));
-    Slug::from_words(&numbered).unwrap_or_else(|| base.clone())
 }

@@ -23,8 +23,8 @@ pub struct Merged {
 ///
 /// A person's edit wins: a field that they changed, an order that they chose, an item that they added, deleted, or
 /// changed while the other side deleted it. Of the store's side an item's tick, priority, start and blockers reach
-/// the file, and added, deleted and reordered items. An item keeps its label as long as its name stays. A file without a word counts as lost and is written anew.
-/// Merging again what came out changes nothing.
+/// the file, and added, deleted and reordered items. An item keeps its label as long as its name stays. A file without
+/// a word counts as lost and is written anew. Merging again what came out changes nothing.
 pub fn merge(text: &str, base: &[Item], store: &[Item]) -> Merged {
     let lost = text
         .trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')

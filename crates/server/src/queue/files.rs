@@ -280,13 +280,23 @@ fn beside(path: &Path) -> PathBuf {
 
 fn lay_beside(path: &Path, text: &str) -> io::Result<(PathBuf, Stamp)> {
     let beside = beside(path);
-    std::fs::write(&beside, text)?;
-    if let Ok(metadata) = path.metadata() {
-        std::fs::set_permissions(&beside, metadata.permissions())?;
+    match write_whole(&beside, path, text) {
+        Ok(written) => Ok((beside, written)),
+        Err(error) => {
+            // Half of ours, on a full disk for example, must not look like somebody's edit to the next try.
+            let _ = std::fs::remove_file(&beside);
+            Err(error)
+        }
     }
-    std::fs::File::open(&beside)?.sync_all()?;
-    let written = stamp(&beside)?;
-    Ok((beside, written))
+}
+
+fn write_whole(beside: &Path, like: &Path, text: &str) -> io::Result<Stamp> {
+    std::fs::write(beside, text)?;
+    if let Ok(metadata) = like.metadata() {
+        std::fs::set_permissions(beside, metadata.permissions())?;
+    }
+    std::fs::File::open(beside)?.sync_all()?;
+    stamp(beside)
 }
 
 /// Writes a file in the place of the one that was read (`None`: there was none), and nothing where somebody wrote
