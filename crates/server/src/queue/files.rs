@@ -111,7 +111,7 @@ pub(crate) async fn sync(app: &App, watch: &mut Watch) -> Result<bool, ApiError>
 /// Says it once, as long as it is the same.
 fn tell(watch: &mut Watch, why: String) -> bool {
     if watch.told.as_ref() != Some(&why) {
-        tracing::warn!(why, "the queue file is not read");
+        tracing::warn!(why, "the queue file is left as it is");
         watch.told = Some(why);
     }
     false
@@ -173,7 +173,7 @@ async fn bring_together(app: &App, path: &Path, before: Stamp) -> Result<Brought
             match replace(path, read, &merged.text) {
                 Ok(Some(stamp)) => written = stamp,
                 Ok(None) => return Ok(None),
-                Err(error) => return Ok(Some(Err(error.to_string()))),
+                Err(error) => return Ok(Some(Err(format!("it cannot be written: {error}")))),
             }
         }
         changed = take(entries, &merged.items, &of);
